@@ -1,0 +1,1 @@
+"""What more than one script of the pipeline needs, and nothing else."""

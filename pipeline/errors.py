@@ -1,0 +1,50 @@
+"""The errors a person meets, and the exit codes they lead to.
+
+An error says what happened, where, what was kept and what to do. The frame around the scripts
+prints it as one line; a traceback is for faults of our own and goes to the log.
+"""
+
+OK = 0
+FAILED = 1
+DEGRADED = 2
+USAGE = 64
+BUSY = 75
+SETUP = 78
+
+
+class PipelineError(Exception):
+    """Something went wrong that a person can understand and act on.
+
+    Parameters
+    ----------
+    what:   one sentence: what happened and where (file, line, row, URL without secrets).
+    remedy: what to do about it; empty when waiting for the next night is the right thing.
+    """
+
+    exit_code = FAILED
+
+    def __init__(self, what: str, remedy: str = ""):
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.what} - {self.remedy}" if self.remedy else self.what
+
+
+class SourceError(PipelineError):
+    """One source cannot go on tonight; its last good data stays, everything else goes on."""
+
+    exit_code = DEGRADED
+
+
+class SetupError(PipelineError):
+    """A setting, a permission or a missing program stops the night before it begins."""
+
+    exit_code = SETUP
+
+
+class BusyError(PipelineError):
+    """Another run is in progress; nothing was done."""
+
+    exit_code = BUSY

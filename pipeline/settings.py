@@ -1,0 +1,178 @@
+"""The settings of this clone: environment variables first, then `.env`, then the defaults.
+
+Every setting stands with its default in `.env.example`; `tests/test_tree.py` holds the two
+together.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pipeline.errors import SetupError
+
+ROOT = Path(__file__).resolve().parent.parent
+BUNDLED = ROOT / "data" / "bundled"
+SOURCE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+STASHES = ("git", "git+push", "off")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What this run works with. Paths are absolute, times are in seconds."""
+
+    data_dir: Path
+    database_url: str  # empty: embedded PostgreSQL
+    stash: str
+    mirrors: dict[str, str]  # host -> base URL
+    fetch_patience: float
+    source_timeout: float
+    source_memory_mb: int
+    publish_patience: float
+    contact: str
+
+    @property
+    def raw(self) -> Path:
+        """Folder of the raw snapshots, one folder a source."""
+        return self.data_dir / "raw"
+
+    @property
+    def preprocessed(self) -> Path:
+        """Folder of the legible files, one CSV a source."""
+        return self.data_dir / "preprocessed"
+
+    @property
+    def state(self) -> Path:
+        """Folder of what the pipeline remembers between nights."""
+        return self.data_dir / "state"
+
+    @property
+    def quarantine(self) -> Path:
+        """Folder of what was refused."""
+        return self.data_dir / "quarantine"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the logs."""
+        return self.data_dir / "logs"
+
+    @property
+    def postgres(self) -> Path:
+        """Folder of the embedded server."""
+        return self.data_dir / "postgres"
+
+
+DEFAULTS = {
+    "DATABASE_URL": "",
+    "DATA_DIR": "data",
+    "STASH": "git",
+    "MIRRORS": "",
+    "FETCH_PATIENCE": "20",
+    "SOURCE_TIMEOUT": "1800",
+    "SOURCE_MEMORY_MB": "4096",
+    "PUBLISH_PATIENCE": "300",
+    "CONTACT": "https://github.com/county-hazards/county-hazards-pipeline",
+}
+# Settings whose value is never printed whole.
+SECRETS = ("DATABASE_URL",)
+
+
+def values() -> dict[str, str]:
+    """Every setting by name: the environment, else `.env`, else the default."""
+    from_file = {}
+    if (ROOT / ".env").is_file():
+        from dotenv import dotenv_values
+
+        from_file = {k: v for k, v in dotenv_values(ROOT / ".env").items() if v is not None}
+    return {name: os.environ.get(name, from_file.get(name, default)) or default
+            for name, default in DEFAULTS.items()}
+
+
+@cache
+def load() -> Settings:
+    """Read and check the settings of this process.
+
+    Raises SetupError naming the setting when a value cannot be understood.
+    """
+    given = values()
+    return Settings(
+        data_dir=(ROOT / Path(given["DATA_DIR"]).expanduser()).absolute(),
+        database_url=_database_url(given["DATABASE_URL"]),
+        stash=_one_of("STASH", given["STASH"], STASHES),
+        mirrors=_mirrors(given["MIRRORS"]),
+        fetch_patience=_seconds("FETCH_PATIENCE", given),
+        source_timeout=_seconds("SOURCE_TIMEOUT", given),
+        source_memory_mb=int(_seconds("SOURCE_MEMORY_MB", given)),
+        publish_patience=_seconds("PUBLISH_PATIENCE", given),
+        contact=_one_line("CONTACT", given["CONTACT"]),
+    )
+
+
+def masked(name: str, value: str) -> str:
+    """The value as it may be printed: passwords replaced by `***`."""
+    if name in SECRETS and value:
+        return redact(value)
+    return value
+
+
+def redact(text: str) -> str:
+    """The text without the passwords of the settings, wherever they stand in it."""
+    password = urlsplit(values()["DATABASE_URL"]).password
+    if password:
+        from urllib.parse import unquote
+
+        for form in {password, unquote(password)}:
+            text = text.replace(form, "***")
+    return text
+
+
+def sources() -> list[str]:
+    """The names of all sources: the stems of the scripts in `api/`.
+
+    Raises SetupError when a stem cannot be the name of a table.
+    """
+    names = sorted(path.stem for path in (ROOT / "api").glob("*.py") if path.stem != "conftest")
+    for name in names:
+        if not SOURCE_NAME.fullmatch(name):
+            raise SetupError(f"api/{name}.py: a source is named in lower case, digits and _")
+    return names
+
+
+def _seconds(name: str, given: dict[str, str]) -> float:
+    try:
+        number = float(given[name])
+    except ValueError:
+        raise SetupError(f"{name}={given[name]!r} is not a number") from None
+    if not 0 <= number < 10_000_000:
+        raise SetupError(f"{name}={given[name]} is out of range")
+    return number
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise SetupError(f"{name}={value!r} is not one of {', '.join(allowed)}")
+    return value
+
+
+def _one_line(name: str, value: str) -> str:
+    if any(ord(character) < 32 for character in value):
+        raise SetupError(f"{name} has a control character in it")
+    return value
+
+
+def _database_url(value: str) -> str:
+    if value and urlsplit(value).scheme not in ("postgres", "postgresql"):
+        raise SetupError("DATABASE_URL does not begin with postgresql://")
+    return value
+
+
+def _mirrors(value: str) -> dict[str, str]:
+    pairs = {}
+    for pair in filter(None, (part.strip() for part in value.split(","))):
+        host, separator, base = pair.partition("=")
+        if not separator or urlsplit(base).scheme not in ("http", "https"):
+            raise SetupError(f"MIRRORS: {pair!r} is not host=http(s)://base-url")
+        pairs[host.strip().lower()] = base.strip().rstrip("/")
+    return pairs
