@@ -86,8 +86,10 @@ def values() -> dict[str, str]:
         from dotenv import dotenv_values
 
         from_file = {k: v for k, v in dotenv_values(ROOT / ".env").items() if v is not None}
-    return {name: os.environ.get(name, from_file.get(name, default)) or default
-            for name, default in DEFAULTS.items()}
+    return {
+        name: os.environ.get(name, from_file.get(name, default)) or default
+        for name, default in DEFAULTS.items()
+    }
 
 
 @cache

@@ -1,0 +1,28 @@
+"""Wildlife strikes of aircraft, a sample of 10,000 reports of 1990 to 2002.
+
+Publisher  Federal Aviation Administration, Wildlife Strike Database
+Rhythm     static: this version of the file never changes
+One row is one reported strike.
+"""
+
+from pipeline.fetch import Candidate, Source, run
+
+SOURCE = Source(
+    title="Wildlife strikes of aircraft",
+    publisher="Federal Aviation Administration",
+    page="https://wildlife.faa.gov/",
+    licence="U.S. government work",
+    licence_page="https://www.usa.gov/government-works",
+    kind="csv",
+    as_of="2002-07-25",
+)
+URL = "https://cdn.jsdelivr.net/npm/vega-datasets@3.2.1/data/birdstrikes.csv"
+
+
+def fetch(candidate: Candidate) -> None:
+    """One file."""
+    candidate.download(URL)
+
+
+if __name__ == "__main__":
+    run(SOURCE, fetch)

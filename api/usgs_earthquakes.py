@@ -1,0 +1,29 @@
+"""Earthquakes and other seismic events of magnitude 2.5 and more, worldwide, of 24 months.
+
+Publisher  U.S. Geological Survey, https://earthquake.usgs.gov/fdsnws/event/1/
+Rhythm     events appear within minutes and are revised or deleted for weeks
+One row is one seismic event.
+"""
+
+from pipeline.fdsn import fetch_months
+from pipeline.fetch import Candidate, Source, run
+
+SOURCE = Source(
+    title="Earthquakes, USGS event service",
+    publisher="U.S. Geological Survey, Earthquake Hazards Program",
+    page="https://earthquake.usgs.gov/fdsnws/event/1/",
+    licence="U.S. public domain",
+    licence_page="https://www.usgs.gov/information-policies-and-instructions/copyrights-and-credits",
+    kind="json",
+    volatile=("metadata.generated", "metadata.url", "metadata.api"),
+)
+SERVICE = "https://earthquake.usgs.gov/fdsnws/event/1"
+
+
+def fetch(candidate: Candidate) -> None:
+    """A file a month; the newest two are read again every night."""
+    fetch_months(candidate, SERVICE, months=24, reread=2, minmagnitude=2.5)
+
+
+if __name__ == "__main__":
+    run(SOURCE, fetch)

@@ -1,0 +1,44 @@
+"""One run at a time on one data folder, by a lock that dies with its holder."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+
+from pipeline.errors import BusyError, SetupError
+from pipeline.settings import Settings
+
+
+@contextlib.contextmanager
+def held_by_this_run(settings: Settings) -> Iterator[None]:
+    """Hold the run's lock; a script the runner started works under the runner's own.
+
+    Raises BusyError when another run holds it, SetupError when the folder cannot be written.
+    The kernel frees the lock when its holder ends, however it ends; the file's text only tells
+    who it is. The descriptor is not inherited, so a server started meanwhile does not hold it.
+    """
+    if os.environ.get("PIPELINE_RUN"):
+        yield
+        return
+    path = settings.state / "run.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise SetupError(
+            f"{path} cannot be written: {error.strerror}",
+            "give this user the folder, or set DATA_DIR to another one",
+        ) from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 100).decode("utf-8", "replace").strip()
+            raise BusyError(
+                f"another run is in progress ({holder or 'it gave no name'}); nothing was done"
+            ) from None
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)

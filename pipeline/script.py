@@ -1,0 +1,127 @@
+"""What every script of a stage does first and last: options, lock, log line, exit code.
+
+    ./run_pipeline.sh api faa_airports        the runner starts api/faa_airports.py
+    .venv/bin/python api/faa_airports.py      the same by hand
+
+A script tells what came of it in `data/state/<source>.json`, under its stage; the runner reads
+that, so that it need not believe what a script prints.
+"""
+
+import argparse
+import errno
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline import errors, lock, settings, state
+from pipeline.errors import PipelineError, SourceError
+
+# What leaves a source without tonight's data; the night then ends with code 2.
+DEGRADED_OUTCOMES = {"kept", "bundled", "missing", "failed"}
+
+
+def now() -> str:
+    """This instant in UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse(description: str) -> argparse.Namespace:
+    """The options every script has: `force` and `offline`."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_options(parser)
+    return parse_with(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the options that stand everywhere."""
+    parser.add_argument("--force", action="store_true", help="do it though nothing changed")
+    parser.add_argument("--offline", action="store_true", help="use no network")
+
+
+def parse_with(parser: argparse.ArgumentParser, words: list[str] | None = None):
+    """Parse a command line; wrong usage ends with code 64 (sysexits.h)."""
+    parser.error = lambda message: _wrong_usage(parser, message)
+    return parser.parse_args(words)
+
+
+def _wrong_usage(parser: argparse.ArgumentParser, message: str):
+    parser.print_usage(sys.stderr)
+    print(f"{parser.prog}: {message}", file=sys.stderr)
+    sys.exit(errors.USAGE)
+
+
+def run(stage: str, source: str, description: str, work: Callable[..., dict]) -> None:
+    """Do the work of one script and end the process with its exit code.
+
+    Parameters
+    ----------
+    stage, source: whose outcome is noted.
+    description:   the text of `--help`.
+    work:          `work(settings, options)` returns the facts to note, `outcome` among them.
+    """
+    options = parse(description)
+    try:
+        with lock.held_by_this_run(settings.load()):
+            facts = _attempt(stage, source, work, options)
+    except PipelineError as error:
+        print(f"{source}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    print(line(source, facts), flush=True)
+    sys.exit(errors.DEGRADED if facts["outcome"] in DEGRADED_OUTCOMES else errors.OK)
+
+
+def _attempt(stage: str, source: str, work: Callable[..., dict], options) -> dict:
+    here = settings.load()
+    started, clock = now(), time.monotonic()
+    try:
+        facts = work(here, options)
+    except Exception as error:  # noqa: BLE001 - one script's fault must not end the night
+        trouble = understood(error)
+        facts = {"outcome": "failed", "reason": trouble.what, "remedy": trouble.remedy}
+    facts = {"reason": "", "remedy": "", "rows": None, "bytes": None} | facts
+    seconds = round(time.monotonic() - clock, 3)
+    run_id = os.environ.get("PIPELINE_RUN", "")
+    return state.update(
+        here, source, stage, run=run_id, started_at=started, seconds=seconds, **facts
+    )
+
+
+def understood(error: Exception) -> SourceError:
+    """Any error as one a person can act on.
+
+    One nobody foresaw leaves its traceback in the log. Re-raised as it is: a full disk and
+    whatever else ends the whole run.
+    """
+    if isinstance(error, SourceError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise PipelineError(
+            f"the disk is full: {error.filename or settings.load().data_dir}"
+        ) from None
+    if isinstance(error, PipelineError):
+        raise error
+    traceback.print_exc()
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(frame.filename).name} line {frame.lineno}"
+    what = f"{type(error).__name__}: {settings.redact(str(error))} ({where})"
+    return SourceError(what, "the traceback is in the log")
+
+
+def line(source: str, facts: dict) -> str:
+    """One plain line on what came of a step."""
+    parts = [f"{source}: {facts['outcome']}"]
+    if facts.get("rows") is not None:
+        parts.append(f"{facts['rows']:,} rows")
+    if facts.get("bytes") is not None:
+        parts.append(f"{facts['bytes']:,} bytes")
+    if facts.get("reason"):
+        parts.append(facts["reason"])
+    if facts.get("remedy"):
+        parts.append(facts["remedy"])
+    return ", ".join(parts)

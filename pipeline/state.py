@@ -1,0 +1,28 @@
+"""What the pipeline remembers of a source between nights: `data/state/<source>.json`.
+
+Facts that change without the content changing stand here (validators of conditional requests,
+when a source was last checked, what its stages did last), so that the manifest of a snapshot
+changes only when its content does, and `api/` and `preprocess/` need no database.
+"""
+
+import json
+
+from pipeline import durable
+from pipeline.settings import Settings
+
+
+def read(settings: Settings, source: str) -> dict:
+    """What is remembered of a source, by stage; an unreadable file counts as nothing known."""
+    try:
+        remembered = json.loads((settings.state / f"{source}.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return remembered if isinstance(remembered, dict) else {}
+
+
+def update(settings: Settings, source: str, stage: str, **facts: object) -> dict:
+    """Add facts to what is remembered of a stage of a source; returns all of that stage."""
+    remembered = read(settings, source)
+    remembered[stage] = {**remembered.get(stage, {}), **facts}
+    durable.write_json(settings.state / f"{source}.json", remembered)
+    return remembered[stage]
