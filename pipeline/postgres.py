@@ -1,35 +1,49 @@
 """The embedded PostgreSQL server: found, made, started and stopped.
 
 It keeps running between nights so that readers can connect. It listens on a Unix socket alone,
-in a folder of its owner's; nobody is trusted: the owner (and root, who runs it as a system user)
-is known to the server by the kernel's word, every other role by SCRAM.
+in a folder of its owner's, and trusts nobody: its owner, and root who runs it as a system user,
+are known to it by the kernel's word, every other role by SCRAM.
 """
 
 import contextlib
 import fcntl
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
-from pipeline import durable, postgres_place, postgres_process, postgres_programs
+from pipeline import durable, postgres_place, postgres_process, postgres_programs, postgres_user
 from pipeline.errors import PipelineError, SetupError
 from pipeline.postgres_place import PORT, Place
+from pipeline.postgres_process import ASIDE, PATIENCE
 from pipeline.postgres_programs import binaries
 from pipeline.settings import Settings
 
 __all__ = ["binaries", "describe", "ensure_running", "stop", "url"]
 
-# Written when the cluster is made; ALTER SYSTEM may change them.
-INITIAL = {
-    "shared_buffers": "128MB",
-    "max_wal_size": "1GB",
-    # Files, since /dev/shm has 64 MB in a container and is emptied by logind at a logout.
-    "dynamic_shared_memory_type": "mmap",
-}
+INITDB = (
+    "--username=postgres", "--auth-local=peer", "--auth-host=reject", "--no-instructions",
+    "--encoding=UTF8", "--data-checksums",
+    # The same order of text on every system, and English messages.
+    "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+    # Settings that ALTER SYSTEM may change later.
+    "--set=shared_buffers=128MB", "--set=max_wal_size=1GB",
+    # In files, since /dev/shm has 64 MB in a container and is emptied by logind at a logout.
+    "--set=dynamic_shared_memory_type=mmap",
+)  # fmt: skip
+
+
+class _Answer(NamedTuple):
+    """What a server that answers says of itself."""
+
+    cluster: str
+    version: str
+    has_dev: bool
 
 
 def ensure_running(settings: Settings, say: Callable[[str], None] = print) -> str:
@@ -42,15 +56,18 @@ def ensure_running(settings: Settings, say: Callable[[str], None] = print) -> st
     place = postgres_place.find(settings)
     if place:
         _check_version(place)
-        if _answer(place) == (str(place.cluster), True):
+        postgres_process.bound_log(place.log)
+        answer = _answer(place)
+        if answer and answer.has_dev and _is_of(place, answer):
             return _url(place, "dev")
     with _lock(settings):
         place = postgres_place.prepare(settings, say)
         if not (place.cluster / "PG_VERSION").exists():
             _make_cluster(place, say)
         _check_version(place)
-        _bring_up(place, say)
-        _make_database(place)
+        answer = _bring_up(place, say)
+        if not answer.has_dev:
+            _make_database(place)
     return _url(place, "dev")
 
 
@@ -63,7 +80,7 @@ def url(settings: Settings, database: str = "dev") -> str | None:
 def stop(settings: Settings) -> bool:
     """Stop the server and wait for it; False if none ran.
 
-    Sessions are ended, their transactions rolled back. Raises PipelineError after postgres_process.PATIENCE.
+    Sessions are ended, their transactions rolled back. Raises PipelineError when it does not stop.
     """
     if not postgres_place.find(settings):
         return False
@@ -73,18 +90,23 @@ def stop(settings: Settings) -> bool:
 
 
 def describe(settings: Settings) -> dict[str, str]:
-    """Where the server stands, for people: a name and a text each."""
+    """Where the server stands, for people: a name and a text each.
+
+    Raises SetupError when the cluster is another user's.
+    """
     facts = {"binaries": f"{binaries()} ({postgres_programs.version()})"}
     place = postgres_place.find(settings)
     if place:
-        found = postgres_process.server(place)
+        found, answer = postgres_process.server(place), _answer(place)
         facts |= {
             "cluster": str(place.cluster),
-            "socket": str(place.socket),
+            "socket": str(postgres_process.socket_of(place)),
             "log": str(place.log),
             "user": place.user.pw_name,
             "server": f"{found[1]}, process {found[0]}" if found else "not running",
         }
+        if answer:
+            facts["version"] = answer.version
     else:
         facts["cluster"] = f"none yet; the next run makes it in {settings.postgres}"
     unused = postgres_place.leftovers(settings)
@@ -94,6 +116,7 @@ def describe(settings: Settings) -> dict[str, str]:
 
 
 def _url(place: Place, database: str) -> str:
+    # The port is named, since PGPORT would change it.
     host = quote(str(place.socket), safe="")
     return f"postgresql://postgres@/{quote(database, safe='')}?host={host}&port={PORT}"
 
@@ -103,8 +126,7 @@ def _lock(settings: Settings) -> Iterator[None]:
     """One process at a time makes, starts or stops; the others wait for it."""
     try:
         folder = postgres_place.make_notes_folder(settings)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        descriptor = os.open(folder / "lock", flags, 0o600)
+        descriptor = postgres_process.open_own(folder / "lock", os.O_RDWR)
     except OSError as error:
         raise SetupError(
             f"{settings.postgres} cannot be written: {error.strerror}",
@@ -113,6 +135,10 @@ def _lock(settings: Settings) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    except OSError as error:
+        raise PipelineError(
+            f"PostgreSQL in {folder}: {error}", "see to the disk and its permissions, run again"
+        ) from error
     finally:
         os.close(descriptor)
 
@@ -126,62 +152,53 @@ def _check_version(place: Place) -> None:
     if cluster != installed:
         raise SetupError(
             f"{place.cluster} is of PostgreSQL {cluster}, the installed one is {installed}",
-            f"stop the server, then {postgres_process.ASIDE}",
+            f"stop the server, then {ASIDE}",
         )
 
 
 def _make_cluster(place: Place, say: Callable[[str], None]) -> None:
     """Run initdb in a folder beside and rename it: a cluster is whole or absent."""
-    say(f"Making the PostgreSQL cluster in {place.cluster}")
+    say(f"Making the PostgreSQL cluster {place.cluster}")
     for leftover in place.home.glob("cluster.new-*"):
-        shutil.rmtree(leftover)
+        shutil.rmtree(leftover, ignore_errors=True)
     programs = postgres_programs.for_server(place)
-    postgres_process.check_path(programs)
     fresh = Path(tempfile.mkdtemp(prefix="cluster.new-", dir=place.home))
-    postgres_place.give(fresh, place.user)
-    command = [
-        programs / "initdb", "-D", fresh, "--username=postgres", "--encoding=UTF8", "--locale=C",
-        "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--data-checksums",
-        "--auth-local=peer", "--auth-host=reject", "--no-instructions",
-    ]  # fmt: skip
-    for name, value in INITIAL.items():
-        command += ["--set", f"{name}={value}"]
-    made = postgres_place.run(
-        place.user, *command, capture_output=True, timeout=postgres_process.PATIENCE
-    )
+    postgres_user.give(fresh, place.user)
+    command = (programs / "initdb", *INITDB, "-D", fresh)
+    try:
+        made = postgres_user.run(place.user, *command, capture_output=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise PipelineError(f"initdb did not end within {PATIENCE} s", "run again") from None
     if made.returncode != 0:
         shutil.rmtree(fresh, ignore_errors=True)
-        raise PipelineError(
-            f"initdb failed: {postgres_process.legible(made.stderr)}", "see what it says"
-        )
+        said = postgres_process.legible(made.stderr)
+        raise PipelineError(f"initdb failed: {said}", "see to what it names, run again")
     try:
         fresh.rename(place.cluster)
     except OSError:
         shutil.rmtree(fresh)
-        raise SetupError(
-            f"{place.cluster} is there, but no cluster is in it", postgres_process.ASIDE
-        ) from None
+        raise SetupError(f"{place.cluster} is there, but no cluster is in it", ASIDE) from None
     durable.flush(place.home)
 
 
-def _bring_up(place: Place, say: Callable[[str], None]) -> None:
+def _bring_up(place: Place, say: Callable[[str], None]) -> _Answer:
     """Start the server unless it runs, and wait until it answers."""
-    deadline = time.monotonic() + postgres_process.PATIENCE
+    deadline = time.monotonic() + PATIENCE
     told = False
     while True:
         found = postgres_process.server(place)
         answer = _answer(place) if found else None
-        if answer and answer[0] == str(place.cluster):
-            return
+        if answer and _is_of(place, answer):
+            return answer
         if not found:
             postgres_process.start(place, deadline, say)
         elif found[1] == "ready" and (answer or not postgres_process.socket_of(place).exists()):
-            say("The server's socket or folder was moved away: starting it anew")
+            say("PostgreSQL's folder was moved, or its socket removed: starting it anew")
             postgres_process.stop(place)
         elif time.monotonic() > deadline:
+            said = postgres_process.tail(place.log)
             raise PipelineError(
-                f"PostgreSQL ({found[1]}, process {found[0]}) does not answer on {place.socket}: "
-                + postgres_process.tail(place.log, 0),
+                f"PostgreSQL ({found[1]}, process {found[0]}) does not answer: {said}",
                 f"if it is still recovering, run again later; its log is {place.log}",
             )
         else:
@@ -192,28 +209,37 @@ def _bring_up(place: Place, say: Callable[[str], None]) -> None:
 
 
 def _make_database(place: Place) -> None:
-    answer = _answer(place)
-    if answer and not answer[1]:
-        import psycopg
+    import psycopg
 
+    try:
         with psycopg.connect(_url(place, "postgres"), autocommit=True) as connection:
             connection.execute("create database dev")
+    except psycopg.Error as error:
+        said = postgres_process.legible(str(error).encode())
+        raise PipelineError(f"database dev cannot be made: {said}", f"see {place.log}") from error
 
 
-def _answer(place: Place) -> tuple[str, bool] | None:
-    """The cluster of the server that answers, and whether it has database `dev`; else None."""
-    if not (
-        postgres_process.socket_of(place).exists()
-        and postgres_place.is_private(place.socket, place.user)
-    ):
+def _answer(place: Place) -> _Answer | None:
+    """What the server says that answers on the socket, if that is in its owner's hands."""
+    socket = postgres_process.socket_of(place)
+    if not (socket.exists() and postgres_user.is_private(place.socket, place.user)):
         return None
     import psycopg
 
     try:
         with psycopg.connect(_url(place, "postgres"), connect_timeout=5) as connection:
-            return connection.execute(
-                "select current_setting('data_directory'),"
+            row = connection.execute(
+                "select current_setting('data_directory'), current_setting('server_version'),"
                 " exists (select from pg_database where datname = 'dev')"
             ).fetchone()
     except psycopg.OperationalError:
         return None
+    return _Answer(*row)
+
+
+def _is_of(place: Place, answer: _Answer) -> bool:
+    """Whether this cluster's server answered, and under a path that still leads there."""
+    try:
+        return Path(answer.cluster).samefile(place.cluster)
+    except OSError:
+        return False

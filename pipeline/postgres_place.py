@@ -15,25 +15,20 @@ import hashlib
 import os
 import pwd
 import shutil
-import stat
-import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import durable
+from pipeline import durable, postgres_user
 from pipeline.errors import SetupError
 from pipeline.settings import Settings
 
-SYSTEM_USERS = ("postgres", "_postgres", "daemon", "nobody")
 ELSEWHERE = (Path("/var/lib"), Path("/var/db"))  # the second is macOS's
 # Both outlive the night; the server touches its socket every hour, which keeps reapers away.
 SHORT_FOLDERS = (Path("/var/tmp"), Path("/tmp"))  # noqa: S108 - mkdtemp, 0700, owner checked
 PORT = 5432
 SOCKET_PATH_LIMIT = 100
-# LC_ALL: a postmaster on macOS must not ask the system for a locale. No PG* variable gets in.
-ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ def find(settings: Settings) -> Place | None:
     home = _noted(notes, "moved_to") or notes
     if not (home / "cluster").is_dir():
         return None
-    user = _user(home / "cluster")
+    user = postgres_user.of_cluster(home / "cluster")
     socket = home / "socket"
     if not _fits(socket):
         socket = _noted(notes, "socket_folder") or socket
@@ -79,7 +74,7 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> Place:
     """
     notes = _notes(settings)
     home = _noted(notes, "moved_to") or _of_moved_clone(notes) or notes
-    user = _user(home / "cluster")
+    user = postgres_user.of_cluster(home / "cluster")
     if home == notes and not (home / "cluster").exists() and not _reaches(user, notes):
         home = _move_out(notes, user, say)
     socket = home / "socket"
@@ -88,7 +83,7 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> Place:
             make_folder(socket, user)
     else:
         socket = _noted(notes, "socket_folder") or _short_folder(notes, user)
-    if not is_private(socket, user):
+    if not postgres_user.is_private(socket, user):
         raise SetupError(
             f"{socket} must be a folder of user {user.pw_name}, closed to everybody else",
             "remove it; the next run makes it anew",
@@ -108,45 +103,7 @@ def make_notes_folder(settings: Settings) -> Path:
 def make_folder(folder: Path, user: pwd.struct_passwd) -> None:
     """Make a folder that is the user's alone, whatever the umask."""
     folder.mkdir(mode=0o700)
-    give(folder, user)
-
-
-def give(path: Path, user: pwd.struct_passwd) -> None:
-    """Let something this process made belong to the server's user."""
-    if os.geteuid() != user.pw_uid:
-        os.chown(path, user.pw_uid, user.pw_gid)
-
-
-def is_private(folder: Path, user: pwd.struct_passwd) -> bool:
-    """Whether this is a real folder of the user's, closed to everybody else."""
-    try:
-        facts = folder.lstat()
-    except OSError:
-        return False
-    closed = stat.S_IMODE(facts.st_mode) & 0o077 == 0
-    return stat.S_ISDIR(facts.st_mode) and facts.st_uid == user.pw_uid and closed
-
-
-def run(user: pwd.struct_passwd, *command: str | Path, **options) -> subprocess.CompletedProcess:
-    """Run a command as the server's user, away from this terminal's signals and environment.
-
-    `options` are those of `subprocess.run`. Becoming the user takes setuid and setgroups alone.
-    """
-    identity = {}
-    if os.geteuid() != user.pw_uid:
-        identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [user.pw_gid]}
-    quiet = (
-        {}
-        if options.get("capture_output")
-        else {
-            "stdout": subprocess.DEVNULL,
-            "stderr": subprocess.DEVNULL,
-        }
-    )
-    fixed = {"stdin": subprocess.DEVNULL, "env": ENVIRONMENT, "cwd": "/", "start_new_session": True}
-    return subprocess.run(
-        [str(word) for word in command], **{**quiet, **fixed, **identity, **options}, check=False
-    )
+    postgres_user.give(folder, user)
 
 
 def leftovers(settings: Settings) -> list[Path]:
@@ -181,54 +138,13 @@ def _of_moved_clone(notes: Path) -> Path | None:
     """The folder under /var/lib of a clone that was moved; a copy leaves it to the original."""
     try:
         folder = Path((notes / "moved_to").read_text().strip())
-        owner = Path((folder / "belongs_to").read_text().strip())
+        owner = (folder / "belongs_to").read_text().strip()
     except OSError:
         return None
-    if owner.exists():
+    if _noted(Path(owner), "moved_to") == folder:
         return None
     durable.write(folder / "belongs_to", f"{notes}\n".encode())
     return folder
-
-
-def _user(cluster: Path) -> pwd.struct_passwd:
-    """The user of a cluster; for one yet to be made, this process's or root's system user."""
-    uid = os.geteuid()
-    owner = cluster.stat().st_uid if cluster.exists() else None
-    if uid == 0:
-        return _known(owner) if owner else _system_user()
-    if owner is not None and owner != uid:
-        raise SetupError(
-            f"{cluster} belongs to another user (id {owner})",
-            "run the pipeline as that user (as root, if root began), or move data/postgres aside",
-        )
-    return _known(uid)
-
-
-def _system_user() -> pwd.struct_passwd:
-    for name in SYSTEM_USERS:
-        try:
-            user = pwd.getpwnam(name)
-            run(user, "/bin/sh", "-c", ":")
-        except KeyError:
-            continue
-        except OSError:
-            break
-        return user
-    raise SetupError(
-        "PostgreSQL refuses to run as root, and this root cannot become one of the users "
-        + ", ".join(SYSTEM_USERS),
-        "run the pipeline as an ordinary user, or set DATABASE_URL",
-    )
-
-
-def _known(uid: int) -> pwd.struct_passwd:
-    try:
-        return pwd.getpwuid(uid)
-    except KeyError:
-        raise SetupError(
-            f"user id {uid} has no name on this machine, and PostgreSQL needs one",
-            "add the user to /etc/passwd, or set DATABASE_URL",
-        ) from None
 
 
 def _reaches(user: pwd.struct_passwd, folder: Path) -> bool:
@@ -237,9 +153,9 @@ def _reaches(user: pwd.struct_passwd, folder: Path) -> bool:
         return True
     trial = Path(tempfile.mkdtemp(prefix="tried-", dir=folder))
     try:
-        give(trial, user)
+        postgres_user.give(trial, user)
         script = 'cd "$1" && : > "$1/file" && rm "$1/file"'
-        return run(user, "/bin/sh", "-c", script, "sh", trial).returncode == 0
+        return postgres_user.run(user, "/bin/sh", "-c", script, "sh", trial).returncode == 0
     except OSError:  # a file system without owners
         return False
     finally:
@@ -277,6 +193,6 @@ def _short_folder(notes: Path, user: pwd.struct_passwd) -> Path:
     base = next((folder for folder in SHORT_FOLDERS if os.access(folder, os.W_OK)), None)
     folder = Path(tempfile.mkdtemp(prefix="county-hazards-", dir=base))
     durable.write(folder / "belongs_to", f"{notes}\n".encode())
-    give(folder, user)
+    postgres_user.give(folder, user)
     durable.write(notes / "socket_folder", f"{folder}\n".encode())
     return folder

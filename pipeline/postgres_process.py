@@ -1,21 +1,22 @@
-"""The embedded server's processes: whether they live, started and stopped."""
+"""The embedded server's process: whether it lives, started and stopped."""
 
+import contextlib
 import os
 import shlex
-import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline import durable, postgres_place, postgres_programs
-from pipeline.errors import PipelineError, SetupError
+from pipeline import durable, postgres_programs
+from pipeline.errors import PipelineError
 from pipeline.postgres_place import PORT, Place
+from pipeline.postgres_user import run
 
 PATIENCE = 300  # seconds for a start, crash recovery included, and for a stop
 LOG_LIMIT = 10 << 20  # bytes
 ASIDE = "move data/postgres aside; the next run fills a new one from the snapshots on disk"
-# Fixed at every start. With wal_level minimal a bulk load into a new table writes no WAL.
+# Given at every start. With wal_level minimal a bulk load into a new table writes no WAL.
 FIXED = {
     "listen_addresses": "",
     "port": str(PORT),
@@ -39,36 +40,38 @@ def server(place: Place) -> tuple[int, str] | None:
     """Process id and state (starting, ready, stopping) of this cluster's postmaster, if it lives.
 
     postmaster.pid outlives a killed server, and its process id may be somebody else's by now: a
-    postmaster's working folder is its cluster.
+    postmaster works in the folder of its cluster.
     """
     try:
         lines = (place.cluster / "postmaster.pid").read_text().splitlines()
         process = int(lines[0])
     except (FileNotFoundError, ValueError, IndexError):
         return None
-    if _working_folder(place, process) != str(place.cluster):
+    if not _works_in(place, process):
         return None
     return process, lines[7].strip() if len(lines) > 7 else "starting"
 
 
 def start(place: Place, deadline: float, say: Callable[[str], None]) -> None:
+    """Start the server, which must not run, and wait for it up to the monotonic `deadline`.
+
+    Raises PipelineError with the server's last words when it does not come up; if it is only not
+    done by then (a long recovery), it goes on and this returns.
+    """
     crashed = (place.cluster / "postmaster.pid").exists()
     say("Starting PostgreSQL" + (" (recovering: it was not shut down)" if crashed else ""))
     _clear_stale(place)
     _write_access(place)
     programs = postgres_programs.for_server(place)
-    check_path(programs)
-    check_path(place.cluster)
-    _bound_log(place.log)
     command = [programs / "pg_ctl", "start", "-D", place.cluster, "-w", "-s", "-o", _options(place)]
     while True:
         seconds = max(1, int(deadline - time.monotonic()))
-        with _open_log(place.log) as log:
+        with open(open_own(place.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
             began = os.fstat(log.fileno()).st_size
-            started = postgres_place.run(
+            started = run(
                 place.user, *command, "-t", str(seconds), stdout=log, stderr=subprocess.STDOUT
             )
-        if started.returncode == 0:
+        if started.returncode == 0 or server(place):
             return
         said = tail(place.log, began)
         # A killed postmaster's last sessions hold its memory until they notice.
@@ -80,43 +83,64 @@ def start(place: Place, deadline: float, say: Callable[[str], None]) -> None:
 
 
 def stop(place: Place) -> bool:
-    """Fast shutdown. A signal, not pg_ctl, which would signal a reused process id as well."""
+    """Fast shutdown, waited for; False if no server ran. Raises PipelineError after PATIENCE.
+
+    By a signal: pg_ctl would send it to whatever process has the id in a stale postmaster.pid.
+    """
     found = server(place)
     if not found:
         return False
-    os.kill(found[0], signal.SIGINT)
+    run(place.user, "/bin/sh", "-c", 'kill -INT "$1"', "sh", str(found[0]))
     deadline = time.monotonic() + PATIENCE
     while server(place):
         if time.monotonic() > deadline:
-            raise PipelineError(f"PostgreSQL (process {found[0]}) does not stop", "see its log")
+            raise PipelineError(
+                f"PostgreSQL (process {found[0]}) did not stop within {PATIENCE} s",
+                f"its log is {place.log}",
+            )
         time.sleep(0.05)
     return True
 
 
 def socket_of(place: Place) -> Path:
+    """The socket itself."""
     return place.socket / f".s.PGSQL.{PORT}"
 
 
-def tail(log: Path, began: int) -> str:
-    """The last lines of the log, from a byte on."""
+def open_own(path: Path, flags: int) -> int:
+    """Descriptor of a file that is made if need be, and is its folder's owner's, even for root."""
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    folder = path.parent.stat()
+    if os.geteuid() == 0 and folder.st_uid != 0:
+        os.fchown(descriptor, folder.st_uid, folder.st_gid)
+    return descriptor
+
+
+def bound_log(log: Path) -> None:
+    """Move a log that grew beyond LOG_LIMIT to server.log.1, also under the running server.
+
+    The server appends, so the file can be emptied beneath it; its last LOG_LIMIT bytes are kept.
+    """
+    if log.exists() and log.stat().st_size > LOG_LIMIT:
+        with contextlib.suppress(OSError), log.open("rb") as file:  # on a full disk, none is kept
+            file.seek(-LOG_LIMIT, os.SEEK_END)
+            durable.write(log.with_name("server.log.1"), file.read())
+        os.truncate(log, 0)
+
+
+def tail(log: Path, began: int = 0) -> str:
+    """The last lines of the log, from a byte on, legible on one line."""
+    if not log.exists():
+        return "(no log)"
     with log.open("rb") as file:
         file.seek(max(began, log.stat().st_size - 4000))
         return legible(file.read())
 
 
 def legible(said: bytes) -> str:
+    """The last lines of what a program said, on one line, without control characters."""
     lines = said.decode("utf-8", "replace").splitlines()[-6:]
     return " | ".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
-
-
-def check_path(programs: Path) -> None:
-    """initdb and pg_ctl give their own path to a shell between double quotes."""
-    if set(str(programs)) & set('"$`\\\n'):
-        raise SetupError(
-            f"{str(programs)!r}: PostgreSQL's programs do not work in a path with a quote, "
-            "a dollar sign, a backtick or a backslash",
-            "move the clone",
-        )
 
 
 def _options(place: Place) -> str:
@@ -130,22 +154,28 @@ def _options(place: Place) -> str:
 
 
 def _write_access(place: Place) -> None:
-    """Who may log in. Written by this process, so that root writes nothing in the cluster."""
-    owners = dict.fromkeys([place.user.pw_name, *(["root"] if os.geteuid() == 0 else [])])
+    """Who may log in: the owner, and root, who could become the owner anyway.
+
+    These files stand outside the cluster, where root writes nothing.
+    """
+    owners = sorted({place.user.pw_name, "root"})
     idents = "".join(f'owner "{owner}" postgres\n' for owner in owners)
     for name, text in {"pg_hba.conf": ACCESS, "pg_ident.conf": idents}.items():
         durable.write(place.home / name, text.encode())
         (place.home / name).chmod(0o644 if os.geteuid() == 0 else 0o600)
 
 
-def _working_folder(place: Place, process: int) -> str | None:
-    """Asked as the server's user: root in a container may not look into others' processes."""
+def _works_in(place: Place, process: int) -> bool:
+    """Whether a process of the server's user has the cluster as its working folder.
+
+    Asked as that user: root in a container may not look into other users' processes.
+    """
     if Path("/proc/self/cwd").exists():
-        asked = ["readlink", f"/proc/{process}/cwd"]
-    else:
-        asked = ["lsof", "-a", "-p", str(process), "-d", "cwd", "-Fn"]
-    said = postgres_place.run(place.user, *asked, capture_output=True).stdout
-    return os.fsdecode(said).rstrip("\n").rpartition("\nn")[2] or None
+        same = ("/bin/sh", "-c", 'test "$1" -ef "$2"', "sh", f"/proc/{process}/cwd", place.cluster)
+        return run(place.user, *same).returncode == 0
+    command = ["lsof", "-a", "-p", str(process), "-d", "cwd", "-Fn"]
+    asked = run(place.user, *command, capture_output=True)
+    return f"n{place.cluster}" in os.fsdecode(asked.stdout).splitlines()
 
 
 def _clear_stale(place: Place) -> None:
@@ -156,22 +186,12 @@ def _clear_stale(place: Place) -> None:
     """
     pid_file = place.cluster / "postmaster.pid"
     try:
-        process = int(pid_file.read_text().splitlines()[0])
-        os.kill(process, 0)
+        os.kill(int(pid_file.read_text().splitlines()[0]), 0)
         pid_file.unlink()
     except (ValueError, IndexError):
         pid_file.unlink()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         pass
-    for leftover in (socket_of(place), socket_of(place).with_name(f"{socket_of(place).name}.lock")):
+    socket = socket_of(place)
+    for leftover in (socket, socket.with_name(f"{socket.name}.lock")):
         leftover.unlink(missing_ok=True)
-
-
-def _open_log(log: Path):
-    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    return os.fdopen(descriptor, "ab")
-
-
-def _bound_log(log: Path) -> None:
-    if log.exists() and log.stat().st_size > LOG_LIMIT:
-        log.replace(log.with_name("server.log.1"))
