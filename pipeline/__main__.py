@@ -1,0 +1,91 @@
+"""The command line behind `./run_pipeline.sh`."""
+
+import argparse
+import os
+import sys
+
+from pipeline import errors, script, settings
+from pipeline.errors import PipelineError
+
+USAGE = """
+  ./run_pipeline.sh                          the whole night
+  ./run_pipeline.sh STAGE [SOURCE …]         one stage ({stages}), every source or those named
+  ./run_pipeline.sh status                   what readers have now, how old, and what is not well
+  ./run_pipeline.sh doctor                   what would stop tonight's run, with the remedy
+  ./run_pipeline.sh db url|psql|start|stop   the dev database: `db psql -- -c 'select 1'`
+  ./run_pipeline.sh cron                     the crontab lines for this machine
+  .venv/bin/python api/SOURCE.py             one script by hand
+"""
+EXITS = """
+exit codes: 0 all is fresh and published; 2 finished, but a source is kept, bundled or missing, or
+nothing new could be published; 1 failed; 64 wrong usage; 75 another run is in progress; 78 a
+setting, permission or program is missing; 129, 130, 143 stopped by a signal
+"""
+
+
+def main() -> int:
+    """Do what the command line says; returns the exit code."""
+    stages = os.environ.get("STAGES", "").split()
+    parser = _parser(stages)
+    words, passed_on = _split(sys.argv[1:])
+    options = script.parse_with(parser, words)
+    try:
+        return _command(parser, stages, options, passed_on)
+    except PipelineError as error:
+        print(f"run_pipeline.sh: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """What stands after `--` belongs to another program."""
+    at = words.index("--") if "--" in words else len(words)
+    return words[:at], words[at + 1 :]
+
+
+def _parser(stages: list[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run_pipeline.sh",
+        usage=USAGE.format(stages=", ".join(stages)),
+        epilog=EXITS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", help=argparse.SUPPRESS)
+    parser.add_argument("names", nargs="*", help=argparse.SUPPRESS)
+    script.add_options(parser)
+    parser.add_argument(
+        "--if-missed", action="store_true", help="only if no night ended within 24 hours"
+    )
+    return parser
+
+
+def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
+    command, names = options.command, options.names
+    if command in ("night", *stages):
+        known = settings.sources()
+        if unknown := [name for name in names if name not in known]:
+            parser.error(f"no source is called {unknown[0]}; there are {', '.join(known)}")
+        from pipeline import night
+
+        if options.if_missed and not night.was_missed():
+            print("nothing was missed: a night ended within the last 24 hours")
+            return errors.OK
+        return night.run(stages if command == "night" else [command], names or known, options)
+    if command == "db" and len(names) == 1:
+        from pipeline import db_command
+
+        if names[0] in db_command.ACTIONS:
+            return db_command.run(names[0], passed_on)
+    if command in ("status", "doctor", "cron") and not names:
+        if command == "status":
+            from pipeline import night
+
+            return night.status()
+        from pipeline import doctor
+
+        return doctor.check() if command == "doctor" else doctor.print_crontab()
+    parser.error(f"no such command: {' '.join([command, *names])}")
+    return errors.USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""`./run_pipeline.sh doctor`: what would stop tonight's run, and `cron`: when it runs."""
+
+import os
+import platform
+import shlex
+import shutil
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import database, errors, settings, stash
+from pipeline.errors import PipelineError
+from pipeline.settings import ROOT, Settings
+
+PARTS = ("api/{}.py", "preprocess/{}.py", "preprocess/test_{}.py", "load/{}.sql")
+LITTLE_ROOM = 2 * 1024**3  # bytes free below which a night may fail
+
+
+def check() -> int:
+    """Print the settings in force and every check; returns 0, or 78 when a run would be stopped."""
+    console = Console(soft_wrap=True)
+    here = settings.load()
+    _print_settings(console)
+    stops, remarks = [], []
+    for problems, checks in (
+        (stops, (_folders, _parts, _database)),
+        (remarks, (_room, _programs, stash.problems)),
+    ):
+        for look in checks:
+            problems += look(here)
+    for problem in stops:
+        console.print(f"stops tonight's run: {problem}", markup=False, style="red")
+    for problem in remarks:
+        console.print(f"note: {problem}", markup=False, style="yellow")
+    console.print("tonight's run would be stopped" if stops else "nothing stops tonight's run")
+    return errors.SETUP if stops else errors.OK
+
+
+def print_crontab() -> int:
+    """Print the lines of `crontab` for this clone, to be added to the user's own jobs."""
+    here = settings.load()
+    text = (ROOT / "crontab").read_text("utf-8")
+    text = text.replace("@ROOT@", _for_cron(ROOT)).replace("@LOGS@", _for_cron(here.logs))
+    print(text, end="")
+    return errors.OK
+
+
+def _for_cron(path: os.PathLike) -> str:
+    """A path as a word of a crontab line: quoted for the shell, `%` escaped for cron."""
+    return shlex.quote(str(path)).replace("%", r"\%")
+
+
+def _print_settings(console: Console) -> None:
+    table = Table("Setting", "In force", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, value in settings.values().items():
+        table.add_row(name, settings.masked(name, value) or "(empty)")
+    table.add_row("python", f"{platform.python_version()} on {platform.system()}")
+    console.print(table)
+
+
+def _folders(here: Settings) -> list[str]:
+    folder = here.data_dir
+    while not folder.exists():
+        folder = folder.parent
+    if os.access(folder, os.W_OK | os.X_OK):
+        return []
+    return [f"{folder} cannot be written by this user: chown it, or set DATA_DIR"]
+
+
+def _parts(here: Settings) -> list[str]:
+    return [
+        f"source {name} has no {part.format(name)}"
+        for name in settings.sources()
+        for part in PARTS
+        if not (ROOT / part.format(name)).is_file()
+    ]
+
+
+def _database(here: Settings) -> list[str]:
+    try:
+        with database.connect(here, lambda text: None) as connection:
+            database.prepare(connection)
+    except PipelineError as error:
+        return [str(error)]
+    return []
+
+
+def _room(here: Settings) -> list[str]:
+    folder = here.data_dir if here.data_dir.exists() else ROOT
+    free = shutil.disk_usage(folder).free
+    return [f"only {free / 1024**3:.1f} GB free at {folder}"] if free < LITTLE_ROOM else []
+
+
+def _programs(here: Settings) -> list[str]:
+    return [] if shutil.which("git") else ["git is not installed: apt-get install git"]

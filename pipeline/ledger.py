@@ -1,0 +1,70 @@
+"""The ledger in schema `pipeline`: runs, and what each source's and model's stages did."""
+
+import json
+
+import psycopg
+from psycopg.rows import dict_row
+
+# Facts that have a column of their own.
+_COLUMNS = ("outcome", "started_at", "seconds", "rows", "bytes", "reason", "remedy")
+
+
+def begin(connection: psycopg.Connection, run_id: str, words: str, started_at: str) -> None:
+    """Note a run, once."""
+    connection.execute(
+        """insert into pipeline.runs (run_id, words, started_at) values (%s, %s, %s)
+        on conflict (run_id) do nothing""",
+        [run_id, words, started_at],
+    )
+
+
+def end(connection: psycopg.Connection, run_id: str, exit_code: int, note: str) -> None:
+    """Note how a run ended."""
+    connection.execute(
+        """update pipeline.runs set ended_at = clock_timestamp(), exit_code = %s, note = %s
+        where run_id = %s""",
+        [exit_code, note, run_id],
+    )
+
+
+def note(
+    connection: psycopg.Connection,
+    run_id: str,
+    stage: str,
+    name: str,
+    facts: dict,
+    fingerprint=None,
+) -> None:
+    """Add a step. It is part of the caller's transaction, as the work it tells of is."""
+    rest = {k: v for k, v in facts.items() if k not in _COLUMNS and k not in ("run", "stamp")}
+    connection.execute(
+        """insert into pipeline.steps
+            (run_id, stage, name, outcome, started_at, seconds, rows, bytes, reason, remedy,
+             fingerprint, facts)
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+        [run_id, stage, name, *(facts.get(c) for c in _COLUMNS), fingerprint, json.dumps(rest)],
+    )
+
+
+def newest(
+    connection: psycopg.Connection, stage: str, outcomes: tuple[str, ...] = ()
+) -> dict[str, dict]:
+    """The newest step of each name in a stage, among those with one of the outcomes."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(
+            """select distinct on (name) * from pipeline.steps
+            where stage = %(stage)s and (outcome = any(%(outcomes)s) or %(outcomes)s = '{}')
+            order by name, step_id desc""",
+            {"stage": stage, "outcomes": list(outcomes)},
+        )
+        return {row["name"]: row for row in cursor}
+
+
+def last_run(connection: psycopg.Connection) -> dict | None:
+    """The newest run that has ended."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(
+            """select * from pipeline.runs where ended_at is not null
+            order by ended_at desc limit 1"""
+        )
+        return cursor.fetchone()

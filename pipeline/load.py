@@ -1,0 +1,193 @@
+"""Stage `load`: a legible CSV becomes the rows of `source.<source>`, as it is.
+
+One transaction a source: TRUNCATE, COPY, the count held against the scan's, the ledger's row.
+Whatever happens, readers find the old rows or the new ones.
+`python -m pipeline.load SOURCE` loads one source; the runner starts it so.
+"""
+
+import hashlib
+import os
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from pipeline import database, ledger, preprocess, script, state
+from pipeline.errors import SourceError
+from pipeline.settings import ROOT, Settings, sources
+
+BLOCK = 1024 * 1024
+LOCK_TIMEOUT = "2s"  # for how long new readers may queue behind our TRUNCATE
+_NO_DATA = ("missing", "failed")
+
+
+def main() -> None:
+    """Load the source named on the command line."""
+    source = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in sources() else ""
+    if not source:
+        print("usage: python -m pipeline.load SOURCE [--force]", file=sys.stderr)
+        sys.exit(64)
+    script.run("load", source, __doc__, lambda here, options: _work(here, options, source))
+
+
+def ddl_of(source: str) -> Path:
+    """The SQL file that declares a source's table."""
+    return ROOT / "load" / f"{source}.sql"
+
+
+def fingerprint_of(here: Settings, source: str) -> str | None:
+    """What the table of a source should be made of: the legible file and its declaration."""
+    noted = state.read(here, source).get("preprocess", {})
+    if not noted.get("sha256"):
+        return None
+    declared = hashlib.sha256(ddl_of(source).read_bytes()).hexdigest()
+    return hashlib.sha256(f"{noted['sha256']} {declared}".encode()).hexdigest()
+
+
+def pending(connection: psycopg.Connection, here: Settings, names: list[str]) -> list[str]:
+    """The sources whose table is not what their legible file says, or does not exist."""
+    loaded = ledger.newest(connection, "load", ("new",))
+    tables = {
+        row[0]
+        for row in connection.execute(
+            "select tablename from pg_catalog.pg_tables where schemaname = 'source'"
+        )
+    }
+    waiting = []
+    for name in names:
+        wanted = fingerprint_of(here, name)
+        is_loaded = name in loaded and loaded[name]["fingerprint"] == wanted
+        if name not in tables or (wanted and not is_loaded):
+            waiting.append(name)
+    return waiting
+
+
+def _work(here: Settings, options, source: str) -> dict:
+    with database.connect(here) as connection:
+        database.prepare(connection)
+        noted = state.read(here, source).get("preprocess", {})
+        if not noted.get("sha256"):
+            _make_empty_table(connection, source)
+            return {
+                "outcome": "missing",
+                "reason": "there is no legible file; the table is as it was",
+            }
+        if not options.force and not pending(connection, here, [source]):
+            return {"outcome": "unchanged", "rows": noted["rows"]}
+        return _load_patiently(connection, here, source, noted)
+
+
+def _make_empty_table(connection: psycopg.Connection, source: str) -> None:
+    """A source that was never fetched has an empty table, so that every model still builds."""
+    with connection.transaction():
+        connection.execute(ddl_of(source).read_text("utf-8"))
+
+
+def _load_patiently(connection, here: Settings, source: str, noted: dict) -> dict:
+    """Load, again and again while readers of the table hold it, up to PUBLISH_PATIENCE."""
+    deadline = time.monotonic() + here.publish_patience
+    while True:
+        try:
+            return _load(connection, here, source, noted)
+        except psycopg.errors.LockNotAvailable:
+            if time.monotonic() > deadline:
+                raise SourceError(
+                    f"{source}: readers held source.{source} for {here.publish_patience:g} s",
+                    "the old rows stay; the next night tries again",
+                ) from None
+            time.sleep(1)
+        except psycopg.DataError as error:
+            place = (error.diag.context or "").split("\n")[0]
+            raise SourceError(f"{source}: {error.diag.message_primary} ({place})") from None
+        except psycopg.Error as error:
+            raise database.understood(error, f"{source} was not loaded") from None
+
+
+def _load(connection: psycopg.Connection, here: Settings, source: str, noted: dict) -> dict:
+    started = time.monotonic()
+    table = sql.Identifier("source", source)
+    with connection.transaction():
+        connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+        connection.execute("set local statement_timeout = 0")
+        connection.execute(ddl_of(source).read_text("utf-8"))
+        added = _add_new_columns(connection, source, noted["columns"])
+        connection.execute(sql.SQL("truncate {}").format(table))
+        rows = _copy(connection, table, preprocess.output_of(here, source), noted, source, here)
+        if rows != noted["rows"]:
+            raise SourceError(
+                f"{source}: {rows:,} rows were copied where the file has {noted['rows']:,}",
+                "the old rows stay; this is a fault of the pipeline, please report it",
+            )
+        facts = {"outcome": "new", "rows": rows, "bytes": noted["bytes"]}
+        facts["seconds"] = round(time.monotonic() - started, 3)
+        if added:
+            facts["reason"] = f"new columns: {', '.join(added)}"
+            facts["remedy"] = f"describe them in load/{source}.sql"
+        run_id = os.environ.get("PIPELINE_RUN") or f"{script.now()} {os.getpid()}"
+        ledger.begin(connection, run_id, f"load {source}", script.now())
+        fingerprint = fingerprint_of(here, source)
+        ledger.note(
+            connection, run_id, "load", source, facts | {"started_at": script.now()}, fingerprint
+        )
+    return facts
+
+
+def _add_new_columns(connection: psycopg.Connection, source: str, columns: list[str]) -> list[str]:
+    """Add columns the publisher added; refuse a file that lacks one of the declared.
+
+    Returns the names of the added ones.
+    """
+    declared = [
+        row[0]
+        for row in connection.execute(
+            """select attname from pg_catalog.pg_attribute
+            where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attnum""",
+            [f"source.{source}"],
+        )
+    ]
+    if missing := [column for column in declared if column not in columns]:
+        raise SourceError(
+            f"{source}: the file lacks columns {', '.join(missing)}; it has {', '.join(columns)}",
+            f"the old rows stay; if the publisher means it, change load/{source}.sql",
+        )
+    added = [column for column in columns if column not in declared]
+    for column in added:
+        names = {"table": sql.Identifier("source", source), "column": sql.Identifier(column)}
+        connection.execute(sql.SQL("alter table {table} add column {column} text").format(**names))
+        comment = f"Not described yet; appeared on {script.now()[:10]}"
+        connection.execute(
+            sql.SQL("comment on column {table}.{column} is {comment}").format(
+                comment=sql.Literal(comment), **names
+            )
+        )
+    return added
+
+
+def _copy(connection, table: sql.Identifier, path: Path, noted: dict, source: str, here) -> int:
+    """Stream the legible file into COPY; returns the rows copied.
+
+    FREEZE, since the table was truncated in this transaction: rows need no second write later.
+    """
+    columns = sql.SQL(", ").join(map(sql.Identifier, noted["columns"]))
+    command = sql.SQL(
+        "copy {} ({}) from stdin (format csv, header match, freeze, encoding 'UTF8')"
+    ).format(table, columns)
+    digest = hashlib.sha256()
+    with connection.cursor() as cursor:
+        with path.open("rb") as file, cursor.copy(command) as copy:
+            while block := file.read(BLOCK):
+                digest.update(block)
+                copy.write(block)
+        if digest.hexdigest() != noted["sha256"]:
+            state.update(here, source, "preprocess", stamp=None)
+            raise SourceError(
+                f"{source}: {path} is not what stage preprocess wrote",
+                f"the old rows stay; ./run_pipeline.sh preprocess {source} makes it anew",
+            )
+        return cursor.rowcount
+
+
+if __name__ == "__main__":
+    main()

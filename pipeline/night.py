@@ -1,0 +1,311 @@
+"""The night: stages in order, sources side by side, and the truth about it at the end."""
+
+import json
+import os
+import signal
+import sys
+import time
+from contextlib import contextmanager, suppress
+from datetime import datetime
+
+import psycopg
+
+from pipeline import (
+    database,
+    durable,
+    errors,
+    ledger,
+    load,
+    lock,
+    preprocess,
+    publication,
+    report,
+    script,
+    settings,
+    state,
+    transform,
+)
+from pipeline.errors import BusyError, PipelineError, SetupError
+from pipeline.runner import Job, Runner, Stopped, source_job
+from pipeline.screen import Screen
+from pipeline.settings import Settings
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+DAY = 24 * 3600
+SOURCE_STAGES = ("api", "preprocess", "load")
+
+
+class Night:
+    """One run: what it was asked for, and what came of it so far."""
+
+    def __init__(self, here: Settings, sources: list[str], options, screen: Screen, run_id: str):
+        self.here, self.sources, self.options, self.screen = here, sources, options, screen
+        self.run_id = run_id
+        self.runner = Runner(here, run_id, screen.log)
+        self.facts: dict[str, dict[str, dict]] = {}  # stage -> name -> facts of this run
+        self.connection: psycopg.Connection | None = None
+        self.trouble: list[PipelineError] = []  # what ended the run before its last stage
+        self.words = [w for w in ("force", "offline") if getattr(options, w)]
+
+    def run(self, stages: list[str]) -> int:
+        """Run the stages; returns the exit code."""
+        for stage in stages:
+            self.screen.stage(stage)
+            try:
+                self.facts[stage] = getattr(self, f"_{stage}")()
+            except (psycopg.Error, PipelineError) as error:
+                if isinstance(error, (BusyError, SetupError)) and stage == stages[0]:
+                    raise
+                self._give_up(error)
+                break
+            if self.runner.failures:
+                self._give_up(PipelineError(self.runner.failures[0]))
+                break
+        code = self._close()
+        if len(stages) > 1:
+            durable.write_json(
+                self.here.state / "night.json", {"ended_at": script.now(), "exit_code": code}
+            )
+        return code
+
+    def _api(self) -> dict[str, dict]:
+        return self._run_sources("api", self.sources)
+
+    def _preprocess(self) -> dict[str, dict]:
+        wanted = self._unless_current(
+            "preprocess", lambda name: preprocess.is_current(self.here, name)
+        )
+        return self._run_sources("preprocess", wanted)
+
+    def _load(self) -> dict[str, dict]:
+        connection = self._connect()
+        self._copy_steps(connection)
+        waiting = load.pending(connection, self.here, self.sources)
+        wanted = self._unless_current("load", lambda name: name not in waiting)
+        return self._run_sources("load", wanted)
+
+    def _transform(self) -> dict[str, dict]:
+        if not self.options.force and transform.is_current(self._connect()):
+            self.screen.line("transform", publication.ALL_MODELS, {"outcome": "unchanged"})
+            return {publication.ALL_MODELS: {"outcome": "unchanged"}}
+        command = ("-m", "pipeline.transform", *self._flags())
+        return self._run_jobs([Job("transform", publication.ALL_MODELS, command)])
+
+    def _unless_current(self, stage: str, is_current) -> list[str]:
+        """The sources with work in a stage; of the others it is said that nothing changed."""
+        wanted = [name for name in self.sources if self.options.force or not is_current(name)]
+        for name in self.sources:
+            if name not in wanted:
+                outcome = state.read(self.here, name).get(stage, {}).get("outcome")
+                outcome = "missing" if outcome in (None, "missing") else "unchanged"
+                self.screen.line(stage, name, {"outcome": outcome})
+        return wanted
+
+    def _run_sources(self, stage: str, names: list[str]) -> dict[str, dict]:
+        return self._run_jobs([source_job(stage, name, self._flags()) for name in names])
+
+    def _run_jobs(self, jobs: list[Job]) -> dict[str, dict]:
+        def on_end(job: Job, facts: dict) -> None:
+            self.screen.end(job.stage, job.name)
+            self.screen.line(job.stage, job.name, facts)
+
+        return self.runner.run(
+            jobs, on_start=lambda job: self.screen.start(job.stage, job.name), on_end=on_end
+        )
+
+    def _flags(self) -> list[str]:
+        return [f"--{word}" for word in self.words]
+
+    def _connect(self) -> psycopg.Connection:
+        """The run's own connection, which keeps other machines' runs off this database."""
+        if self.connection is None or self.connection.broken:
+            self.connection = database.connect(self.here, self.screen.say)
+            database.hold_run_lock(self.connection)
+            database.prepare(self.connection)
+            words = " ".join(sys.argv[1:])
+            ledger.begin(self.connection, self.run_id, words, script.now())
+        return self.connection
+
+    def _copy_steps(self, connection: psycopg.Connection) -> None:
+        """Bring what `api` and `preprocess` noted on disk into the ledger, other runs' included."""
+        for stage in ("api", "preprocess"):
+            known = {
+                name: step["run_id"] for name, step in ledger.newest(connection, stage).items()
+            }
+            for name in self.sources:
+                facts = state.read(self.here, name).get(stage)
+                if facts and facts["run"] != known.get(name):
+                    with connection.transaction():
+                        ledger.begin(connection, facts["run"], stage, facts["started_at"])
+                        fingerprint = facts.get("content") or facts.get("sha256")
+                        ledger.note(connection, facts["run"], stage, name, facts, fingerprint)
+
+    def _note_the_rest(self, connection: psycopg.Connection) -> None:
+        """Note in the ledger what failed; what succeeded was noted in its own transaction."""
+        for stage in ("load", "transform"):
+            for name, facts in self.facts.get(stage, {}).items():
+                if facts["outcome"] not in ("new", "published", "unchanged"):
+                    ledger.note(connection, self.run_id, stage, name, facts)
+
+    def _give_up(self, error: psycopg.Error | PipelineError) -> None:
+        if isinstance(error, psycopg.Error):
+            error = database.understood(error, "the database failed")
+        self.trouble.append(error)
+        self.screen.say(f"failed: {error}")
+
+    def _close(self) -> int:
+        code = self._exit_code()
+        tables: dict[str, dict] = {}
+        stages_of = report.from_state(self.here, self.sources)
+        if self.connection is not None:
+            with suppress(psycopg.Error, PipelineError):
+                connection = self._connect()
+                self._copy_steps(connection)
+                self._note_the_rest(connection)
+                note = "; ".join(str(error) for error in self.trouble)
+                ledger.end(connection, self.run_id, code, note)
+                tables = report.published(connection)
+        self.screen.close()
+        self.screen.report(stages_of, tables, self._notes())
+        self.screen.say(f"ended with code {code} ({_meaning(code)}); log: {self.screen.path}")
+        return code
+
+    def _exit_code(self) -> int:
+        if self.trouble:
+            return max((e.exit_code for e in self.trouble), key=lambda c: c != errors.DEGRADED)
+        outcomes = [facts["outcome"] for stage in self.facts.values() for facts in stage.values()]
+        degraded = any(outcome in script.DEGRADED_OUTCOMES for outcome in outcomes)
+        return errors.DEGRADED if degraded or self._left_over() else errors.OK
+
+    def _left_over(self) -> bool:
+        """Whether a stage that had nothing to do tonight still lacks a source's data."""
+        for stage in self.facts:
+            for name in self.sources if stage in SOURCE_STAGES else ():
+                noted = state.read(self.here, name).get(stage, {})
+                if noted.get("outcome") in script.DEGRADED_OUTCOMES:
+                    return True
+        return False
+
+    def _notes(self) -> list[str]:
+        notes = [f"failed: {error}" for error in self.trouble]
+        whole = state.read(self.here, publication.ALL_MODELS).get("transform", {})
+        if whole.get("outcome") == "failed":
+            notes.append(f"transform: {whole['reason']} - {whole['remedy']}")
+        return notes + notes_of(whole)
+
+
+def notes_of(whole: dict) -> list[str]:
+    """What the newest build tells of values it could not read, and of tests that only warn."""
+    uncast = [
+        f"source.{u['source']}, column {u['column']}: {u['count']:,} values are not {u['type']} "
+        f"and are null in the models, such as {u['example']!a}"
+        for u in whole.get("uncastable") or []
+    ]
+    return uncast + [f"warning: {warning}" for warning in whole.get("warnings") or []]
+
+
+def run(stages: list[str], sources: list[str], options) -> int:
+    """Run stages for sources; returns the exit code.
+
+    Raises BusyError (75) and SetupError (78) before anything was touched.
+    """
+    here = settings.load()
+    with lock.held_by_this_run(here):
+        _check_folders(here)
+        run_id = f"{time.strftime('%Y-%m-%dT%H-%M-%SZ', time.gmtime())}-{os.getpid()}"
+        screen = Screen(here.logs, run_id)
+        night = Night(here, sources, options, screen, run_id)
+        with _signals_as_exceptions():
+            try:
+                return night.run(stages)
+            except Stopped as stopped:
+                night.runner.stop()
+                return _say_stopped(night, stopped)
+            finally:
+                screen.close()
+
+
+def _say_stopped(night: Night, stopped: Stopped) -> int:
+    code = 128 + stopped.number
+    name = signal.Signals(stopped.number).name
+    night.screen.close()
+    night.screen.say(f"stopped by {name}; what was finished stays, the next run does the rest")
+    with suppress(psycopg.Error, PipelineError):
+        if night.connection is not None:
+            night.connection.close()  # it may have been in the middle of a statement
+            with database.connect(night.here) as connection:
+                ledger.end(connection, night.run_id, code, f"stopped by {name}")
+    return code
+
+
+@contextmanager
+def _signals_as_exceptions():
+    """Let a signal end the run through `finally` blocks instead of at once."""
+
+    def stop(number, frame):
+        for signal_number in SIGNALS:  # a second one must not interrupt the tidying up
+            signal.signal(signal_number, signal.SIG_IGN)
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _check_folders(here: Settings) -> None:
+    for folder in (here.raw, here.preprocessed, here.state, here.quarantine, here.logs):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SetupError(f"{folder} cannot be made: {error.strerror}", "set DATA_DIR") from None
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise SetupError(
+                f"{folder} cannot be written by this user", "chown it, or set DATA_DIR"
+            )
+
+
+def was_missed() -> bool:
+    """Whether no whole night ended, well or not, within the last 24 hours."""
+    try:
+        ended = json.loads((settings.load().state / "night.json").read_bytes())["ended_at"]
+        return not 0 <= time.time() - datetime.fromisoformat(ended).timestamp() < DAY
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+
+
+def _meaning(code: int) -> str:
+    return {
+        errors.OK: "all is well",
+        errors.DEGRADED: "finished, but not all is fresh",
+        errors.FAILED: "nothing could be published",
+    }.get(code, "see above")
+
+
+def status() -> int:
+    """Print what readers have now; returns 0 when all is well, else 2."""
+    here = settings.load()
+    names = settings.sources()
+    with database.connect(here, lambda text: None) as connection:
+        database.prepare(connection)
+        stages_of = report.from_ledger(connection, names)
+        tables = report.published(connection)
+        newest = ledger.newest(connection, "transform").get(publication.ALL_MODELS)
+        last = ledger.last_run(connection)
+    notes = notes_of(newest["facts"]) if newest else []
+    if newest and newest["outcome"] == "failed":
+        notes.insert(0, f"transform: {newest['reason']} - {newest['remedy']}")
+    if not tables:
+        notes.insert(0, "nothing is published yet: ./run_pipeline.sh")
+    from rich.console import Console
+
+    report.show(Console(soft_wrap=True), stages_of, tables, notes)
+    if last:
+        ended = f"{last['ended_at']:%Y-%m-%d %H:%M %Z}"
+        print(
+            f"last run: ended {ended} with code {last['exit_code']} ({_meaning(last['exit_code'])})"
+        )
+    well = all(report.outcome_of(s)[0] in ("new", "unchanged") for s in stages_of.values())
+    return errors.OK if well and tables and newest["outcome"] == "published" else errors.DEGRADED

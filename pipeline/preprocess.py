@@ -1,0 +1,129 @@
+"""Stage `preprocess`: raw bytes become one legible CSV a source, tested before it takes its place.
+
+`data/preprocessed/<source>.csv` changes only when the new file is whole and its data tests pass;
+a refused one is kept in `data/quarantine/` for inspection.
+"""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline import durable, script, snapshot, state
+from pipeline.errors import SourceError
+from pipeline.legible import Legible
+from pipeline.settings import ROOT, Settings
+from pipeline.snapshot import Snapshot
+
+TESTS_PASSED = 0
+
+
+def run(make_legible: Callable[[Snapshot, Path], Legible]) -> None:
+    """The main program of a script in `preprocess/`.
+
+    `make_legible(snapshot, output)` writes the legible file and tells what it wrote; the
+    snapshot is verified, and `output` takes its place only when the data tests pass.
+    """
+    main = sys.modules["__main__"]
+    name = Path(main.__file__).stem
+    script.run(
+        "preprocess",
+        name,
+        main.__doc__ or "",
+        lambda here, options: _work(here, options, name, make_legible),
+    )
+
+
+def output_of(here: Settings, source: str) -> Path:
+    """Where the legible file of a source stands."""
+    return here.preprocessed / f"{source}.csv"
+
+
+def is_current(here: Settings, source: str) -> bool:
+    """Whether the legible file on disk is what this snapshot and this code would make.
+
+    Reads no data: the file's size and time stamp stand for its bytes, which `load` hashes.
+    """
+    remembered = state.read(here, source)
+    noted, fetched = remembered.get("preprocess", {}), remembered.get("api", {}).get("content")
+    if fetched is None:
+        return not noted or noted["outcome"] in ("missing", "unchanged", "new")
+    return (
+        noted.get("outcome") in ("new", "unchanged")
+        and noted.get("input") == fetched
+        and noted.get("code") == code_fingerprint(source)
+        and noted.get("stamp") == _stamp(output_of(here, source))
+    )
+
+
+def code_fingerprint(source: str) -> str:
+    """SHA-256 over the code that makes and tests the legible file of a source."""
+    names = (f"{source}.py", f"test_{source}.py", "conftest.py")
+    paths = [ROOT / "preprocess" / name for name in names]
+    paths += (ROOT / "pipeline").glob("*.py")
+    parts = {
+        str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in paths
+        if path.exists()
+    }
+    return snapshot.fingerprint_of(parts)
+
+
+def _stamp(path: Path) -> list[int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _work(here: Settings, options, source: str, make_legible) -> dict:
+    taken = snapshot.current(here, source)
+    if taken is None:
+        return {"outcome": "missing", "reason": "there is no raw snapshot"}
+    noted = state.read(here, source).get("preprocess", {})
+    if not options.force and noted.get("input") == taken.content and is_current(here, source):
+        return noted | {"outcome": "unchanged", "reason": "", "remedy": ""}
+    output = output_of(here, source)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    aside = output.with_name(f".{source}.csv.new")
+    try:
+        legible = make_legible(taken, aside)
+        _run_data_tests(source, aside)
+    except BaseException:
+        snapshot.refuse(here, source, aside)
+        raise
+    durable.replace_file(aside, output)
+    return {
+        "outcome": "new",
+        "input": taken.content,
+        "code": code_fingerprint(source),
+        "sha256": legible.sha256,
+        "rows": legible.rows,
+        "bytes": legible.bytes,
+        "columns": legible.columns,
+        "notes": legible.notes,
+        "stamp": _stamp(output),
+    }
+
+
+def _run_data_tests(source: str, legible: Path) -> None:
+    """Run `preprocess/test_<source>.py` on the file about to be loaded."""
+    tests = ROOT / "preprocess" / f"test_{source}.py"
+    command = [sys.executable, "-m", "pytest", "-q", "-rfE", "--tb=line", "--no-header"]
+    command += ["-p", "no:cacheprovider", f"--rootdir={ROOT}", str(tests)]
+    environment = os.environ | {"PIPELINE_LEGIBLE": str(legible)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace"
+    )
+    if done.returncode != TESTS_PASSED or not re.search(r"\b\d+ passed", done.stdout):
+        print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
+        failed = re.findall(r"^(?:FAILED|ERROR) \S*?(?:::(.*))?$", done.stdout, re.MULTILINE)
+        what = "; ".join(filter(None, failed)) or f"pytest ended with code {done.returncode}"
+        raise SourceError(
+            f"{source}: the data tests fail: {what}",
+            f"see preprocess/test_{source}.py and data/quarantine/{source}/; the old table stays",
+        )

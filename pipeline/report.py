@@ -1,0 +1,148 @@
+"""What a person wants to know after a night: each source, each published table, what to do."""
+
+from datetime import UTC, datetime
+
+from rich import box
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from pipeline import ledger, publication, state
+from pipeline.settings import Settings
+
+COLOURS = {"new": "green", "unchanged": "green", "published": "green", "failed": "red"}
+STAGES = ("api", "preprocess", "load")
+
+
+def from_state(here: Settings, sources: list[str]) -> dict[str, dict[str, dict]]:
+    """What each source's stages did last, as noted on disk: source -> stage -> facts."""
+    return {source: state.read(here, source) for source in sources}
+
+
+def from_ledger(connection, sources: list[str]) -> dict[str, dict[str, dict]]:
+    """The same, as noted in the ledger."""
+    found: dict[str, dict[str, dict]] = {source: {} for source in sources}
+    for stage in STAGES:
+        for name, step in ledger.newest(connection, stage).items():
+            if name in found:
+                found[name][stage] = step["facts"] | {k: v for k, v in step.items() if k != "facts"}
+    return found
+
+
+def published(connection) -> dict[str, dict]:
+    """The tables readers have, by name; the newest step of each that is part of the publication."""
+    steps = ledger.newest(connection, "transform", ("published",))
+    whole = steps.get(publication.ALL_MODELS)
+    return {name: steps[name] for name in (whole["facts"]["tables"] if whole else [])}
+
+
+def outcome_of(stages: dict[str, dict]) -> tuple[str, str, str]:
+    """What a source's readers have of it: outcome, reason, remedy."""
+    fetched = stages.get("api", {})
+    if not fetched:
+        return "missing", "never fetched", "./run_pipeline.sh"
+    for stage in ("preprocess", "load"):
+        facts = stages.get(stage, {})
+        if facts.get("outcome") == "failed":
+            outcome = "kept" if stages.get("load", {}).get("rows") else "missing"
+            return outcome, facts.get("reason") or "", facts.get("remedy") or ""
+    return fetched["outcome"], fetched.get("reason") or "", fetched.get("remedy") or ""
+
+
+def render(
+    stages_of: dict[str, dict[str, dict]], tables: dict[str, dict], notes: list[str]
+) -> Group:
+    """The report as something rich can print."""
+    parts = [_sources_table(stages_of)]
+    if tables:
+        parts += ["", _tables_table(tables)]
+    advice = _advice(stages_of) + notes
+    if advice:
+        parts += ["", Text("To know and to do", style="bold")]
+        parts += [Text(f"- {line}") for line in advice]
+    return Group(*parts)
+
+
+def show(console: Console, stages_of, tables, notes: list[str]) -> None:
+    """Print the report."""
+    console.print(render(stages_of, tables, notes))
+
+
+def _sources_table(stages_of: dict[str, dict[str, dict]]) -> Table:
+    table = _table("Source", "State", "Rows", "Bytes", "Seconds", "Data as of", "Age")
+    for source, stages in stages_of.items():
+        outcome = outcome_of(stages)[0]
+        fetched, loaded = stages.get("api", {}), stages.get("load", {})
+        rows = loaded.get("rows") or stages.get("preprocess", {}).get("rows")
+        seconds = sum(float(stages.get(stage, {}).get("seconds") or 0) for stage in STAGES)
+        as_of = _instant(
+            fetched.get("as_of") or fetched.get("checked_at") or fetched.get("fetched_at")
+        )
+        table.add_row(
+            source,
+            Text(outcome, style=COLOURS.get(outcome, "yellow")),
+            _number(rows),
+            _number(fetched.get("bytes")),
+            f"{seconds:.1f}",
+            f"{as_of:%Y-%m-%d %H:%M}" if as_of else "-",
+            _age(as_of),
+        )
+    return table
+
+
+def _tables_table(tables: dict[str, dict]) -> Table:
+    table = _table("Published table", "Rows", "Seconds", "Published at")
+    for name, step in tables.items():
+        at = step["started_at"].astimezone(UTC)
+        seconds = f"{float(step['seconds'] or 0):.1f}"
+        table.add_row(f"transformed.{name}", _number(step["rows"]), seconds, f"{at:%Y-%m-%d %H:%M}")
+    return table
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="left" if name == "State" else "right", no_wrap=True)
+    return table
+
+
+def _advice(stages_of: dict[str, dict[str, dict]]) -> list[str]:
+    """What is not well and what to do; one line for all sources that share a reason."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for source, stages in stages_of.items():
+        outcome, reason, remedy = outcome_of(stages)
+        if outcome not in ("new", "unchanged") or reason:
+            groups.setdefault((outcome, reason.removeprefix(f"{source}: "), remedy), []).append(
+                source
+            )
+        note = stages.get("api", {}).get("stash_note")
+        if note:
+            groups.setdefault(("not in the stash", note, ""), []).append(source)
+        for what, count in (stages.get("preprocess", {}).get("notes") or {}).items():
+            groups.setdefault(("note", f"{what}: {count:,}", ""), []).append(source)
+    return [
+        f"{', '.join(names)}: " + ", ".join(filter(None, (outcome, reason, remedy)))
+        for (outcome, reason, remedy), names in groups.items()
+    ]
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _instant(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    instant = datetime.fromisoformat(text)
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _age(instant: datetime | None) -> str:
+    if instant is None:
+        return "-"
+    seconds = (datetime.now(UTC) - instant).total_seconds()
+    for unit, length in (("y", 31_557_600), ("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return "now"

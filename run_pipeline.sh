@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The night: cron starts this, and so may you. `./run_pipeline.sh --help` says what else it does.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+STAGES=(
+    api         # bytes from the publishers, unchanged     -> data/raw, branch raw-data
+    preprocess  # one legible, tested CSV a source         -> data/preprocessed
+    load        # the rows as they are                     -> schema source
+    transform   # dbt models, tested and published at once -> schema transformed
+)
+
+. pipeline/environment.sh
+make_environment
+
+if [ $# -eq 0 ] || [ "${1#--}" != "$1" ]; then
+    set -- night "$@"
+fi
+STAGES="${STAGES[*]}" exec .venv/bin/python -m pipeline "$@"

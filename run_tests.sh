@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# The tests: style first, then everything else. Arguments go to pytest: `./run_tests.sh -k stash`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+. pipeline/environment.sh
+make_environment
+
+python=.venv/bin/python
+"$python" -m ruff format --check --quiet .
+"$python" -m ruff check --quiet .
+"$python" -m sqlfluff lint --disable-progress-bar --nocolor load transform
+exec "$python" -m pytest "$@"
