@@ -1,0 +1,93 @@
+"""The stash: the history of the raw snapshots, beside the current copy on disk.
+
+This is all that the rest of the pipeline knows of storage. Setting `STASH` picks the store, a
+module with the four functions of this one (docs/stash.md says how to add another).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import snapshot, stash_git
+from pipeline.errors import PipelineError
+from pipeline.settings import SOURCE_NAME, Settings
+
+STORES = {"git": stash_git, "git+push": stash_git}
+PUSHED = {"git+push"}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What came of a snapshot in the stash, or of a push."""
+
+    done: bool  # it is there now, whether by this call or an earlier one
+    where: str  # "raw-data 1a2b3c4", "raw-data 1a2b3c4, unchanged" or "not stashed"
+    note: str = ""  # one line for the operator; empty when all is well
+
+
+def store(settings: Settings, source: str, message: str) -> Stored:
+    """Put the current snapshot of a source into the stash; the same one again is a no-op.
+
+    What hinders the stash (no git-lfs, no checkout, a full disk) is told in the note: the
+    snapshot stays on disk, and the night goes on.
+
+    Raises PipelineError when the snapshot is no whole one, or has a name or a link in it that
+    must not go into a history.
+    """
+    if settings.stash not in STORES:
+        return Stored(False, "not stashed")
+    taken = snapshot.read(settings.raw / _named(source), source)
+    for file in taken.files:
+        if file.name.lower().startswith(".git"):
+            raise PipelineError(f"{source}: a file named {file.name!r} would steer git")
+    return _told("not stashed", STORES[settings.stash].store, taken, message)
+
+
+def push(settings: Settings) -> Stored:
+    """Send what is stashed to the remote, where the setting asks for it.
+
+    What hinders it (no remote, no network, a refusal) is told in the note, with what waits.
+    """
+    if settings.stash not in PUSHED:
+        return Stored(False, "not pushed")
+    return _told("not pushed", STORES[settings.stash].push)
+
+
+def restore(settings: Settings, source: str, into: Path, network: bool = False) -> bool:
+    """Write the last stashed snapshot of a source into a folder; the caller verifies it.
+
+    Parameters
+    ----------
+    into:    an existing, empty folder.
+    network: whether objects that are not on this machine may be fetched from the remote.
+
+    Returns False, with nothing written, when the stash has none or not the whole of it.
+    Raises OSError when the folder cannot be written.
+    """
+    if settings.stash not in STORES:
+        return False
+    try:
+        return STORES[settings.stash].restore(_named(source), into, network)
+    except PipelineError:
+        return False
+
+
+def problems(settings: Settings) -> list[str]:
+    """What would keep the stash from its work tonight, a line each with its remedy."""
+    if settings.stash not in STORES:
+        return []
+    return STORES[settings.stash].problems(settings.stash in PUSHED)
+
+
+def _named(source: str) -> str:
+    if not SOURCE_NAME.fullmatch(source):
+        raise PipelineError(f"{source!r} is not the name of a source")
+    return source
+
+
+def _told(otherwise: str, work, *arguments) -> Stored:
+    try:
+        return Stored(True, work(*arguments))
+    except PipelineError as error:
+        return Stored(False, otherwise, str(error))
+    except OSError as error:
+        return Stored(False, otherwise, f"the stash cannot be written: {error}")

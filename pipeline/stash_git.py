@@ -1,0 +1,244 @@
+"""The stash in git: branch `raw-data`, one commit a changed snapshot, the data by Git LFS.
+
+The branch shares no history with the code. It is written with git's plumbing and an index of its
+own, so the user's work tree, index, current branch and hooks are never touched.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import git, git_tree, lfs, settings
+from pipeline.errors import PipelineError
+from pipeline.snapshot import DESCRIPTOR, SUMS, Snapshot
+
+BRANCH = "raw-data"
+REF = f"refs/heads/{BRANCH}"
+PUSHED_REF = f"refs/remotes/origin/{BRANCH}"
+NETWORK_SECONDS = 900  # a push or a fetch; objects that went through by then stay there
+MOVES = 5  # attempts when somebody else moves the branch meanwhile
+RAW = "data/raw"  # in the branch, whatever DATA_DIR is
+TEXT = (DESCRIPTOR, SUMS)
+# Nothing may rewrite line ends: SHA256SUMS holds for a checkout of the branch too.
+ATTRIBUTES = b"""\
+# Raw snapshots: the data by Git LFS, the manifests as text.
+/data/raw/** filter=lfs diff=lfs merge=lfs -text
+/data/raw/*/SHA256SUMS !filter !diff !merge -text
+/data/raw/*/datapackage.json !filter !diff !merge -text
+"""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """Where this clone keeps things; a linked worktree shares them with its main one."""
+
+    root: Path
+    folder: Path  # .git
+    lfs: Path  # the objects of Git LFS
+    lock: int | None = None  # descriptor of the lock, while it is held
+
+    def git(self, *arguments: str, stdin: bytes = b"") -> bytes:
+        """What git prints, in the fixed environment and with the stash's own index."""
+        keep_open = () if self.lock is None else (self.lock,)
+        return git.answer(
+            self.root, *arguments, stdin=stdin, index=self.own / "index", keep_open=keep_open
+        )
+
+    @property
+    def own(self) -> Path:
+        """The stash's own folder inside .git: lock, index, unfinished work."""
+        return self.folder / "raw-data-stash"
+
+
+def store(snapshot: Snapshot, message: str) -> str:
+    """Commit a verified snapshot to the branch; returns where it is.
+
+    Raises PipelineError or OSError when it cannot be; the branch is then as it was.
+    """
+    with _locked(_checkout()) as checkout:
+        _refuse_without_lfs()
+        _refuse_checked_out(checkout)
+        blobs = _blobs_of(checkout, snapshot)
+        top = {".gitattributes": git_tree.write_blob(checkout.git, ATTRIBUTES)}
+        folder = f"{RAW}/{snapshot.source}"
+        for _ in range(MOVES):
+            branch, pushed = _tips(checkout)
+            parent = branch or pushed  # a fresh clone goes on with what origin has
+            (checkout.own / "index").unlink(missing_ok=True)
+            tree = git_tree.replace(checkout.git, parent, folder, blobs, top)
+            if parent and tree == git_tree.word(checkout.git, "rev-parse", f"{parent}^{{tree}}"):
+                return f"{BRANCH} {parent[:7]}, unchanged"
+            if git_tree.read(checkout.git, tree, folder, TEXT).keys() != blobs.keys():
+                raise PipelineError(f"{snapshot.source}: git would keep other files than these")
+            commit = _commit(checkout, tree, parent, message)
+            if _moved(checkout, commit, branch, snapshot.source):
+                return f"{BRANCH} {commit[:7]}"
+    raise PipelineError(f"branch {BRANCH} was moved by somebody else {MOVES} times")
+
+
+def push() -> str:
+    """Send the objects of Git LFS, then the branch, never forced; returns what origin has.
+
+    Raises PipelineError naming what waits when either cannot be sent.
+    """
+    checkout = _checkout()
+    branch, _ = _tips(checkout)
+    waiting = _waiting(checkout)
+    if not waiting:
+        return "nothing to push"
+    deadline = time.monotonic() + NETWORK_SECONDS
+    refspec = f"{branch}:{REF}"  # this commit: its objects are sent before it
+    try:
+        _refuse_without_lfs()
+        for command in (
+            ("lfs", "push", "origin", BRANCH),
+            ("push", "--no-verify", "--no-signed", "--no-follow-tags", "origin", refspec),
+        ):
+            git.over_network(checkout.root, *command, seconds=deadline - time.monotonic())
+    except PipelineError as error:
+        raise PipelineError(
+            f"{waiting} waiting to be pushed: {error.what}", error.remedy or "docs/stash.md, Push"
+        ) from None
+    # A clone of a single branch does not note by itself what origin has.
+    checkout.git("update-ref", PUSHED_REF, branch)
+    return f"origin {BRANCH} {branch[:7]}"
+
+
+def restore(source: str, into: Path, network: bool) -> bool:
+    """Write the branch's last snapshot of a source into an existing folder.
+
+    Returns False, nothing written, when there is none, or an object of it is neither here nor,
+    with `network`, to be had from the remote. Raises PipelineError when git cannot be asked.
+    """
+    checkout = _checkout()
+    tip = next(filter(None, _tips(checkout)), "")
+    contents = git_tree.read(checkout.git, tip, f"{RAW}/{source}", TEXT) if tip else {}
+    data = [content for name, content in contents.items() if name not in TEXT]
+    if network and not all(lfs.find(checkout.lfs, pointer) for pointer in data):
+        include = f"--include={RAW}/{source}"
+        command = ("lfs", "fetch", include, "--exclude=", "origin", tip)
+        git.over_network(checkout.root, *command, seconds=NETWORK_SECONDS)
+    if not all(lfs.find(checkout.lfs, pointer) for pointer in data):
+        return False
+    for name, content in contents.items():
+        if name in TEXT or not content:
+            (into / name).write_bytes(content)
+        else:
+            shutil.copyfile(lfs.find(checkout.lfs, content), into / name)
+    return bool(contents)
+
+
+def problems(pushes: bool) -> list[str]:
+    """What would hinder a store or, where it `pushes`, what waits; a line each with a remedy."""
+    try:
+        checkout = _checkout()
+    except PipelineError as error:
+        return [str(error)]
+    found = []
+    for check in (_refuse_without_lfs, lambda: _refuse_checked_out(checkout)):
+        try:
+            check()
+        except PipelineError as error:
+            found.append(str(error))
+    if pushes and not git.setting(checkout.root, "remote.origin.url"):
+        found.append("STASH=git+push without a remote - git remote add origin URL, or STASH=git")
+    elif pushes and (waiting := _waiting(checkout)):
+        found.append(f"{waiting} waiting to be pushed - docs/stash.md, Push")
+    return found
+
+
+def _checkout() -> Checkout:
+    root = settings.ROOT.resolve()
+    said = git.answer(root, "rev-parse", "--show-toplevel", "--git-common-dir")
+    folder = root / os.fsdecode(said).splitlines()[1]
+    return Checkout(root, folder, folder / (git.setting(root, "lfs.storage") or "lfs"))
+
+
+def _refuse_without_lfs() -> None:
+    if not shutil.which("git-lfs"):
+        raise PipelineError(
+            "git-lfs is not installed: snapshots stay on disk only",
+            "apt-get install git-lfs (or put it on PATH), or set STASH=off",
+        )
+
+
+def _refuse_checked_out(checkout: Checkout) -> None:
+    """Moved under a checkout, the branch would lose its new snapshots to the next commit there."""
+    folder = ""
+    for line in os.fsdecode(checkout.git("worktree", "list", "--porcelain")).splitlines():
+        if line.startswith("worktree "):
+            folder = line.removeprefix("worktree ")
+        elif line == f"branch {REF}" and Path(folder).exists():
+            raise PipelineError(
+                f"branch {BRANCH} is checked out in {folder}: snapshots stay on disk only",
+                "git switch --detach there",
+            )
+
+
+@contextlib.contextmanager
+def _locked(checkout: Checkout) -> Iterator[Checkout]:
+    """One writer at a time in this clone; what a killed one left behind is tidied.
+
+    The git commands of a writer inherit the lock, so whoever holds it knows that nothing a dead
+    writer started still runs. Only then, and only when that writer was just moving the branch,
+    is git's own lock on the branch ours to remove.
+    """
+    checkout.own.mkdir(exist_ok=True)
+    with (checkout.own / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (checkout.own / "moving").exists():
+            (checkout.folder / f"{REF}.lock").unlink(missing_ok=True)
+        for leftover in ("moving", "index", "index.lock"):
+            (checkout.own / leftover).unlink(missing_ok=True)
+        lfs.tidy(checkout.lfs)
+        yield Checkout(checkout.root, checkout.folder, checkout.lfs, lock.fileno())
+
+
+def _blobs_of(checkout: Checkout, snapshot: Snapshot) -> dict[str, str]:
+    """Name to blob: the manifests themselves, of the data a pointer once Git LFS has it."""
+    contents = {name: (snapshot.folder / name).read_bytes() for name in TEXT}
+    for file in snapshot.files:
+        oid = snapshot.resource(file.name)["hash"].removeprefix("sha256:")
+        contents[file.name] = lfs.take_in(checkout.lfs, file, oid)
+    return {name: git_tree.write_blob(checkout.git, text) for name, text in contents.items()}
+
+
+def _tips(checkout: Checkout) -> tuple[str, str]:
+    """The commits of the branch and of what origin is known to have; empty where there is none."""
+    words = ("for-each-ref", "--format=%(refname) %(objectname)", REF, PUSHED_REF)
+    tips = dict(line.split() for line in checkout.git(*words).decode().splitlines())
+    return tips.get(REF, ""), tips.get(PUSHED_REF, "")
+
+
+def _waiting(checkout: Checkout) -> str:
+    """The commits that origin lacks, as "3 commits of raw-data"; empty when it has all."""
+    branch, pushed = _tips(checkout)
+    if not branch:
+        return ""
+    known = ["--not", pushed] if pushed else []
+    count = int(checkout.git("rev-list", "--count", branch, *known))
+    return f"{count} commit{'s' * (count > 1)} of {BRANCH}" if count else ""
+
+
+def _commit(checkout: Checkout, tree: str, parent: str, message: str) -> str:
+    ancestry = ["-p", parent] if parent else []
+    said = message.replace("\0", "").encode("utf-8", "replace")
+    return git_tree.word(checkout.git, "commit-tree", tree, *ancestry, "-F", "-", stdin=said)
+
+
+def _moved(checkout: Checkout, commit: str, branch: str, source: str) -> bool:
+    """Move the branch from where it was read; False when somebody else moved it meanwhile."""
+    moving = checkout.own / "moving"
+    moving.touch()
+    # Once git has answered, a lock on the branch is not ours; unanswered, the next call tidies.
+    words = ("update-ref", "--create-reflog", "-m", f"stash: {source}", REF, commit, branch)
+    done = git.run(checkout.root, *words, keep_open=(checkout.lock,))
+    moving.unlink()
+    if done.returncode and _tips(checkout)[0] == branch:
+        raise git.trouble("git update-ref", done.stderr)
+    return not done.returncode
