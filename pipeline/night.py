@@ -59,7 +59,7 @@ class Night:
                 self._give_up(error)
                 break
             if self.runner.failures:
-                self._give_up(PipelineError(self.runner.failures[0]))
+                self._give_up(self.runner.failures[0])
                 break
         code = self._close()
         if len(stages) > 1:
@@ -299,9 +299,7 @@ def status() -> int:
         notes.insert(0, f"transform: {newest['reason']} - {newest['remedy']}")
     if not tables:
         notes.insert(0, "nothing is published yet: ./run_pipeline.sh")
-    from rich.console import Console
-
-    report.show(Console(soft_wrap=True), stages_of, tables, notes)
+    report.show(sys.stdout, stages_of, tables, notes)
     if last:
         ended = f"{last['ended_at']:%Y-%m-%d %H:%M %Z}"
         print(

@@ -63,8 +63,11 @@ def render(
     return Group(*parts)
 
 
-def show(console: Console, stages_of, tables, notes: list[str]) -> None:
-    """Print the report."""
+def show(file, stages_of, tables, notes: list[str]) -> None:
+    """Print the report: as wide as a terminal is, and at least as wide as the tables elsewhere."""
+    console = Console(file=file, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 120
     console.print(render(stages_of, tables, notes))
 
 
@@ -84,7 +87,7 @@ def _sources_table(stages_of: dict[str, dict[str, dict]]) -> Table:
             _number(rows),
             _number(fetched.get("bytes")),
             f"{seconds:.1f}",
-            f"{as_of:%Y-%m-%d %H:%M}" if as_of else "-",
+            f"{as_of:%Y-%m-%d}" if as_of else "-",
             _age(as_of),
         )
     return table
@@ -100,7 +103,7 @@ def _tables_table(tables: dict[str, dict]) -> Table:
 
 
 def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column(first, no_wrap=True)
     for name in others:
         table.add_column(name, justify="left" if name == "State" else "right", no_wrap=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import errors, script, state
+from pipeline.errors import PipelineError
 from pipeline.settings import ROOT, Settings
 
 GRACE = 5.0  # seconds between asking a process to end and ending it
@@ -47,7 +48,7 @@ class Runner:
         self._running: set[subprocess.Popen] = set()
         self._guard = threading.Lock()
         self._stopping = False
-        self.failures: list[str] = []  # what ends the whole night with code 1
+        self.failures: list[PipelineError] = []  # what ends the whole night with code 1
 
     def run(
         self,
@@ -142,18 +143,18 @@ class Runner:
     def _judge(self, job: Job, code: int | None, tail: list[str], seconds: float) -> dict:
         noted = state.read(self.here, job.name).get(job.stage, {})
         told = noted.get("run") == self.run_id
-        if code in (errors.OK, errors.DEGRADED) and told:
+        if told and noted.get("ends_run"):
+            self.failures.append(PipelineError(noted["reason"], noted["remedy"]))
             return noted
-        last = next((text for text in reversed(tail) if text), "")
+        if told and code in (errors.OK, errors.DEGRADED):
+            return noted
         if code is None:
             what = f"stopped after {self.here.source_timeout:g} s (SOURCE_TIMEOUT)"
         elif code < 0:
             what = f"ended by signal {signal.Signals(-code).name}"
-        elif code in (errors.FAILED, errors.SETUP, errors.BUSY) and last:
-            what = last.removeprefix(f"{job.name}: ")
-            self.failures.append(what)
         else:
-            what = f"ended with code {code} without saying what it did"
+            last = next((text for text in reversed(tail) if text), "it printed nothing")
+            what = f"ended with code {code} without saying what it did: {last}"
         return self._failed(job, what, seconds)
 
     def _failed(self, job: Job, what: str, seconds: float) -> dict:

@@ -59,13 +59,11 @@ class Screen:
 
     def report(self, stages_of, tables, notes) -> None:
         """The closing report, to the person and to the log."""
-        from rich.console import Console
-
         from pipeline import report
 
-        report.show(Console(file=self._file, width=120, soft_wrap=True), stages_of, tables, notes)
+        report.show(self._file, stages_of, tables, notes)
         try:
-            report.show(Console(soft_wrap=True), stages_of, tables, notes)
+            report.show(sys.stdout, stages_of, tables, notes)
             sys.stdout.flush()
         except OSError:
             _silence_stdout()

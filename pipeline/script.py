@@ -71,6 +71,9 @@ def run(stage: str, source: str, description: str, work: Callable[..., dict]) ->
             facts = _attempt(stage, source, work, options)
     except PipelineError as error:
         print(f"{source}: {error}", file=sys.stderr)
+        if os.environ.get("PIPELINE_RUN"):  # what ends the whole run is told apart from a crash
+            facts = {"outcome": "failed", "reason": error.what, "remedy": error.remedy}
+            _tell(stage, source, now(), 0, facts | {"ends_run": error.exit_code})
         sys.exit(error.exit_code)
     print(line(source, facts), flush=True)
     sys.exit(errors.DEGRADED if facts["outcome"] in DEGRADED_OUTCOMES else errors.OK)
@@ -84,12 +87,15 @@ def _attempt(stage: str, source: str, work: Callable[..., dict], options) -> dic
     except Exception as error:  # noqa: BLE001 - one script's fault must not end the night
         trouble = understood(error)
         facts = {"outcome": "failed", "reason": trouble.what, "remedy": trouble.remedy}
-    facts = {"reason": "", "remedy": "", "rows": None, "bytes": None} | facts
-    seconds = round(time.monotonic() - clock, 3)
-    run_id = os.environ.get("PIPELINE_RUN", "")
-    return state.update(
-        here, source, stage, run=run_id, started_at=started, seconds=seconds, **facts
-    )
+    return _tell(stage, source, started, round(time.monotonic() - clock, 3), facts)
+
+
+def _tell(stage: str, source: str, started: str, seconds: float, facts: dict) -> dict:
+    """Note what came of a step, in the name of the run or of this script's own."""
+    run_id = os.environ.get("PIPELINE_RUN") or f"{started} by hand {os.getpid()}"
+    told = {"reason": "", "remedy": "", "rows": None, "bytes": None, "ends_run": None} | facts
+    told |= {"run": run_id, "started_at": started, "seconds": seconds}
+    return state.update(settings.load(), source, stage, **told)
 
 
 def understood(error: Exception) -> SourceError:

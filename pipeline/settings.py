@@ -6,7 +6,7 @@ together.
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,7 +26,7 @@ class Settings:
     data_dir: Path
     database_url: str  # empty: embedded PostgreSQL
     stash: str
-    mirrors: dict[str, str]  # host -> base URL
+    mirrors: dict[str, str] = field(hash=False)  # host -> base URL
     fetch_patience: float
     source_timeout: float
     source_memory_mb: int
