@@ -16,5 +16,14 @@
             'column_name': column_name or expression | replace('"', ''),
         }
     }) -%}
-    case when pipeline.is_valid({{ expression }}, '{{ type }}') then ({{ expression }})::{{ type }} end
+    case when {{ is_castable(expression, type) }} then ({{ expression }})::{{ type }} end
+{%- endmacro %}
+
+{#-
+    Whether a text expression can be cast; null for null. A date must be ISO 8601: PostgreSQL also
+    takes 01/02/1990, either way round, and `today`, another day every night.
+-#}
+{% macro is_castable(expression, type) -%}
+    pipeline.is_valid({{ expression }}, '{{ type }}')
+    {%- if type == 'date' %} and {{ expression }} ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'{% endif %}
 {%- endmacro %}

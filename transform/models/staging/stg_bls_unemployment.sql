@@ -9,9 +9,9 @@ source as (
 renamed as (
 
     select
-        {{ county_fips('id') }} as reported_county_fips,
+        {{ county_fips('"id"') }} as reported_county_fips,
         -- The publisher gives a share of one.
-        ({{ cast_or_null('rate', 'numeric') }} * 100)::numeric(5, 2) as unemployment_rate_pct
+        ({{ cast_or_null('"rate"', 'numeric') }} * 100)::numeric(5, 2) as unemployment_rate_pct
     from source
 
 )

@@ -9,9 +9,9 @@ source as (
 renamed as (
 
     select
-        {{ county_fips('feature_id') }} as county_fips,
-        name as county_name,
-        {{ cast_or_null('geometry', 'jsonb') }} as geometry
+        {{ county_fips('"feature_id"') }} as county_fips,
+        "name" as county_name,
+        {{ cast_or_null('"geometry"', 'jsonb') }} as geometry
     from source
 
 )

@@ -9,14 +9,14 @@ source as (
 renamed as (
 
     select
-        iata as airport_id,
-        name as airport_name,
+        "iata" as airport_id,
+        "name" as airport_name,
         -- NA stands for "not available": no city and no state has this name.
-        nullif(city, 'NA') as city_name,
-        nullif(state, 'NA') as state_code,
-        country as country_name,
-        {{ cast_or_null('longitude', 'double precision') }} as longitude,
-        {{ cast_or_null('latitude', 'double precision') }} as latitude
+        nullif("city", 'NA') as city_name,
+        nullif("state", 'NA') as state_code,
+        "country" as country_name,
+        {{ cast_or_null('"longitude"', 'double precision') }} as longitude,
+        {{ cast_or_null('"latitude"', 'double precision') }} as latitude
     from source
 
 )

@@ -38,7 +38,7 @@ counted as (
         count(*),
         min({{ cast.expression }})
     from {{ source('source', source_name) }}
-    where not pipeline.is_valid({{ cast.expression }}, '{{ cast.type }}')
+    where not ({{ is_castable(cast.expression, cast.type) }})
     {% endfor %}
 
 )
