@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline.errors import PipelineError
 
 LOCAL_SECONDS = 120  # one local command; it takes milliseconds unless the disk hangs
-_CONFIG = {
+FIXED = {
     "core.hooksPath": os.devnull,
     "core.fsmonitor": "false",
     "core.splitIndex": "false",
@@ -25,7 +25,11 @@ _CONFIG = {
     "i18n.commitEncoding": "UTF-8",
     "protocol.allow": "never",
 }
-_NETWORK_CONFIG = {"core.hooksPath": os.devnull, "protocol.ext.allow": "never"}
+_NETWORK_CONFIG = {
+    "core.hooksPath": os.devnull,
+    "core.fsmonitor": "false",
+    "protocol.ext.allow": "never",
+}
 _IDENTITY = ("raw-data stash", "stash@pipeline.invalid")
 # What a surrounding git sets for its own repository and hooks (git rev-parse --local-env-vars).
 _OF_ANOTHER_REPOSITORY = {
@@ -33,19 +37,18 @@ _OF_ANOTHER_REPOSITORY = {
     "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_CONFIG",
     "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE",
 }  # fmt: skip
-_TELLING = ("fatal:", "error:", "rejected]", "denied", "refused")
 _PASSWORD = re.compile(r"//[^/@\s]+@")  # in a remote's URL
 _TROUBLES = {
     "not a git repository": (
-        "this folder is not a git checkout of its own",
+        "the project stands in no git checkout of its own: snapshots stay on disk only",
         "clone the project with git, or set STASH=off",
     ),
     "must be run in a work tree": (
-        "this folder is a bare repository, not a checkout",
+        "the project stands in a bare repository: snapshots stay on disk only",
         "clone the project with git, or set STASH=off",
     ),
     "dubious ownership": (
-        "the git checkout belongs to another user",
+        "the git checkout belongs to another user: snapshots stay on disk only",
         "run as its owner, give it to this user (chown -R), or set STASH=off",
     ),
 }
@@ -68,21 +71,8 @@ def run(
     Raises PipelineError when git is missing or gives no answer in LOCAL_SECONDS.
     """
     environment = _fixed(root) | ({"GIT_INDEX_FILE": str(index)} if index else {})
-    try:
-        return subprocess.run(
-            ["git", *_options(_CONFIG), *arguments],
-            cwd=root,
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            timeout=LOCAL_SECONDS,
-            pass_fds=keep_open,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise PipelineError("git is not installed", "apt-get install git") from None
-    except subprocess.TimeoutExpired:
-        raise PipelineError(f"git {arguments[0]} gave no answer in {LOCAL_SECONDS} s") from None
+    words = [*_options(FIXED), *arguments]
+    return _finished(root, words, environment, input=stdin, pass_fds=keep_open)
 
 
 def answer(root: Path, *arguments: str, **how) -> bytes:
@@ -98,15 +88,8 @@ def answer(root: Path, *arguments: str, **how) -> bytes:
 
 def setting(root: Path, name: str) -> str:
     """A value of the user's whole configuration, empty when it is not set."""
-    done = subprocess.run(
-        ["git", "config", "--get", name],
-        cwd=root,
-        env=_of_the_user(root),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=LOCAL_SECONDS,
-        check=False,
-    )
+    words = ["config", "--get", name]
+    done = _finished(root, words, _of_the_user(root), stdin=subprocess.DEVNULL)
     return os.fsdecode(done.stdout).removesuffix("\n")
 
 
@@ -125,7 +108,7 @@ def over_network(root: Path, *arguments: str, seconds: float) -> None:
             cwd=root,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=said,
+            stdout=subprocess.DEVNULL,
             stderr=said,
             process_group=0,
         )
@@ -151,10 +134,27 @@ def trouble(command: str, said: bytes) -> PipelineError:
             return PipelineError(what, remedy)
     from pipeline.download import escaped  # here: it brings requests with it
 
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = (line for line in lines if any(word in line for word in _TELLING))
-    line = next(telling, lines[-1] if lines else "it said nothing")
-    return PipelineError(f"{command}: {escaped(_PASSWORD.sub('//***@', line))}")
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("To ", "hint:"))]
+    line = "; ".join(lines[:3]) or "it said nothing"
+    return PipelineError(f"{command}: {escaped(_PASSWORD.sub('//***@', line), 300)}")
+
+
+def _finished(root: Path, words: list[str], environment: dict[str, str], **how):
+    try:
+        return subprocess.run(
+            ["git", *words],
+            cwd=root,
+            env=environment,
+            capture_output=True,
+            timeout=LOCAL_SECONDS,
+            check=False,
+            **how,
+        )
+    except FileNotFoundError:
+        raise PipelineError("git is not installed", "apt-get install git") from None
+    except subprocess.TimeoutExpired:
+        raise PipelineError(f"git gave no answer in {LOCAL_SECONDS} s: {words[-1]}") from None
 
 
 def _options(config: dict[str, str]) -> list[str]:

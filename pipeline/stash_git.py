@@ -60,8 +60,9 @@ def store(snapshot: Snapshot, message: str) -> str:
 
     Raises PipelineError or OSError when it cannot be; the branch is then as it was.
     """
-    with _locked(_checkout()) as checkout:
-        _refuse_without_lfs()
+    here = _checkout()
+    _refuse_without_lfs()
+    with _locked(here) as checkout:
         _refuse_checked_out(checkout)
         blobs = _blobs_of(checkout, snapshot)
         top = {".gitattributes": git_tree.write_blob(checkout.git, ATTRIBUTES)}
