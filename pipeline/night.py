@@ -40,7 +40,7 @@ class Night:
 
     def __init__(self, here: Settings, sources: list[str], options, screen: Screen, run_id: str):
         self.here, self.sources, self.options, self.screen = here, sources, options, screen
-        self.run_id = run_id
+        self.run_id, self.started_at = run_id, script.now()
         self.runner = Runner(here, run_id, screen.log)
         self.facts: dict[str, dict[str, dict]] = {}  # stage -> name -> facts of this run
         self.connection: psycopg.Connection | None = None
@@ -123,7 +123,7 @@ class Night:
             database.hold_run_lock(self.connection)
             database.prepare(self.connection)
             words = " ".join(sys.argv[1:])
-            ledger.begin(self.connection, self.run_id, words, script.now())
+            ledger.begin(self.connection, self.run_id, words, self.started_at)
         return self.connection
 
     def _copy_steps(self, connection: psycopg.Connection) -> None:
