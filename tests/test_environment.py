@@ -1,0 +1,174 @@
+"""How `.venv` comes to be: `pipeline/environment.sh` on machines that lack this or that.
+
+The tests give it a lock file without packages: what is tested is the making, not the packages.
+"""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.settings import ROOT
+
+SCRIPT = (
+    "set -euo pipefail; cd {0}; . {1}; make_environment; .venv/bin/python -c 'print(\"ready\")'"
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a space in its name, an empty lock file and a `bin` to put programs into."""
+    made = tmp_path / "a clone"
+    made.mkdir()
+    (made / "requirements.txt").write_text("# no packages\n")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in (
+        "bash",
+        "cat",
+        "cmp",
+        "cp",
+        "find",
+        "id",
+        "mkdir",
+        "mktemp",
+        "rm",
+        "sleep",
+        "tail",
+    ):
+        (programs / name).symlink_to(shutil.which(name))
+    put_python(programs, f'exec {os.path.realpath(sys.executable)} "$@"')
+    return made
+
+
+def put_python(programs: Path, body: str) -> None:
+    program = programs / "python3"
+    program.write_text(f"#!/bin/sh\n{body}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+
+
+def command(folder: Path) -> list[str]:
+    return ["bash", "-c", SCRIPT.format(f"'{folder}'", f"'{ROOT}/pipeline/environment.sh'")]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {"PATH": str(folder.parent / "bin"), "TMPDIR": str(folder.parent)}
+
+
+def make(folder: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command(folder), env=environment(folder), capture_output=True, text=True, timeout=120
+    )
+
+
+def test_it_is_made_once_and_then_found(folder):
+    first = make(folder)
+    assert first.stdout == "ready\n", first.stderr
+    assert "making .venv" in first.stderr
+    made_at = (folder / ".venv" / "root").stat().st_mtime_ns
+    second = make(folder)
+    assert (second.stdout, second.stderr) == ("ready\n", "")
+    assert (folder / ".venv" / "root").stat().st_mtime_ns == made_at
+    assert not (folder / ".venv.lock").exists()
+
+
+def test_scripts_started_by_hand_find_the_package(folder):
+    make(folder)
+    shown = subprocess.run(
+        [folder / ".venv/bin/python", "-c", "import sys; print(sys.path)"],
+        cwd="/",
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert str(folder) in shown
+
+
+def test_a_half_made_one_is_made_again(folder):
+    make(folder)
+    (folder / ".venv" / "requirements.txt").unlink()  # written last
+    assert "making .venv" in make(folder).stderr
+    assert make(folder).stderr == ""
+
+
+def test_a_new_lock_file_or_a_new_place_makes_it_again(folder):
+    make(folder)
+    (folder / "requirements.txt").write_text("# still none\n")
+    assert "making .venv" in make(folder).stderr
+    moved = folder.with_name("moved")
+    folder.rename(moved)
+    assert "making .venv" in make(moved).stderr
+
+
+def test_the_turn_of_a_killed_install_is_taken_over(folder):
+    (folder / ".venv.lock").mkdir()
+    (folder / ".venv.lock" / "pid").write_text("99999999\n")
+    assert make(folder).stdout == "ready\n"
+
+
+def test_two_first_runs_at_once_make_it_once(folder):
+    both = [
+        subprocess.Popen(
+            command(folder),
+            env=environment(folder),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [out for out, _ in said] == ["ready\n", "ready\n"], said
+    assert sum("making .venv" in errors for _, errors in said) == 1
+
+
+def test_a_python_too_old_is_one_clear_line(folder):
+    body = 'case "$1" in --version) echo Python 3.9.2 ;; *) exit 1 ;; esac'
+    put_python(folder.parent / "bin", body)
+    done = make(folder)
+    assert done.returncode == 78
+    expected = "setup: Python 3.11, 3.12 or 3.13 is needed; found Python 3.9.2\n"
+    assert done.stderr == expected
+
+
+def test_no_python_at_all_is_one_clear_line(folder):
+    (folder.parent / "bin" / "python3").unlink()
+    done = make(folder)
+    assert done.returncode == 78
+    assert done.stderr == "setup: Python 3.11, 3.12 or 3.13 is needed; found none\n"
+
+
+def test_a_missing_venv_module_is_named_with_its_remedy(folder):
+    python = os.path.realpath(sys.executable)
+    body = f'[ "$2" = venv ] && echo "No module named venv" && exit 1; exec {python} "$@"'
+    put_python(folder.parent / "bin", body)
+    done = make(folder)
+    assert done.returncode == 78
+    assert "apt-get install python3-venv" in done.stderr
+    assert not (folder / ".venv.lock").exists()
+
+
+def test_packages_that_cannot_be_installed_leave_nothing_half_made(folder):
+    (folder / "requirements.txt").write_text("no-such-package==1 --hash=sha256:" + "0" * 64 + "\n")
+    done = subprocess.run(
+        command(folder),
+        env=environment(folder) | {"PIP_NO_INDEX": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 78
+    assert "could not be installed" in done.stderr
+    assert not (folder / ".venv").exists()
+
+
+def test_uv_is_used_when_it_is_there(folder):
+    if not shutil.which("uv"):
+        pytest.skip("uv is not installed")
+    (folder.parent / "bin" / "uv").symlink_to(shutil.which("uv"))
+    done = make(folder)
+    assert done.stdout == "ready\n", done.stderr
+    assert "making .venv with uv" in done.stderr
