@@ -156,7 +156,7 @@ def problems(pushes: bool) -> list[str]:
 def _checkout() -> Checkout:
     root = settings.ROOT.resolve()
     said = git.answer(root, "rev-parse", "--show-toplevel", "--git-common-dir")
-    folder = root / os.fsdecode(said).splitlines()[1]
+    folder = root / os.fsdecode(said).split("\n")[1]
     return Checkout(root, folder, folder / (git.setting(root, "lfs.storage") or "lfs"))
 
 
@@ -171,7 +171,7 @@ def _refuse_without_lfs() -> None:
 def _refuse_checked_out(checkout: Checkout) -> None:
     """Moved under a checkout, the branch would lose its new snapshots to the next commit there."""
     folder = ""
-    for line in os.fsdecode(checkout.git("worktree", "list", "--porcelain")).splitlines():
+    for line in os.fsdecode(checkout.git("worktree", "list", "--porcelain")).split("\n"):
         if line.startswith("worktree "):
             folder = line.removeprefix("worktree ")
         elif line == f"branch {REF}" and Path(folder).exists():

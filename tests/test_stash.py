@@ -244,11 +244,14 @@ def test_data_in_place_of_a_pointer_never_reaches_the_branch(clone, monkeypatch)
     put(clone, "alpha", data=b"1\n")
     stash.store(here(clone), "alpha", "first")
     first = tip(clone)
-    for content in (b"plain\n", b"x" * 5000):
+    for content, sign in (
+        (b"plain\n", "data in place of a Git LFS pointer"),
+        (b"x" * 5000, "data.csv in the stash is data"),  # not even read
+    ):
         put(clone, "alpha", data=content)
         monkeypatch.setattr(lfs, "take_in", lambda store, file, oid: file.read_bytes())
         stored = stash.store(here(clone), "alpha", "plain data")
-        assert not stored.done and "pointer" in stored.note
+        assert not stored.done and sign in stored.note
         assert tip(clone) == first
 
 
@@ -662,6 +665,10 @@ def test_a_push_asks_nothing_and_tells_no_password(clone):
     stash.store(here(clone), "alpha", "first")
     pushed = stash.push(here(clone, "git+push"))
     assert not pushed.done and "127.0.0.1:9" in pushed.note and "s3cret" not in pushed.note
+    told = fixed_git.trouble(
+        "git push", b"fatal: no 'https://user:s3cret@host/x'\x1b[2J\nhint: y\n"
+    )
+    assert str(told) == r"git push: fatal: no 'https://***@host/x'\x1b[2J"
 
 
 @pytest.mark.parametrize("own", ["", "environment", "configuration"])
@@ -741,12 +748,15 @@ def test_objects_of_another_machine_are_fetched_only_when_allowed(clone, tmp_pat
     assert len(kept) == 1  # beta's stays where it is
 
 
-@pytest.mark.parametrize("mode, content", [("100644", "data\n"), ("120000", "/etc/passwd")])
-def test_what_is_no_snapshot_of_ours_is_not_restored(clone, tmp_path, mode, content):
+@pytest.mark.parametrize(
+    "mode, name, content",
+    [("100644", "data.csv", "data\n"), ("120000", "SHA256SUMS", "/etc/passwd")],
+)
+def test_what_is_no_snapshot_of_ours_is_not_restored(clone, tmp_path, mode, name, content):
     (tmp_path / "content").write_text(content)
     quiet = {"GIT_INDEX_FILE": str(tmp_path / "index")}
     blob = git(clone, "hash-object", "-w", str(tmp_path / "content"))
-    entry = f"{mode},{blob},data/raw/alpha/data.csv"
+    entry = f"{mode},{blob},data/raw/alpha/{name}"
     quietly(clone, "update-index", "--add", "--cacheinfo", entry, **quiet)
     tree = quietly(clone, "write-tree", **quiet)
     commit = git(clone, "commit-tree", tree, "-m", "by hand")
