@@ -62,6 +62,8 @@ def ensure_running(settings: Settings, say: Callable[[str], None] = print) -> st
             return _url(place, "dev")
     with _lock(settings):
         place = postgres_place.prepare(settings, say)
+        for leftover in place.home.glob("cluster.new-*"):  # initdb may outlive a killed run a bit
+            shutil.rmtree(leftover, ignore_errors=True)
         if not (place.cluster / "PG_VERSION").exists():
             _make_cluster(place, say)
         _check_version(place)
@@ -159,8 +161,6 @@ def _check_version(place: Place) -> None:
 def _make_cluster(place: Place, say: Callable[[str], None]) -> None:
     """Run initdb in a folder beside and rename it: a cluster is whole or absent."""
     say(f"Making the PostgreSQL cluster {place.cluster}")
-    for leftover in place.home.glob("cluster.new-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
     programs = postgres_programs.for_server(place)
     fresh = Path(tempfile.mkdtemp(prefix="cluster.new-", dir=place.home))
     postgres_user.give(fresh, place.user)

