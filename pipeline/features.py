@@ -1,0 +1,119 @@
+"""Features as rows: `feature_id`, the properties, then `geometry`; values as their publisher wrote
+them.
+
+Numbers are never parsed: `1.10` stays `1.10`.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from pipeline.errors import SourceError
+from pipeline.legible import Legible, Output, column_names, excerpt, header_line, quoted
+from pipeline.scan import Dialect, Scan
+
+CHUNK = 2 << 20  # bytes written at a time
+NULL = b"null"
+ABSENT = msgspec.Raw(NULL)
+
+
+class Feature(NamedTuple):
+    """A feature in raw JSON: `null`, or the text of a value as it was sent."""
+
+    where: str  # file and number, as errors name it
+    feature_id: bytes
+    properties: Mapping[str, msgspec.Raw]
+    geometry: bytes
+
+
+def write_csv(
+    features: Callable[[], Iterator[Feature]],
+    names: Sequence[str],
+    count: int,
+    output: Path,
+    *,
+    where: str,
+    rename: Mapping[str, str],
+    notes: Counter[str],
+) -> Legible:
+    """Write features as a legible CSV, and hold what is written to the scan of a published one.
+
+    Parameters
+    ----------
+    features: gives the features.
+    names:    the published names of all their properties, in the order of the columns.
+    count:    how many features were counted in the raw data.
+    where:    the raw data, as errors name it.
+    rename:   published property name -> the name to use instead.
+    notes:    what was met, and how often; nulls among ids and geometries are added.
+
+    Raises SourceError for a value PostgreSQL cannot hold, a name it cannot have as a column, and
+    when another number of rows was written than counted.
+    """
+    properties = column_names(names, rename, where)
+    columns = column_names(["feature_id", *properties, "geometry"], {}, where)
+    header = header_line(columns)
+    scan = Scan(f"{where} as CSV", header, columns, Dialect())
+    with Output(output) as out:
+        for chunk in _chunks(header, features(), names, notes):
+            scan.block(chunk)
+            out.write(chunk)
+        scan.finish()
+        if scan.records - 1 != count:
+            raise SourceError(f"{where}: {count} features, but {scan.records - 1} rows from them")
+        return out.receipt(count, columns, +notes)
+
+
+def _chunks(
+    header: bytes, features: Iterator[Feature], names: Sequence[str], notes: Counter[str]
+) -> Iterator[bytes]:
+    lines, size = [header], len(header)
+    for feature in features:
+        line = _row(feature, names)
+        notes["feature_id null"] += feature.feature_id == NULL
+        notes["geometry null"] += feature.geometry == NULL
+        lines.append(line)
+        size += len(line)
+        if size >= CHUNK:
+            yield b"".join(lines)
+            lines, size = [], 0
+    if lines:
+        yield b"".join(lines)
+
+
+def _row(feature: Feature, names: Sequence[str]) -> bytes:
+    """A feature as a line of CSV. Raises SourceError where a text has a NUL in it."""
+    value_of = feature.properties.get
+    values = [bytes(value_of(name, ABSENT)) for name in names]
+    plain = b"".join(values)
+    if not (b"\\" in plain or b"{" in plain or b"[" in plain):
+        fields = [b"" if value == NULL else value for value in values]  # most rows, fast
+    else:
+        fields = [_field(value) for value in values]
+    fields = [_field(feature.feature_id), *fields, _field(feature.geometry)]
+    line = b",".join(fields)
+    if b"\0" in line:
+        bad = next(i for i, value in enumerate(fields) if b"\0" in value)
+        name = ["feature_id", *names, "geometry"][bad]
+        raise SourceError(
+            f"{feature.where}, {excerpt(name)}: a NUL, which PostgreSQL cannot hold: "
+            f"{excerpt(fields[bad])}",
+            "the publisher has to repair it; until then fix.lines in the preprocess script can",
+        )
+    return line + b"\n"
+
+
+def _field(raw: bytes) -> bytes:
+    """A JSON value as a CSV field: null is nothing, a string its text in quotes, all else as sent.
+
+    JSON text without a backslash is a quoted CSV field already: there is no quote inside.
+    """
+    if raw == NULL:
+        return b""
+    kind = raw[:1]
+    if kind == b'"':
+        return raw if b"\\" not in raw else quoted(msgspec.json.decode(raw, type=str).encode())
+    return quoted(raw) if kind in (b"{", b"[") else raw

@@ -1,0 +1,150 @@
+"""GeoJSON (RFC 7946) made legible: a FeatureCollection, or several, as one CSV.
+
+Columns: `feature_id` (the member `id`), the properties in the order in which they are first met,
+`geometry` as the GeoJSON text that was sent. A property missing and a property null are both null.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from pipeline import features, strict_json
+from pipeline.errors import SourceError
+from pipeline.features import NULL, Feature
+from pipeline.legible import Legible, excerpt, place
+from pipeline.strict_json import Raw
+
+MEMBERS = ("type", "id", "properties", "geometry")
+# What the member `crs` of the old specification (2008) may say: WGS 84, longitude first.
+WGS84 = ("urn:ogc:def:crs:OGC:1.3:CRS84", "urn:ogc:def:crs:OGC::CRS84", "OGC:CRS84")
+WGS84 += ("EPSG:4326", "urn:ogc:def:crs:EPSG::4326")
+
+
+class _Feature(msgspec.Struct):
+    type: Literal["Feature"]
+    id: Raw = Raw(NULL)
+    properties: dict[str, Raw] | None = None
+    geometry: Raw = Raw(NULL)
+
+
+class _Members(msgspec.Struct):
+    """A feature as it is examined: what is not there is told apart from null."""
+
+    type: Literal["Feature"]
+    id: Raw = Raw()
+    properties: dict[str, Raw] | msgspec.UnsetType | None = msgspec.UNSET
+    geometry: dict[str, Raw] | msgspec.UnsetType | None = msgspec.UNSET
+
+    def count(self) -> int:
+        """The members of the feature, its properties and its geometry that this class knows."""
+        parts = [part for part in (self.properties, self.geometry) if part is not msgspec.UNSET]
+        return 1 + bool(bytes(self.id)) + len(parts) + sum(len(part or ()) for part in parts)
+
+
+def write_csv(
+    inputs: Path | Sequence[Path],
+    output: Path,
+    *,
+    rename: Mapping[str, str] | None = None,
+    properties: Sequence[str] = (),
+    may_be_empty: bool = False,
+) -> Legible:
+    """Write the FeatureCollections of one snapshot as one legible CSV.
+
+    Parameters
+    ----------
+    inputs:       one raw file, or several in their order; each is held in memory in its turn.
+    output:       the file to write; the caller renames it into place.
+    rename:       published property name -> the name to use instead.
+    properties:   properties that have a column even on a day when no feature has them.
+    may_be_empty: whether no feature at all is an answer.
+
+    Raises SourceError with file and feature for what is not strict JSON, not a FeatureCollection
+    in WGS 84, or cannot be held by PostgreSQL.
+    """
+    paths = [inputs] if isinstance(inputs, Path) else list(inputs)
+    where = place(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+    names, notes, count = dict.fromkeys(properties), Counter(), 0
+    for path in paths:
+        count += _examine(path, names, notes)
+    if not count and not may_be_empty:
+        raise SourceError(f"{where}: a FeatureCollection without features")
+    return features.write_csv(
+        lambda: (feature for path in paths for feature in _features(path)),
+        list(names),
+        count,
+        output,
+        where=where,
+        rename=rename or {},
+        notes=notes,
+    )
+
+
+def _examine(path: Path, names: dict[str, None], notes: Counter[str]) -> int:
+    """Hold one file to the standard, add its property names; return how many features it has."""
+    data = strict_json.read(path)
+    where = place(path)
+    top = strict_json.decode(data, dict[str, Raw], where)
+    raw_features = _raw_features(top, where)
+    counts = []
+    for number, raw in enumerate(raw_features, start=1):
+        here = f"{where}, feature {number}"
+        feature = strict_json.decode(raw, _Members, here)
+        if bytes(feature.id)[:1] in (b"[", b"{", b"t", b"f"):
+            raise SourceError(f"{here}: an id that is no text and no number: {excerpt(feature.id)}")
+        if feature.properties:
+            names.update(dict.fromkeys(feature.properties))
+        counts.append(feature.count())
+    other = len(top) + sum(strict_json.members(top[name]) for name in top if name != "features")
+    seen = strict_json.members(data)
+    if seen != other + sum(counts):
+        exact = 0
+        for number, (raw, count) in enumerate(zip(raw_features, counts, strict=True), start=1):
+            exact += _look_closer(raw, count, notes, f"{where}, feature {number}")
+        if seen != other + exact:
+            strict_json.refuse_twins(data, where)
+    return len(raw_features)
+
+
+def _look_closer(raw: Raw, count: int, notes: Counter[str], where: str) -> int:
+    """Refuse two members of one name, note foreign members; return the count of all members."""
+    seen = strict_json.members(raw)
+    if seen != count:
+        strict_json.refuse_twins(raw, where)
+        foreign = set(strict_json.decode(raw, dict[str, Raw], where)) - set(MEMBERS)
+        notes.update(f"member {excerpt(name)} left out" for name in foreign)
+    return seen
+
+
+def _features(path: Path) -> Iterator[Feature]:
+    """The features of a file that was examined."""
+    where = place(path)
+    top = strict_json.decode(strict_json.read(path), dict[str, Raw], where)
+    for number, raw in enumerate(_raw_features(top, where), start=1):
+        here = f"{where}, feature {number}"
+        feature = strict_json.decode(raw, _Feature, here)
+        yield Feature(
+            here,
+            bytes(feature.id),
+            feature.properties or {},
+            bytes(feature.geometry),
+        )
+
+
+def _raw_features(top: Mapping[str, Raw], where: str) -> list[Raw]:
+    """The features of a collection, raw. Raises SourceError for anything but a collection."""
+    kind = bytes(top.get("type", Raw(NULL)))
+    if kind != b'"FeatureCollection"':
+        start = "{" + ", ".join(f'"{name}": {excerpt(raw)}' for name, raw in top.items())
+        raise SourceError(f"{where}: JSON, but no FeatureCollection: {excerpt(start)}")
+    if "crs" in top and not any(
+        bytes(top["crs"]).find(b'"%b"' % name.encode()) > 0 for name in WGS84
+    ):
+        raise SourceError(
+            f"{where}: coordinates that are not WGS 84: {excerpt(top['crs'])}",
+            "ask the publisher for WGS 84 (EPSG:4326), or reproject in the preprocess script",
+        )
+    return strict_json.decode(top.get("features", Raw(NULL)), list[Raw], f"{where}, features")

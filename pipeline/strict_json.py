@@ -1,0 +1,83 @@
+"""JSON as the standard has it (RFC 8259): what readers disagree about is refused.
+
+msgspec refuses NaN, glued documents, bad escapes and lone surrogates, even in values it leaves
+raw. It leaves open: whether raw values are UTF-8, and two members of one name.
+"""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from pipeline.errors import SourceError
+from pipeline.legible import excerpt, place
+
+MAX_BYTES = 1 << 30  # a document is held in memory
+Raw = msgspec.Raw
+Kind = TypeVar("Kind")
+_MEMBER = re.compile(rb'"[ \t\r\n]*:')
+
+
+def read(path: Path) -> bytes:
+    """A whole JSON document, still raw, in UTF-8. Raises SourceError naming file and place."""
+    if path.stat().st_size > MAX_BYTES:
+        raise SourceError(f"{place(path)}: over {MAX_BYTES >> 30} GiB, too large for one document")
+    data = path.read_bytes()
+    start = data[:1024].lstrip()[:1]
+    if start == b"<":
+        raise SourceError(f"{place(path)}: an HTML page in place of JSON: {excerpt(data.lstrip())}")
+    if not start:
+        raise SourceError(f"{place(path)}: an empty file in place of JSON")
+    if not data.isascii():
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            what = f"the byte 0x{data[error.start]:02x} is not UTF-8 here"
+            around = excerpt(data[max(0, error.start - 20) : error.start + 40])
+            raise SourceError(
+                f"{place(path)}, line {line}, byte {error.start + 1}: {what}: {around}"
+            ) from None
+    return data
+
+
+def decode(data: bytes | Raw, kind: type[Kind], where: str) -> Kind:
+    """Decode a document or a raw value as a type. Raises SourceError naming the place."""
+    try:
+        return _decoder(kind).decode(data)
+    except RecursionError:
+        raise SourceError(f"{where}: JSON nested too deep") from None
+    except msgspec.DecodeError as error:
+        raise SourceError(f"{where}: {error}: {excerpt(bytes(data)[:240])}") from None
+
+
+@cache
+def _decoder(kind: type[Kind]) -> msgspec.json.Decoder[Kind]:
+    return msgspec.json.Decoder(kind)
+
+
+def members(data: bytes | Raw) -> int:
+    """How many members the objects in a value have, at any depth: never too few.
+
+    A string with `":` in it counts as one more, so that a number larger than expected calls for a
+    closer look, and an equal one proves that no object has two members of one name.
+    """
+    return len(_MEMBER.findall(data))
+
+
+def refuse_twins(data: bytes | Raw, where: str) -> None:
+    """Raise SourceError if any object in a value has two members of one name."""
+
+    def once(pairs: list[tuple[str, Any]]) -> None:
+        names = [name for name, _ in pairs]
+        if len(set(names)) < len(names):
+            twin = next(name for name in names if names.count(name) > 1)
+            raise SourceError(f"{where}: two members are called {excerpt(twin)!r}")
+
+    try:
+        json.loads(bytes(data), object_pairs_hook=once, parse_int=str, parse_float=str)
+    except RecursionError:
+        raise SourceError(f"{where}: JSON nested too deep") from None
