@@ -198,6 +198,7 @@ def _locked(checkout: Checkout) -> Iterator[Checkout]:
             (checkout.own / leftover).unlink(missing_ok=True)
         lfs.tidy(checkout.lfs)
         yield Checkout(checkout.root, checkout.folder, checkout.lfs, lock.fileno())
+        (checkout.own / "index").unlink(missing_ok=True)
 
 
 def _blobs_of(checkout: Checkout, snapshot: Snapshot) -> dict[str, str]:
