@@ -22,6 +22,7 @@ from pipeline import (
     report,
     script,
     settings,
+    stash,
     state,
     transform,
 )
@@ -44,6 +45,7 @@ class Night:
         self.runner = Runner(here, run_id, screen.log)
         self.facts: dict[str, dict[str, dict]] = {}  # stage -> name -> facts of this run
         self.connection: psycopg.Connection | None = None
+        self.backlog = ""  # why the stash could not be pushed
         self.trouble: list[PipelineError] = []  # what ended the run before its last stage
         self.words = [w for w in ("force", "offline") if getattr(options, w)]
 
@@ -69,7 +71,12 @@ class Night:
         return code
 
     def _api(self) -> dict[str, dict]:
-        return self._run_sources("api", self.sources)
+        facts = self._run_sources("api", self.sources)
+        if self.here.stash in stash.PUSHED and not self.options.offline:
+            pushed = stash.push(self.here)
+            self.screen.say(f"  api stash: {pushed.where}")
+            self.backlog = "" if pushed.done else pushed.note
+        return facts
 
     def _preprocess(self) -> dict[str, dict]:
         wanted = self._unless_current(
@@ -175,7 +182,7 @@ class Night:
             return max((e.exit_code for e in self.trouble), key=lambda c: c != errors.DEGRADED)
         outcomes = [facts["outcome"] for stage in self.facts.values() for facts in stage.values()]
         degraded = any(outcome in script.DEGRADED_OUTCOMES for outcome in outcomes)
-        return errors.DEGRADED if degraded or self._left_over() else errors.OK
+        return errors.DEGRADED if degraded or self.backlog or self._left_over() else errors.OK
 
     def _left_over(self) -> bool:
         """Whether a stage that had nothing to do tonight still lacks a source's data."""
@@ -188,6 +195,7 @@ class Night:
 
     def _notes(self) -> list[str]:
         notes = [f"failed: {error}" for error in self.trouble]
+        notes += [f"the stash is not pushed: {self.backlog}"] if self.backlog else []
         whole = state.read(self.here, publication.ALL_MODELS).get("transform", {})
         if whole.get("outcome") == "failed":
             notes.append(f"transform: {whole['reason']} - {whole['remedy']}")
