@@ -115,7 +115,8 @@ def _run_data_tests(source: str, legible: Path) -> None:
     tests = ROOT / "preprocess" / f"test_{source}.py"
     command = [sys.executable, "-m", "pytest", "-q", "-rfE", "--tb=line", "--no-header"]
     command += ["-p", "no:cacheprovider", f"--rootdir={ROOT}", str(tests)]
-    environment = os.environ | {"PIPELINE_LEGIBLE": str(legible)}
+    # COLUMNS: pytest cuts what it says of a failure to the width of the terminal.
+    environment = os.environ | {"PIPELINE_LEGIBLE": str(legible), "COLUMNS": "300"}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace"
     )

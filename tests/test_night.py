@@ -243,7 +243,7 @@ def test_a_bad_source_leaves_the_others_their_night(clone, night, world):
     assert done.returncode == 2, done.stdout
     assert generation(clone) == before + 1
     rate = "select unemployment_rate_pct from transformed.county_unemployment"
-    assert clone.query(f"{rate} where county_fips = '01001'") == [["9.8"]]
+    assert clone.query(f"{rate} where county_fips = '01001'") == [["9.80"]]
     assert counted(clone, "transformed.airports") == 3376
     serve_all(world)
     assert night().returncode == 0
