@@ -94,7 +94,9 @@ def _examine(path: Path, names: dict[str, None], notes: Counter[str]) -> int:
         here = f"{where}, feature {number}"
         feature = strict_json.decode(raw, _Members, here)
         if bytes(feature.id)[:1] in (b"[", b"{", b"t", b"f"):
-            raise SourceError(f"{here}: an id that is no text and no number: {excerpt(feature.id)}")
+            raise SourceError(
+                f"{here}: an id that is no text and no number: {excerpt(bytes(feature.id))}"
+            )
         if feature.properties:
             names.update(dict.fromkeys(feature.properties))
         counts.append(feature.count())
@@ -138,13 +140,12 @@ def _raw_features(top: Mapping[str, Raw], where: str) -> list[Raw]:
     """The features of a collection, raw. Raises SourceError for anything but a collection."""
     kind = bytes(top.get("type", Raw(NULL)))
     if kind != b'"FeatureCollection"':
-        start = "{" + ", ".join(f'"{name}": {excerpt(raw)}' for name, raw in top.items())
+        start = "{" + ", ".join(f'"{name}": {excerpt(bytes(raw))}' for name, raw in top.items())
         raise SourceError(f"{where}: JSON, but no FeatureCollection: {excerpt(start)}")
-    if "crs" in top and not any(
-        bytes(top["crs"]).find(b'"%b"' % name.encode()) > 0 for name in WGS84
-    ):
+    crs = bytes(top.get("crs", Raw()))
+    if crs and not any(f'"{name}"'.encode() in crs for name in WGS84):
         raise SourceError(
-            f"{where}: coordinates that are not WGS 84: {excerpt(top['crs'])}",
+            f"{where}: coordinates that are not WGS 84: {excerpt(crs)}",
             "ask the publisher for WGS 84 (EPSG:4326), or reproject in the preprocess script",
         )
     return strict_json.decode(top.get("features", Raw(NULL)), list[Raw], f"{where}, features")
