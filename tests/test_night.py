@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Answer, Clone, Publisher, make_clone, serving
+from clone import Clone, make_clone
+from publisher import Answer, Publisher, serving
 
 from pipeline.settings import BUNDLED
 
