@@ -27,6 +27,12 @@ class Dialect:
     delimiter: bytes = b","
     quote: bytes | None = b'"'
 
+    def __post_init__(self):
+        """Raise ValueError for more than one byte, or a line end."""
+        for sign in (self.delimiter, self.quote or b'"'):
+            if len(sign) != 1 or sign in b"\r\n":
+                raise ValueError(f"{sign!r} cannot be a delimiter or a quote")
+
 
 class Scan:
     """The scan of one file. It is fed with blocks and knows how far the record at hand has come.

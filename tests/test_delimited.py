@@ -241,6 +241,12 @@ def test_semicolons_and_other_quotes_are_rewritten(made, block):
         made(b'a;b\n1;2"3"\n', delimiter=";")
 
 
+@pytest.mark.parametrize("wrong", [{"delimiter": "||"}, {"delimiter": "\n"}, {"quote": "''"}])
+def test_a_dialect_of_several_characters_is_refused(made, wrong):
+    with pytest.raises(ValueError, match="cannot be a delimiter or a quote"):
+        made(b"a,b\n1,2\n", **wrong)
+
+
 def test_naughty_strings_come_back_unchanged(made, block):
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

@@ -22,12 +22,10 @@ def raw(tmp_path):
 def test_a_fix_makes_a_raw_file_legible(raw, tmp_path):
     whole, repaired = tmp_path / "whole", tmp_path / "some_source" / "repaired"
     inches = rb',(\d+)" pipe$'
-    assert fix.lines(
-        raw, whole, name="inches", expected=2, pattern=inches, replacement=rb',"\1"" pipe"'
-    ) == 2
-    assert fix.lines(
-        whole, repaired, name="footer", expected=1, pattern=rb"^Total: ", replacement=None
-    ) == 1
+    options = {"name": "inches", "expected": 2, "pattern": inches, "replacement": rb',"\1"" pipe"'}
+    assert fix.lines(raw, whole, **options) == 2
+    options = {"name": "footer", "expected": 1, "pattern": rb"^Total: ", "replacement": None}
+    assert fix.lines(whole, repaired, **options) == 1
     receipt = delimited.write_csv(repaired, tmp_path / "out.csv")
     assert receipt.rows == 3
     expected = b'a,b\r\n1,"6"" pipe"\r\n2,x\r\n3,"7"" pipe"\r\n'
