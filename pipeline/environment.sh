@@ -62,7 +62,7 @@ describe_installer() {
 }
 
 install_environment() {
-    rm -rf .venv
+    rm -rf .venv 2>/dev/null || give_up "$PWD/.venv cannot be replaced by $(id -un): delete it"
     log=$(mktemp "${TMPDIR:-/tmp}/pipeline-install.XXXXXX")
     if command -v uv >/dev/null; then
         {

@@ -20,13 +20,21 @@ class Answer:
     length: str | None = "right"  # the Content-Length sent; None sends none
 
 
+@dataclass(frozen=True)
+class Request:
+    """What was asked: the path with its query, and the headers."""
+
+    path: str
+    headers: dict[str, str]
+
+
 @dataclass
 class Publisher:
     """A publisher on loopback: answers by path, in order, the last one again and again."""
 
     url: str
     answers: dict[str, list[Answer] | Callable]
-    requests: list[BaseHTTPRequestHandler] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
 
     def paths(self) -> list[str]:
         """What was asked for, in order."""
@@ -42,7 +50,7 @@ def serving() -> Iterator[Publisher]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self):
-            known.requests.append(self)
+            known.requests.append(Request(self.path, dict(self.headers)))
             scripted = known.answers.get(self.path.partition("?")[0])
             if callable(scripted):
                 answer = scripted(self)
