@@ -1,18 +1,30 @@
 """The dev database: where it is, a connection to it, and what is wrong when there is none."""
 
+import json
 import time
 from collections.abc import Callable
 
 import psycopg
 from psycopg import conninfo
 
-from pipeline.errors import BusyError, PipelineError, SetupError
+from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
 from pipeline.settings import Settings, redact
 
 OLDEST, NEWEST = 15, 18  # major versions of PostgreSQL
 PATIENCE = 15.0  # seconds for a server that is starting, or has no connection left
 RUN_LOCK = 7_305_812_164  # advisory lock: one run at a time on one database, from any machine
-_CONNECTION_LOST = (psycopg.OperationalError, psycopg.InterfaceError)
+# What an administrator sets for readers, or for another part of the world, is not meant for us.
+SESSION = {
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "transaction_timeout": "0",  # since 17
+    "default_transaction_read_only": "off",
+    "search_path": "pg_catalog",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, MDY",
+}
 
 
 def url(settings: Settings, say: Callable[[str], None] = print) -> str:
@@ -24,12 +36,11 @@ def url(settings: Settings, say: Callable[[str], None] = print) -> str:
     return postgres.ensure_running(settings, say)
 
 
-def connect(
-    settings: Settings, say: Callable[[str], None] = print, **options
-) -> psycopg.Connection:
+def connect(settings: Settings, say: Callable[[str], None] = print) -> psycopg.Connection:
     """A connection to the dev database; waits a little for a server that is starting.
 
     It is in autocommit: `connection.transaction()` is then a transaction and never a savepoint.
+    Its settings are SESSION's.
 
     Raises PipelineError when it cannot be reached, SetupError when it is not one we can use.
     """
@@ -38,7 +49,11 @@ def connect(
     while True:
         try:
             connection = psycopg.connect(
-                address, connect_timeout=10, application_name="pipeline", autocommit=True
+                address,
+                connect_timeout=10,
+                application_name="pipeline",
+                client_encoding="UTF8",
+                autocommit=True,
             )
             break
         except psycopg.OperationalError as error:
@@ -47,7 +62,16 @@ def connect(
             time.sleep(1)
         except psycopg.Error as error:
             raise SetupError(f"DATABASE_URL is not understood: {_one_line(error)}") from None
-    _check_version(connection)
+    try:
+        _check_server(connection)
+        connection.execute(
+            """select set_config(name, %s::jsonb ->> name, false)
+            from pg_catalog.pg_settings where %s::jsonb ? name""",
+            [json.dumps(SESSION)] * 2,
+        )
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -68,9 +92,16 @@ def prepare(connection: psycopg.Connection) -> None:
             connection.execute(LEDGER)
             connection.execute(_is_valid(connection))
         except psycopg.errors.InsufficientPrivilege as error:
+            database, role = connection.info.dbname, connection.info.user
             raise SetupError(
                 f"the database refuses what the pipeline needs: {_one_line(error)}",
-                f"grant create on database {connection.info.dbname} to {connection.info.user}",
+                f'grant create on database "{database}" to "{role}", and let it own the schemas '
+                "source, staging, pipeline, transformed and transformed_next where they exist",
+            ) from None
+        except psycopg.errors.ReadOnlySqlTransaction:
+            raise SetupError(
+                f"database {connection.info.dbname} can only be read: it is a standby",
+                "let DATABASE_URL lead to the primary server",
             ) from None
 
 
@@ -81,31 +112,61 @@ def hold_run_lock(connection: psycopg.Connection) -> None:
 
 
 def understood(error: psycopg.Error, what: str) -> PipelineError:
-    """A database error as one line that a person can act on."""
-    message = _one_line(error)
+    """A database error as one line that a person can act on.
+
+    A SourceError when it is about the data or the SQL of one source, else what ends the run.
+    """
+    message = f"{what}: {_one_line(error)}"
     if isinstance(error, psycopg.errors.DiskFull):
-        return PipelineError(f"{what}: the database's disk is full: {message}", "make room")
+        return PipelineError(f"{message} (the database's disk is full)", "make room")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return SetupError(f"{what}: {message}", "grant it to the role of DATABASE_URL")
-    if isinstance(error, _CONNECTION_LOST):
-        return PipelineError(f"{what}: {message}", "see that the server runs and has room")
-    return PipelineError(f"{what}: {message}")
+        return SetupError(message, "grant it to the role of DATABASE_URL")
+    # Class 54, such as a row that is too wide, and 55, a lock, are OperationalErrors too.
+    of_server = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+    if of_server and (error.sqlstate or "")[:2] not in ("54", "55"):
+        return PipelineError(message, "see that the server runs and has room")
+    return SourceError(message, "the old rows stay")
+
+
+def is_lost(error: psycopg.Error) -> bool:
+    """Whether the connection or the server went away, so that trying anew may help."""
+    if isinstance(error, psycopg.OperationalError):
+        return (error.sqlstate or "08")[:2] in ("08", "57")
+    return isinstance(error, psycopg.InterfaceError)
 
 
 def _may_pass(error: psycopg.OperationalError) -> bool:
     """Whether waiting may help: starting up, refused, no connection left; not a wrong password."""
-    hopeless = ("password authentication failed", "does not exist", "no pg_hba.conf entry")
+    hopeless = (
+        "password authentication failed",
+        "no password supplied",
+        "does not exist",
+        "no pg_hba.conf entry",
+        "not permitted to log in",
+        "permission denied for database",
+    )
     return not any(words in str(error) for words in hopeless)
 
 
 def _one_line(error: Exception) -> str:
-    return redact(" ".join(str(error).split()))
+    """A server's words without line breaks, passwords and what a terminal would obey."""
+    text = redact(" ".join(str(error).split()))
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)[:1000]
 
 
-def _check_version(connection: psycopg.Connection) -> None:
+def _check_server(connection: psycopg.Connection) -> None:
     major = connection.info.server_version // 10000
     if major < OLDEST:
-        raise SetupError(f"PostgreSQL {major} is too old: {OLDEST} to {NEWEST} are supported")
+        raise SetupError(
+            f"PostgreSQL {major} is too old: {OLDEST} to {NEWEST} are supported",
+            "let DATABASE_URL lead to a newer server, or leave it empty for the embedded one",
+        )
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise SetupError(
+            f"database {connection.info.dbname} is in {encoding}, which cannot hold every text",
+            "create it with: create database … encoding 'UTF8' template template0",
+        )
 
 
 def _exists(connection: psycopg.Connection, schema: str) -> bool:

@@ -20,7 +20,10 @@ from pipeline.settings import ROOT, Settings, sources
 
 BLOCK = 1024 * 1024
 LOCK_TIMEOUT = "2s"  # for how long new readers may queue behind our TRUNCATE
-_NO_DATA = ("missing", "failed")
+
+
+class _Altered(Exception):
+    """The legible file is not the one that stage preprocess wrote."""
 
 
 def main() -> None:
@@ -65,6 +68,19 @@ def pending(connection: psycopg.Connection, here: Settings, names: list[str]) ->
 
 
 def _work(here: Settings, options, source: str) -> dict:
+    try:
+        return _attempt(here, options, source)
+    except psycopg.Error as error:
+        if not database.is_lost(error):
+            raise database.understood(error, f"{source} was not loaded") from None
+    # The server went away, perhaps to recover from a crash. Nothing was changed: once more.
+    try:
+        return _attempt(here, options, source)
+    except psycopg.Error as error:
+        raise database.understood(error, f"{source} was not loaded") from None
+
+
+def _attempt(here: Settings, options, source: str) -> dict:
     with database.connect(here) as connection:
         database.prepare(connection)
         noted = state.read(here, source).get("preprocess", {})
@@ -91,18 +107,19 @@ def _load_patiently(connection, here: Settings, source: str, noted: dict) -> dic
     while True:
         try:
             return _load(connection, here, source, noted)
-        except psycopg.errors.LockNotAvailable:
+        except (_Altered, FileNotFoundError):
+            state.update(here, source, "preprocess", stamp=None)  # so that the next run sees to it
+            raise SourceError(
+                f"{source}: {preprocess.output_of(here, source)} is not what preprocess wrote",
+                f"the old rows stay; ./run_pipeline.sh preprocess {source} makes it anew",
+            ) from None
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             if time.monotonic() > deadline:
                 raise SourceError(
                     f"{source}: readers held source.{source} for {here.publish_patience:g} s",
                     "the old rows stay; the next night tries again",
                 ) from None
             time.sleep(1)
-        except psycopg.DataError as error:
-            place = (error.diag.context or "").split("\n")[0]
-            raise SourceError(f"{source}: {error.diag.message_primary} ({place})") from None
-        except psycopg.Error as error:
-            raise database.understood(error, f"{source} was not loaded") from None
 
 
 def _load(connection: psycopg.Connection, here: Settings, source: str, noted: dict) -> dict:
@@ -114,7 +131,7 @@ def _load(connection: psycopg.Connection, here: Settings, source: str, noted: di
         connection.execute(ddl_of(source).read_text("utf-8"))
         added = _add_new_columns(connection, source, noted["columns"])
         connection.execute(sql.SQL("truncate {}").format(table))
-        rows = _copy(connection, table, preprocess.output_of(here, source), noted, source, here)
+        rows = _copy(connection, table, preprocess.output_of(here, source), noted)
         if rows != noted["rows"]:
             raise SourceError(
                 f"{source}: {rows:,} rows were copied where the file has {noted['rows']:,}",
@@ -165,27 +182,30 @@ def _add_new_columns(connection: psycopg.Connection, source: str, columns: list[
     return added
 
 
-def _copy(connection, table: sql.Identifier, path: Path, noted: dict, source: str, here) -> int:
+def _copy(connection, table: sql.Identifier, path: Path, noted: dict) -> int:
     """Stream the legible file into COPY; returns the rows copied.
 
     FREEZE, since the table was truncated in this transaction: rows need no second write later.
+    Raises _Altered when the file is not the one that was noted.
     """
     columns = sql.SQL(", ").join(map(sql.Identifier, noted["columns"]))
     command = sql.SQL(
         "copy {} ({}) from stdin (format csv, header match, freeze, encoding 'UTF8')"
     ).format(table, columns)
     digest = hashlib.sha256()
-    with connection.cursor() as cursor:
-        with path.open("rb") as file, cursor.copy(command) as copy:
+    with connection.cursor() as cursor, path.open("rb") as file:
+        try:
+            with cursor.copy(command) as copy:
+                while block := file.read(BLOCK):
+                    digest.update(block)
+                    copy.write(block)
+        except psycopg.DataError:
             while block := file.read(BLOCK):
                 digest.update(block)
-                copy.write(block)
+            if digest.hexdigest() == noted["sha256"]:
+                raise  # it is the file that preprocess wrote, and COPY says what is wrong with it
         if digest.hexdigest() != noted["sha256"]:
-            state.update(here, source, "preprocess", stamp=None)
-            raise SourceError(
-                f"{source}: {path} is not what stage preprocess wrote",
-                f"the old rows stay; ./run_pipeline.sh preprocess {source} makes it anew",
-            )
+            raise _Altered
         return cursor.rowcount
 
 

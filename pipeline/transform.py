@@ -22,8 +22,6 @@ _LIBPQ = {
     "sslkey": "PGSSLKEY",
     "channel_binding": "PGCHANNELBINDING",
     "hostaddr": "PGHOSTADDR",
-    "passfile": "PGPASSFILE",
-    "options": "PGOPTIONS",
 }
 
 
@@ -55,36 +53,52 @@ def is_current(connection: psycopg.Connection) -> bool:
 
 
 def _work(here: Settings, options) -> dict:
+    try:
+        return _build_and_publish(here, options)
+    except psycopg.Error as error:
+        raise database.understood(error, "nothing is published") from None
+
+
+def _build_and_publish(here: Settings, options) -> dict:
     with database.connect(here) as connection:
         database.prepare(connection)
         if not options.force and is_current(connection):
             return {"outcome": "unchanged"}
         wanted = fingerprint_of(connection)
-        publication.make_room(connection)
-        results = _build(here)
+        room = publication.make_room(connection)
+        results = _build(here, connection)
+        _refuse_failures(results)
         models = _models(results)
-        uncast = _uncastable(connection)
-        failures = [r for r in results if r.status in ("error", "fail", "runtime error")]
-        run_id = os.environ.get("PIPELINE_RUN") or f"{script.now()} {os.getpid()}"
-        if failures:
-            raise SourceError(
-                f"nothing is published, {len(failures)} of {len(results)} dbt steps failed: "
-                + "; ".join(f"{r.node.name}: {_first_line(r.message)}" for r in failures[:5]),
-                "the published tables stay as they were; see the log",
-            )
         warnings = [
             f"{r.node.name}: {_first_line(r.message)}" for r in results if r.status == "warn"
         ]
-        facts = {"tables": sorted(models), "uncastable": uncast, "warnings": warnings}
-        with database.connect(here) as publisher:
-            return publication.publish(publisher, here, run_id, models, wanted, facts)
+        facts = {"tables": sorted(models), "uncastable": _uncastable(connection)}
+        facts["warnings"] = warnings
+    run_id = os.environ.get("PIPELINE_RUN") or f"{script.now()} {os.getpid()}"
+    with database.connect(here) as publisher:
+        return publication.publish(publisher, here, run_id, room, models, wanted, facts)
 
 
-def _build(here: Settings) -> list:
-    """Run `dbt build`; returns its results. PipelineError when the project does not parse."""
+def _refuse_failures(results: list) -> None:
+    failures = [r for r in results if r.status in ("error", "fail", "runtime error")]
+    if failures:
+        raise SourceError(
+            f"nothing is published, {len(failures)} of {len(results)} dbt steps failed: "
+            + "; ".join(f"{r.node.name}: {_first_line(r.message)}" for r in failures[:5]),
+            "the published tables stay as they were; see the log",
+        )
+    if not _models(results):
+        raise SourceError("nothing is published: the dbt project built no table")
+
+
+def _build(here: Settings, connection: psycopg.Connection) -> list:
+    """Run `dbt build`; returns its results. PipelineError when it does not come to that."""
     target = here.state / "dbt"
-    target.mkdir(parents=True, exist_ok=True)
-    _give_dbt_its_connection(here)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PipelineError(f"{target} cannot be made: {error.strerror}", "see to it") from None
+    _give_dbt_its_connection(connection)
     os.environ |= {"DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(here.logs / "dbt")}
     try:
         from dbt.cli.main import dbtRunner
@@ -96,26 +110,40 @@ def _build(here: Settings) -> list:
     outcome = dbtRunner().invoke([*words, "--no-use-colors", "--log-level", "info"])
     results = getattr(outcome.result, "results", None)
     if results is None:
-        raise PipelineError(f"the dbt project does not parse: {_first_line(outcome.exception)}")
+        # dbt's text for every error of the server, a lost connection included.
+        is_of_server = "Database Error" in str(outcome.exception)
+        what = "the database failed dbt" if is_of_server else "the dbt project does not parse"
+        raise PipelineError(f"{what}: {_first_line(outcome.exception)}", "see the log")
     return list(results)
 
 
-def _give_dbt_its_connection(here: Settings) -> None:
-    """Set what `transform/profiles.yml` reads; a password stays out of files and command lines."""
-    words = database.parts(here)
+def _give_dbt_its_connection(connection: psycopg.Connection) -> None:
+    """Set what `transform/profiles.yml` reads; a password stays out of files and command lines.
+
+    It is the server this connection found, whatever words, files and variables led there.
+    """
+    info = connection.info
+    words = info.get_parameters()
     given = {
-        "DBT_HOST": words.get("host", "localhost"),
-        "DBT_PORT": words.get("port", "5432"),
-        "DBT_USER": words.get("user", ""),
-        "DBT_DBpublication.ALL_MODELS": words.get("dbname", ""),
-        "DBT_ENV_SECRET_PASSWORD": words.get("password", ""),
+        "DBT_HOST": info.host or info.hostaddr,
+        "DBT_PORT": str(info.port),
+        "DBT_USER": info.user,
+        "DBT_DBNAME": info.dbname,
+        "DBT_ENV_SECRET_PASSWORD": info.password,
         "DBT_SSLMODE": words.get("sslmode", "prefer"),
         "DBT_THREADS": str(max(2, os.cpu_count() or 2)),
     }
     given |= {name: words[word] for word, name in _LIBPQ.items() if word in words}
-    # An administrator's limit on statements is meant for readers, not for a build.
-    given["PGOPTIONS"] = f"{words.get('options', '')} -c statement_timeout=0".strip()
+    given["PGOPTIONS"] = f"{words.get('options', '')} {_session(connection)}".strip()
     os.environ |= given
+
+
+def _session(connection: psycopg.Connection) -> str:
+    """The settings of our own sessions (those that this server knows) as libpq's options."""
+    names = [name for name in database.SESSION if name != "search_path"]  # models name extensions
+    known = connection.execute("select name from pg_settings where name = any(%s)", [names])
+    words = {name: database.SESSION[name].replace(" ", r"\ ") for (name,) in known}
+    return " ".join(f"-c {name}={value}" for name, value in words.items())
 
 
 def _models(results: list) -> dict[str, dict]:

@@ -1,0 +1,77 @@
+"""What roles may do with a relation: read before it is replaced, given to what replaces it."""
+
+from typing import NamedTuple
+
+import psycopg
+from psycopg import sql
+
+
+class Grant(NamedTuple):
+    """One privilege of one role, on a relation or a column of it."""
+
+    privilege: str
+    column: str | None
+    grantee: str  # quoted where it must be
+    is_grantable: bool
+
+
+_OTHERS = """
+select
+    privilege_type, attname, case grantee when 0 then 'public' else grantee::regrole::text end,
+    is_grantable
+from (
+    select null::text as attname, relowner, acl.*
+    from pg_class, aclexplode(relacl) as acl where oid = %(oid)s
+    union all
+    select attname::text, relowner, acl.*
+    from pg_class join pg_attribute on attrelid = pg_class.oid, aclexplode(attacl) as acl
+    where pg_class.oid = %(oid)s and not attisdropped
+) as granted
+where grantee <> relowner
+"""
+
+
+def of_others(connection: psycopg.Connection, oid: int) -> list[Grant]:
+    """What roles other than its owner may do with a relation."""
+    return [Grant(*row) for row in connection.execute(_OTHERS, {"oid": oid})]
+
+
+def by_default(connection: psycopg.Connection, schema: str) -> list[Grant]:
+    """What a table of ours would be given if it were created in a schema.
+
+    PostgreSQL applies a schema's default privileges to what is created there, and not to what
+    moves in.
+    """
+    rows = connection.execute(
+        """select privilege_type, null, case grantee when 0 then 'public'
+            else grantee::regrole::text end, is_grantable
+        from pg_default_acl, aclexplode(defaclacl)
+        where defaclrole = current_user::regrole and defaclobjtype = 'r'
+            and defaclnamespace in (0, to_regnamespace(%s)) and grantee <> defaclrole""",
+        [schema],
+    )
+    return [Grant(*row) for row in rows]
+
+
+def give(connection: psycopg.Connection, name: sql.Identifier, grants: list[Grant]) -> None:
+    """Let others do these things with a relation, and no other things.
+
+    A grant on a column that the relation does not have is left out.
+    """
+    regclass = name.as_string(connection)
+    oid = connection.execute("select %s::regclass::oid", [regclass]).fetchone()[0]
+    columns = {
+        row[0]
+        for row in connection.execute(
+            "select attname from pg_attribute where attrelid = %s and not attisdropped", [oid]
+        )
+    }
+    for grantee in {grant.grantee for grant in of_others(connection, oid)}:
+        connection.execute(sql.SQL("revoke all on {} from {}").format(name, sql.SQL(grantee)))
+    for privilege, column, grantee, is_grantable in grants:
+        if column is None or column in columns:
+            words = [sql.SQL("grant"), sql.SQL(privilege)]
+            words += [sql.SQL("({})").format(sql.Identifier(column))] if column else []
+            words += [sql.SQL("on {} to {}").format(name, sql.SQL(grantee))]
+            words += [sql.SQL("with grant option")] if is_grantable else []
+            connection.execute(sql.SQL(" ").join(words))

@@ -1,0 +1,445 @@
+"""Publication: readers see the old tables or the new ones; what others own is kept or refused."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from pipeline import database, ledger, publication
+from pipeline.errors import SourceError
+from pipeline.settings import ROOT, Settings
+
+ROWS = 200
+
+
+@pytest.fixture
+def place(server_settings: Settings, database_url: str) -> Settings:
+    """Settings of an empty database, ready for use."""
+    here = replace(server_settings, database_url=database_url, publish_patience=20)
+    with database.connect(here) as connection:
+        database.prepare(connection)
+    return here
+
+
+@pytest.fixture
+def owner(place: Settings) -> Iterator[psycopg.Connection]:
+    with database.connect(place) as connection:
+        yield connection
+
+
+def build(connection: psycopg.Connection, number: int, tables=("one", "two")) -> int:
+    """What dbt does: tables of a generation, in a schema of their own. Returns the schema's oid."""
+    room = publication.make_room(connection)
+    for table in tables:
+        connection.execute(
+            f"""create table transformed_next.{table} as
+            select id, {number} as generation, repeat('x', 3000) as wide
+            from generate_series(1, {ROWS}) as id"""
+        )
+        connection.execute(
+            f"alter table transformed_next.{table} add constraint {table}_pkey primary key (id)"
+        )
+    return room
+
+
+def publish(here: Settings, number: int, tables=("one", "two")) -> dict:
+    """One whole publication."""
+    models = {table: {"rows": ROWS, "seconds": 0.1} for table in tables}
+    with database.connect(here) as connection:
+        room = build(connection, number, tables)
+        return publication.publish(
+            connection, here, f"run {number}", room, models, f"made of {number}", {}
+        )
+
+
+def generations(connection: psycopg.Connection, tables=("one", "two")) -> set[int]:
+    """The generations in the published tables, in one statement."""
+    union = " union ".join(f"select generation from transformed.{table}" for table in tables)
+    return {row[0] for row in connection.execute(union)}
+
+
+def value(connection: psycopg.Connection, statement: str):
+    return connection.execute(statement).fetchone()[0]
+
+
+def test_a_first_publication_and_a_second_one(place, owner):
+    assert publish(place, 1)["generation"] == 1
+    assert generations(owner) == {1}
+    assert publish(place, 2)["generation"] == 2
+    assert generations(owner) == {2}
+    assert publication.exists(owner, ["one", "two"])
+    assert not publication.exists(owner, ["one", "three"])
+    noted = ledger.newest(owner, "transform", ("published",))
+    assert noted[publication.ALL_MODELS]["fingerprint"] == "made of 2"
+    assert noted["one"]["rows"] == ROWS
+    schemas = "select array_agg(nspname::text) from pg_namespace where nspname like 'transformed%'"
+    assert value(owner, schemas) == ["transformed"]
+
+
+def test_the_constraints_and_indexes_come_along(place, owner):
+    publish(place, 1)
+    publish(place, 2)
+    assert value(owner, "select 'transformed.one_pkey'::regclass::text") == "transformed.one_pkey"
+
+
+def test_a_table_that_is_built_no_more_is_gone(place, owner):
+    publish(place, 1)
+    publish(place, 2, ("one", "three"))
+    assert publication.exists(owner, ["one", "three"])
+    assert not publication.exists(owner, ["two"])
+
+
+def test_leftovers_of_a_killed_build_are_tidied(place, owner):
+    build(owner, 1, ("half",))
+    publish(place, 2)
+    assert generations(owner) == {2}
+    assert not publication.exists(owner, ["half"])
+
+
+def test_only_what_this_run_built_is_published(place, owner):
+    publish(place, 1)
+    stale = build(owner, 2)
+    build(owner, 3)  # by another run, while this one slept
+    with pytest.raises(SourceError, match="another run built"):
+        publication.publish(owner, place, "late", stale, {}, "", {})
+    assert generations(owner) == {1}
+
+
+# Grants
+
+
+@pytest.fixture
+def reader(owner) -> Iterator[str]:
+    """A role with a name that has to be quoted."""
+    owner.execute('create role "app reader"')
+    yield '"app reader"'
+    owner.execute('drop owned by "app reader"')
+    owner.execute('drop role "app reader"')
+
+
+def may(owner, privilege: str, table: str, role="app reader") -> bool:
+    statement = "select has_table_privilege(%s, %s, %s)"
+    return owner.execute(statement, [role, f"transformed.{table}", privilege]).fetchone()[0]
+
+
+def test_grants_on_schema_table_and_column_are_kept(place, owner, reader):
+    publish(place, 1)
+    owner.execute(f"grant usage on schema transformed to {reader} with grant option")
+    owner.execute(f"grant select on transformed.one to {reader} with grant option")
+    owner.execute(f"grant select (id) on transformed.two to {reader}")
+    owner.execute("grant select on transformed.two to public")
+    before = acl(owner)
+    publish(place, 2)
+    assert acl(owner) == before
+    assert "app reader" in str(before)
+
+
+def acl(owner) -> list:
+    return owner.execute(
+        """select relname, relacl::text, (
+            select array_agg(attacl::text order by attname) from pg_attribute
+            where attrelid = pg_class.oid and attacl is not null
+        ), nspacl::text
+        from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+        where nspname = 'transformed' and relkind in ('r', 'v') order by 1"""
+    ).fetchall()
+
+
+def test_default_privileges_of_the_schema_reach_new_tables_and_stay(place, owner, reader):
+    publish(place, 1)
+    owner.execute(
+        f"alter default privileges in schema transformed grant select on tables to {reader}"
+    )
+    publish(place, 2, ("one", "two", "three"))
+    assert may(owner, "select", "three")
+    assert not may(owner, "insert", "three")
+    publish(place, 3, ("one", "two", "three", "four"))
+    assert may(owner, "select", "four")
+
+
+def test_a_privilege_taken_back_is_not_given_again_by_default(place, owner, reader):
+    owner.execute(f"alter default privileges grant select on tables to {reader}")
+    publish(place, 1)
+    assert may(owner, "select", "one")
+    owner.execute(f"revoke select on transformed.one from {reader}")
+    publish(place, 2)
+    assert not may(owner, "select", "one")
+    assert may(owner, "select", "two")
+    owner.execute(f"alter default privileges revoke select on tables from {reader}")
+
+
+# What others built
+
+
+def test_views_of_others_are_made_anew_as_they_were(place, owner, reader):
+    publish(place, 1)
+    owner.execute(
+        f"""
+        create schema app;
+        grant usage, create on schema app to {reader};
+        grant usage on schema transformed to {reader};
+        grant select on transformed.one, transformed.two to {reader};
+        create view app."a ""view" with (security_invoker, check_option=local)
+        as select id, generation from transformed.one where id > 10;
+        comment on view app."a ""view" is 'It''s mine';
+        comment on column app."a ""view".id is 'the key';
+        grant select on app."a ""view" to public;
+        grant update (id) on app."a ""view" to {reader} with grant option;
+        create view app.upon as select "a ""view".id, two.generation
+        from app."a ""view" join transformed.two using (id);
+        alter view app.upon owner to {reader};
+        """
+    )
+    publish(place, 2)
+    facts = """select relname, relowner::regrole::text, reloptions, relacl::text,
+        pg_get_viewdef(pg_class.oid), obj_description(pg_class.oid),
+        col_description(pg_class.oid, 1),
+        (select attacl::text from pg_attribute where attrelid = pg_class.oid and attname = 'id')
+        from pg_class where relnamespace = 'app'::regnamespace order by 1"""
+    before = owner.execute(facts).fetchall()
+    publish(place, 3)
+    assert owner.execute(facts).fetchall() == before
+    assert before[0][2] == ["security_invoker=true", "check_option=local"]
+    assert before[0][5:7] == ("It's mine", "the key")
+    assert before[1][1] == reader
+    assert value(owner, 'select min(generation) from app."a ""view"') == 3
+    assert value(owner, "select count(*) from app.upon where generation = 3") == ROWS - 10
+    owner.execute("drop schema app cascade")
+
+
+REFUSED = {
+    "create materialized view other.m as select * from transformed.one": "view other.m",
+    "create table other.t (id int references transformed.one)": "other.t",
+    "create function other.f(transformed.one) returns int return 1": "function other.f",
+    "create table other.t (whole transformed.one)": "other.t",
+    "create function other.f() returns bigint begin atomic select id from transformed.one; end": (
+        "function other.f"
+    ),
+    "create materialized view other.m as select 1 from (select * from transformed.one) as x": (
+        "view other.m"
+    ),
+    "create view other.v as select wide as gone from transformed.one": 'view "other"."v"',
+    "create view transformed.late as select 1 from transformed.one": ('view "transformed"."late"'),
+    "create policy mine on transformed.one using (true)": "policy mine",
+    """create function other.f() returns trigger language plpgsql as 'begin return null; end';
+    create trigger mine before insert on transformed.one execute function other.f()""": (
+        "trigger mine"
+    ),
+    """create view other.v as select id from transformed.one;
+    create rule mine as on insert to other.v do instead nothing""": "rule mine",
+}
+
+
+@pytest.mark.parametrize("statement", REFUSED)
+def test_what_others_built_and_cannot_be_kept_is_named_and_nothing_changes(place, owner, statement):
+    publish(place, 1)
+    owner.execute(f"create schema other; {statement}")
+    with database.connect(place) as connection:
+        room = build(connection, 2, ("one", "two", "late"))
+        connection.execute("alter table transformed_next.one drop column wide")
+        with pytest.raises(SourceError, match=REFUSED[statement].replace(".", r"\.")) as caught:
+            publication.publish(connection, place, "run", room, {"one": {}, "two": {}}, "", {})
+    assert "objects of others" in caught.value.what
+    assert generations(owner) == {1}
+    assert ledger.newest(owner, "transform")[publication.ALL_MODELS]["run_id"] == "run 1"
+    owner.execute("drop schema other cascade")
+
+
+def test_what_others_put_into_the_schema_stays(place, owner):
+    publish(place, 1)
+    owner.execute("create table transformed.mine as select 1 as generation")
+    owner.execute("create function transformed.f() returns int return 1")
+    publish(place, 2)
+    assert value(owner, "select generation + transformed.f() from transformed.mine") == 2
+
+
+# Readers
+
+
+class Reader(threading.Thread):
+    """Reads again and again until told to stop; remembers what it saw and what went wrong."""
+
+    def __init__(self, url: str, read: Callable[[psycopg.Connection], set[int]]):
+        super().__init__(daemon=True)
+        self.url, self.read, self.stopping = url, read, threading.Event()
+        self.seen: list[set[int]] = []
+        self.errors: list[Exception] = []
+        self.longest = 0.0
+        self.start()
+
+    def run(self):
+        with psycopg.connect(self.url, autocommit=True, prepare_threshold=0) as connection:
+            while not self.stopping.is_set():
+                began = time.monotonic()
+                try:
+                    self.seen.append(self.read(connection))
+                except psycopg.Error as error:
+                    self.errors.append(error)
+                self.longest = max(self.longest, time.monotonic() - began)
+
+
+def two_tables(connection) -> set[int]:
+    """Both tables in one transaction, a statement each."""
+    with connection.transaction():
+        seen = generations(connection, ("one",))
+        return seen | generations(connection, ("two",))
+
+
+def two_tables_the_other_way(connection) -> set[int]:
+    with connection.transaction():
+        seen = generations(connection, ("two",))
+        return seen | generations(connection, ("one",))
+
+
+def through_a_view(connection) -> set[int]:
+    return {row[0] for row in connection.execute("select generation from public.both")}
+
+
+READS = (generations, two_tables, two_tables_the_other_way, through_a_view)
+
+
+def test_readers_meet_no_error_no_empty_table_and_no_mixture(place, owner):
+    publish(place, 1)
+    owner.execute(
+        """create view public.both as
+        select generation from transformed.two union all select generation from transformed.one"""
+    )
+    readers = [Reader(place.database_url, read) for read in READS]
+    for number in range(2, 7):
+        publish(place, number)
+        time.sleep(0.1)
+    for reader in readers:
+        reader.stopping.set()
+        reader.join()
+    assert [reader.errors for reader in readers] == [[]] * len(READS)
+    for reader in readers:
+        assert len(reader.seen) > 20
+        assert {len(seen) for seen in reader.seen} == {1}
+        assert set.union(*reader.seen) >= {1, 6}
+        assert reader.longest < 3
+
+
+def test_a_snapshot_from_before_the_build_finds_the_new_tables_full(place, owner):
+    """It began before the build, reads first after the publication, and must not find nothing."""
+    publish(place, 1)
+    with psycopg.connect(place.database_url) as reader:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        reader.execute("select 1")
+        publishing = threading.Thread(target=publish, args=(place, 2))
+        publishing.start()
+        publishing.join(timeout=2)
+        assert publishing.is_alive(), "the publication waits for the old snapshot"
+        assert generations(reader) == {1}
+        reader.commit()
+        publishing.join(timeout=20)
+        assert generations(reader) == {2}
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+def test_a_reader_that_does_not_let_go_puts_it_off_and_is_named(place, owner, isolation):
+    publish(place, 1)
+    with psycopg.connect(place.database_url, application_name="a report") as reader:
+        reader.execute(f"set transaction isolation level {isolation}")
+        assert generations(reader) == {1}
+        with pytest.raises(SourceError, match="put off: readers hold") as caught:
+            publish(replace(place, publish_patience=1), 2)
+        assert f"process {reader.info.backend_pid} of postgres (a report)" in caught.value.what
+        assert "select generation" in caught.value.what
+        assert generations(owner) == {1}
+    publish(place, 3)
+    assert generations(owner) == {3}
+
+
+def test_new_readers_wait_but_briefly_behind_a_publication_that_waits(place, owner):
+    publish(place, 1)
+    with psycopg.connect(place.database_url) as holder:
+        generations(holder)
+        reader = Reader(place.database_url, generations)
+        with pytest.raises(SourceError):
+            publish(replace(place, publish_patience=2), 2)
+        reader.stopping.set()
+        reader.join()
+    assert reader.errors == []
+    assert reader.longest < 1  # lock_timeout is 200 ms, on a machine that may be busy
+
+
+# Killed
+
+PUBLISH = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+sys.path[:0] = [{root!r}, {tests!r}]
+from test_publication import publish
+from pipeline.settings import Settings
+here = Settings(Path("/nowhere"), {url!r}, "off", {{}}, 0, 60, 0, 20, "tests")
+print("ready", flush=True)
+publish(here, {number})
+"""
+
+
+@contextmanager
+def publishing(place: Settings, number: int) -> Iterator[subprocess.Popen]:
+    """A publication in a process of its own."""
+    words = {"root": str(ROOT), "tests": str(ROOT / "tests")}
+    program = PUBLISH.format(url=place.database_url, number=number, **words)
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        yield process
+    finally:
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+def test_killed_at_any_moment_it_leaves_the_old_or_the_new(place, owner):
+    publish(place, 1)
+    with publishing(place, 2) as process:
+        began = time.monotonic()
+        process.wait()
+        whole = time.monotonic() - began
+    assert generations(owner) == {2}
+    moments = random.Random(20)
+    last = 2
+    for number in range(3, 13):
+        with publishing(place, number):
+            time.sleep(moments.uniform(0, whole))
+        (found,) = generations(owner)
+        assert found in (last, number)
+        noted = ledger.newest(owner, "transform", ("published",))[publication.ALL_MODELS]
+        assert noted["fingerprint"] == f"made of {found}"
+        last = found
+    publish(place, 99)
+    assert generations(owner) == {99}
+
+
+def test_a_backend_that_is_terminated_leaves_the_old(place, owner):
+    publish(place, 1)
+    with psycopg.connect(place.database_url) as holder:
+        generations(holder)  # so that the publication is in its transaction, and waits
+        with publishing(place, 2) as process:
+            deadline = time.monotonic() + 20
+            ended = 0
+            while not ended and time.monotonic() < deadline:
+                ended = value(
+                    owner,
+                    """select count(pg_terminate_backend(pid)) from pg_stat_activity
+                    where application_name = 'pipeline' and query like 'lock table%'
+                        and wait_event_type = 'Lock' and datname = current_database()""",
+                )
+            assert ended == 1
+            assert process.wait(timeout=20) != 0
+    assert generations(owner) == {1}
+    publish(place, 3)
+    assert generations(owner) == {3}
