@@ -11,6 +11,7 @@ Such a folder names its `data/postgres` in turn, in the file `belongs_to`. Only 
 is used, so neither a copy of a clone nor a new clone at an old path takes over another's data.
 """
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -101,8 +102,9 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> Place:
 def make_notes_folder(settings: Settings) -> Path:
     """Make `data/postgres` where it is not: closed to others, but root's system user passes."""
     notes = _notes(settings)
-    if not notes.is_dir():
-        notes.mkdir(parents=True)
+    notes.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # of an earlier run, or one that began just now
+        notes.mkdir()
         notes.chmod(0o711 if os.geteuid() == 0 else 0o700)
     return notes
 

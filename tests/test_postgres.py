@@ -56,7 +56,7 @@ except PipelineError as error:
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder everybody may enter; a place for /var/lib stands in it as well."""
-    made = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    made = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp")).resolve()
     made.chmod(0o755)
     (made / "elsewhere").mkdir(mode=0o755)
     monkeypatch.setattr(postgres_place, "ELSEWHERE", (made / "elsewhere",))
@@ -225,11 +225,19 @@ def test_a_database_that_cannot_be_made_is_an_error_with_the_log(running):
 
 
 def test_several_at_once_start_one_server(server):
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        urls = set(pool.map(lambda _: postgres.ensure_running(server), range(4)))
-    assert len(urls) == 1
+    command = [sys.executable, "-c", SCRIPT, str(ROOT), str(server.data_dir)]
+    several = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    said = {process.communicate()[0].splitlines()[-1] for process in several}
+    assert len(said) == 1
+    assert said.pop().endswith(" postgres dev")
     log = (server.postgres / "server.log").read_text()
     assert log.count("ready to accept connections") == 1
+
+
+def test_the_folder_of_another_run_that_began_at_the_same_time(server):
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(lambda _: postgres_place.make_notes_folder(server), range(50)))
+    assert made == {server.postgres}
 
 
 def test_environment_variables_of_libpq_change_nothing(server, monkeypatch):
