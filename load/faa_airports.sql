@@ -29,5 +29,5 @@ comment on column source.faa_airports."country" is
 comment on column source.faa_airports."latitude" is
 'Latitude in decimal degrees, WGS 84.';
 comment on column source.faa_airports."longitude" is
-'Longitude in decimal degrees, WGS 84, west negative. Airports of Guam and the Northern '
-'Mariana Islands have the wrong sign in this edition.';
+'Longitude in decimal degrees, WGS 84, west negative. The sign of five airports of Guam and the '
+'Northern Mariana Islands was put right (CHANGELOG.md).';

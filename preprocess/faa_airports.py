@@ -1,19 +1,34 @@
-"""Airports: the publisher's CSV as it is.
+"""Airports: the publisher's CSV, the sign of five longitudes put right.
 
 One row is one airport.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-from pipeline import delimited
+from pipeline import delimited, fix
 from pipeline.legible import Legible
 from pipeline.preprocess import run
 from pipeline.snapshot import Snapshot
 
 
 def make_legible(snapshot: Snapshot, output: Path) -> Legible:
-    """Nothing to do but to check every byte."""
-    return delimited.write_csv(snapshot.files, output)
+    """Put the airports of Guam and the Northern Mariana Islands where they are.
+
+    They lie 144 to 146 degrees east; the file has them as far west.
+    """
+    repaired = output.parent / ".repaired" / snapshot.source / snapshot.file.name
+    repaired.parent.mkdir(parents=True, exist_ok=True)
+    touched = fix.lines(
+        snapshot.file,
+        repaired,
+        name="longitude east, not west",
+        expected=5,
+        pattern=rb"^(?P<before>.*,(?:CQ|GU),USA,[0-9.]+),-(?P<longitude>14[456]\.[0-9]+)$",
+        replacement=rb"\g<before>,\g<longitude>",
+    )
+    legible = delimited.write_csv(repaired, output)
+    return replace(legible, notes=legible.notes | {"longitudes put east": touched})
 
 
 if __name__ == "__main__":
