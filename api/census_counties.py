@@ -13,7 +13,7 @@ SOURCE = Source(
     page="https://www.census.gov/geographies/mapping-files/time-series/geo/carto-boundary-file.html",
     licence="U.S. government work; TopoJSON by us-atlas 3.0.1 (ISC)",
     licence_page="https://github.com/topojson/us-atlas/blob/v3.0.1/LICENSE",
-    kind="json",
+    kind="topojson",
     as_of="2017-01-01",
 )
 URL = "https://cdn.jsdelivr.net/npm/us-atlas@3.0.1/counties-10m.json"

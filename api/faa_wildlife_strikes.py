@@ -14,6 +14,7 @@ SOURCE = Source(
     licence="U.S. government work",
     licence_page="https://www.usa.gov/government-works",
     kind="csv",
+    final_newline=False,
     as_of="2002-07-25",
 )
 URL = "https://cdn.jsdelivr.net/npm/vega-datasets@3.2.1/data/birdstrikes.csv"

@@ -14,7 +14,7 @@ SOURCE = Source(
     page="https://earthquake.usgs.gov/fdsnws/event/1/",
     licence="U.S. public domain",
     licence_page="https://www.usgs.gov/information-policies-and-instructions/copyrights-and-credits",
-    kind="json",
+    kind="geojson",
     volatile=("metadata.generated", "metadata.url", "metadata.api"),
 )
 SERVICE = "https://earthquake.usgs.gov/fdsnws/event/1"

@@ -4,59 +4,99 @@ These are the checks that need no knowledge of the data set; stage `preprocess` 
 """
 
 import hashlib
-import json
 from pathlib import Path
 
-from pipeline.download import Transient, escaped
+import msgspec
+
 from pipeline.errors import SourceError
+from pipeline.framing import Transient
+from pipeline.printable import escaped
 
+KINDS = ("json", "geojson", "topojson", "csv", "tsv")
+_TYPES = {"geojson": "FeatureCollection", "topojson": "Topology"}
 _WHITE = b" \t\r\n"
+_MARK = b"\xef\xbb\xbf"
 
 
-def check(path: Path, kind: str, where: str) -> None:
+class _Document(msgspec.Struct):
+    type: msgspec.Raw = msgspec.Raw(b"")
+    error: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def check(
+    path: Path, kind: str, where: str, *, is_delimited: bool = True, final_newline: bool = True
+) -> None:
     """Refuse what is plainly not a whole document of its kind.
 
     Parameters
     ----------
-    kind:  `json` (an object or list, with its closing bracket), `csv` or `tsv`.
-    where: the address to name in an error.
+    kind:          one of KINDS.
+    where:         the address to name in an error.
+    is_delimited:  whether the protocol proved that the document came whole.
+    final_newline: whether the publisher ends the last line of its CSV or TSV.
 
-    Raises Transient when the end is missing, SourceError when it is another kind of document.
+    Raises Transient when the end is missing, SourceError when it is another kind of document or
+    has no rows at all.
     """
     with path.open("rb") as file:
-        begin = file.read(4096)
-        file.seek(max(0, path.stat().st_size - 4096))
-        end = file.read().rstrip(_WHITE)
-    start = begin.removeprefix(b"\xef\xbb\xbf").lstrip(_WHITE)
+        begin = file.read(64 * 1024)
+        file.seek(max(0, path.stat().st_size - 1))
+        last = file.read()
+    start = begin.removeprefix(_MARK).lstrip(_WHITE)
     if not start:
         raise Transient(f"{where}: the answer is empty")
     shown = escaped(start[:400].decode("utf-8", "replace"))
     if start[:1] == b"<":
         raise SourceError(f"{where}: a web page came instead of {kind}: {shown}")
-    if kind == "json":
-        if start[:1] not in b"{[":
-            raise SourceError(f"{where}: not JSON: {shown}")
-        if end[-1:] != (b"}" if start[:1] == b"{" else b"]"):
-            raise Transient(f"{where}: the JSON has no end")
-    elif start[:1] in b"{[":
+    if kind not in ("csv", "tsv"):
+        _check_json(path, kind, where, shown)
+    elif start[:1] in (b"{", b"["):
         raise SourceError(f"{where}: JSON came instead of {kind}: {shown}")
+    elif last != b"\n" and (final_newline or not is_delimited):
+        raise Transient(f"{where}: the last line has no end")
+    elif len(begin) < 64 * 1024 and len(start.split(b"\n", 1)[-1].strip()) == 0:
+        raise SourceError(f"{where}: a header and no row: {shown}")
+
+
+def _check_json(path: Path, kind: str, where: str, shown: str) -> None:
+    data = path.read_bytes().removeprefix(_MARK).strip(_WHITE)
+    if data[:1] not in (b"{", b"["):
+        raise SourceError(f"{where}: not JSON: {shown}")
+    if data[-1:] != (b"}" if data[:1] == b"{" else b"]"):
+        raise Transient(f"{where}: the JSON has no end")
+    try:
+        document = msgspec.json.decode(data, type=_Document | list[msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise SourceError(f"{where}: not JSON ({error}): {shown}") from None
+    if isinstance(document, _Document) and bytes(document.error) != b"null":
+        raise SourceError(f"{where}: an error came with status 200: {shown}")
+    expected = _TYPES.get(kind)
+    if expected and bytes(getattr(document, "type", b"")) != f'"{expected}"'.encode():
+        raise SourceError(f"{where}: no {expected} came: {shown}")
 
 
 def fingerprint(path: Path, volatile: tuple[str, ...]) -> str:
-    """SHA-256 of a JSON document without the members that differ in every answer.
+    """SHA-256 of a JSON object without the members that differ in every answer.
 
-    `volatile` names them by their path, as `metadata.generated`. Numbers keep their digits.
+    `volatile` names them by their path, as `metadata.generated`. What is left is compared as the
+    bytes it came in, so that `1.10` is not `1.1`.
     """
     try:
-        document = json.loads(path.read_bytes(), parse_float=str, parse_int=str)
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{path.name}: not JSON: {error}") from None
-    for member in volatile:
-        holder = document
-        *parents, last = member.split(".")
-        for parent in parents:
-            holder = holder.get(parent, {}) if isinstance(holder, dict) else {}
-        if isinstance(holder, dict):
-            holder.pop(last, None)
-    compact = json.dumps(document, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(compact.encode()).hexdigest()
+        kept = _without(path.read_bytes().removeprefix(_MARK), [v.split(".") for v in volatile])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise SourceError(f"{path.name}: not a JSON object: {error}") from None
+    return hashlib.sha256(kept).hexdigest()
+
+
+def _without(document: bytes, paths: list[list[str]]) -> bytes:
+    """The members of a JSON object, sorted by name, without those at some paths."""
+    members = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
+    kept = []
+    for name, value in sorted(members.items()):
+        below = [path[1:] for path in paths if path[0] == name]
+        if [] in below:
+            continue
+        is_object = bytes(value[:1]) == b"{"
+        inner = _without(bytes(value), below) if below and is_object else bytes(value)
+        kept.append(msgspec.json.encode(name) + b":" + inner)
+    return b"{" + b",".join(kept) + b"}"

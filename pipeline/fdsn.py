@@ -10,16 +10,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
-from pipeline.download import shown
+from pipeline.candidate import Candidate
 from pipeline.errors import SourceError
-from pipeline.fetch import Candidate
+from pipeline.printable import shown
 
 READS = 3  # of a window that changes while it is being read
 SERVER_CAP = 20_000  # events in one answer; the count's own `maxAllowed` when it gives one
+ORDER = "time-asc"
 _INSTANT = timedelta(milliseconds=1)  # both ends of a window are inclusive
 
 
@@ -28,8 +29,12 @@ class _Count(msgspec.Struct):
     maxAllowed: int = SERVER_CAP
 
 
+class _Feature(msgspec.Struct):
+    id: str
+
+
 class _Features(msgspec.Struct):
-    features: list[msgspec.Raw]
+    features: list[_Feature]
 
 
 def fetch_months(
@@ -50,63 +55,92 @@ def fetch_months(
     today:      the instant whose month is the newest; now when left out.
     parameters: further parameters of the service, such as `minmagnitude=2.5`.
 
-    Raises SourceError when a window does not hold still or does not match its count.
+    Raises SourceError when a window does not hold still or does not match its count, when there
+    is no event at all, or when an event comes in two windows.
     """
-    begins = _month_begins(today or datetime.now(UTC), months + 1)
-    proof = {"order": "time-asc", "count_before": 0, "count_after": 0, "rows": 0, "pages": 0}
-    for number, (begin, end) in enumerate(pairwise(begins)):
-        kept = _files_of(candidate, begin) if number < months - reread else []
+    windows = list(pairwise(_month_begins(today or datetime.now(UTC), months + 1)))
+    seen: dict[str, str] = {}  # event -> file, of what was read tonight
+    for age, window in enumerate(reversed(windows)):
+        kept = _files_of(candidate, base, *window, parameters) if age >= reread else []
+        if not kept or _holds_any_of(candidate, kept, seen):
+            _fetch_window(candidate, base, *window, parameters, seen)
+            continue
         for name in kept:
             candidate.carry_over(name)
-        if not kept:
-            _fetch_window(candidate, base, begin, end, parameters, proof)
-    candidate.extra["completeness"] = proof | {"verdict": "complete"}
+    candidate.resources.sort(key=lambda entry: entry["path"])
+    candidate.extra["completeness"] = _proof(candidate)
+
+
+def _proof(candidate: Candidate) -> dict:
+    """The counts of all files together; those carried over bring the counts they were read with."""
+    totals = {
+        member: sum(entry[member] for entry in candidate.resources)
+        for member in ("count_before", "count_after", "rows")
+    }
+    if not totals["rows"]:
+        raise SourceError("the service has no event in any month that was asked for")
+    proof = {"order": ORDER, "unique_key": "id", "pages": len(candidate.resources)}
+    return proof | totals | {"verdict": "complete"}
 
 
 def _month_begins(today: datetime, months: int) -> list[datetime]:
     """The first instants of the last months and of the month to come, oldest first."""
-    year, month = today.year, today.month + 1
-    begins = []
-    for _ in range(months):
-        year, month = (
-            (year - 1, 12) if month < 1 else (year + 1, 1) if month > 12 else (year, month)
-        )
-        begins.append(datetime(year, month, 1, tzinfo=UTC))
-        month -= 1
-    return begins[::-1]
+    newest = today.year * 12 + today.month  # months since the year 0; it is the month to come
+    numbers = range(newest - months + 1, newest + 1)
+    return [datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC) for number in numbers]
 
 
-def _files_of(candidate: Candidate, begin: datetime) -> list[str]:
-    names = [path.name for path in candidate.current.files] if candidate.current else []
-    return [name for name in names if name.startswith(f"{begin:%Y-%m}")]
+def _files_of(candidate, base, begin, end, parameters) -> list[str]:
+    """The files of the current snapshot that hold a month as it is asked for now, else none."""
+    entries = candidate.current.descriptor["resources"] if candidate.current else []
+    entries = [entry for entry in entries if entry["path"].startswith(f"{begin:%Y-%m}")]
+    wanted = _parameters_of(_address(base, "query", begin, end, parameters))
+    is_the_same = all(_parameters_of(entry["url"]) == wanted for entry in entries)
+    return [entry["path"] for entry in entries] if is_the_same else []
 
 
-def _fetch_window(candidate, base, begin, end, parameters, proof) -> None:
+def _parameters_of(address: str) -> tuple[str, dict]:
+    """A query's address without its window."""
+    parts = urlsplit(address)
+    asked = dict(parse_qsl(parts.query))
+    return parts.path, {k: v for k, v in asked.items() if k not in ("starttime", "endtime")}
+
+
+def _holds_any_of(candidate: Candidate, names: list[str], seen: dict[str, str]) -> bool:
+    """Whether an event read tonight stands in an older month too: its time was revised."""
+    events = [event for name in names for event in _events(candidate.current.folder / name)]
+    return bool(seen) and not seen.keys().isdisjoint(events)
+
+
+def _fetch_window(candidate, base, begin, end, parameters, seen) -> None:
     for _ in range(READS):
         before = _count(candidate, base, begin, end, parameters)
         if before.count > before.maxAllowed:
             for half in _halves(begin, end):
-                _fetch_window(candidate, base, *half, parameters, proof)
+                _fetch_window(candidate, base, *half, parameters, seen)
             return
-        name = (
-            f"{begin:%Y-%m}.geojson"
-            if begin.day == 1 and (end - begin).days > 27
-            else (f"{begin:%Y-%m-%dT%H%M%S}.geojson")
-        )
-        address = _address(base, "query", begin, end, parameters | {"orderby": "time-asc"})
+        name = _file_name(begin, end)
+        address = _address(base, "query", begin, end, parameters)
         events = _events(candidate.download(address, name, check=_events))
         after = _count(candidate, base, begin, end, parameters)
-        if before.count == events == after.count:
-            proof["count_before"] += before.count
-            proof["count_after"] += after.count
-            proof["rows"] += events
-            proof["pages"] += 1
+        is_unique = len(set(events)) == len(events) and seen.keys().isdisjoint(events)
+        if before.count == len(events) == after.count and is_unique:
+            counts = {"rows": after.count, "count_before": before.count, "count_after": after.count}
+            candidate.resource(name).update(counts)
+            seen.update(dict.fromkeys(events, name))
             return
         candidate.forget(name)
+    if not is_unique:
+        raise SourceError(f"{shown(address)}: an event came twice, {READS} times")
     raise SourceError(
-        f"{shown(address)}: {events:,} events came where {before.count:,} were counted before "
-        f"and {after.count:,} after, {READS} times"
+        f"{shown(address)}: {len(events):,} events came where {before.count:,} were counted "
+        f"before and {after.count:,} after, {READS} times"
     )
+
+
+def _file_name(begin: datetime, end: datetime) -> str:
+    is_month = begin.day == 1 and (end - begin).days >= 28
+    return f"{begin:%Y-%m}.geojson" if is_month else f"{begin:%Y-%m-%dT%H%M%S}.geojson"
 
 
 def _halves(begin: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
@@ -118,12 +152,13 @@ def _halves(begin: datetime, end: datetime) -> Iterator[tuple[datetime, datetime
 
 
 def _address(base: str, method: str, begin: datetime, end: datetime, parameters: dict) -> str:
-    window = {
+    asked = {
         "format": "geojson",
         "starttime": f"{begin:%Y-%m-%dT%H:%M:%S}",
         "endtime": (end - _INSTANT).strftime("%Y-%m-%dT%H:%M:%S.999"),
     }
-    return f"{base}/{method}?{urlencode(window | parameters)}"
+    asked |= {"orderby": ORDER} if method == "query" else {}
+    return f"{base}/{method}?{urlencode(asked | parameters)}"
 
 
 def _count(candidate, base, begin, end, parameters) -> _Count:
@@ -134,8 +169,10 @@ def _count(candidate, base, begin, end, parameters) -> _Count:
         raise SourceError(f"{shown(address)}: not a count: {error}") from None
 
 
-def _events(path: Path) -> int:
+def _events(path: Path) -> list[str]:
+    """The ids of the events of a file, in its order."""
     try:
-        return len(msgspec.json.decode(path.read_bytes(), type=_Features).features)
+        features = msgspec.json.decode(path.read_bytes(), type=_Features).features
     except msgspec.DecodeError as error:
         raise SourceError(f"{path.name}: not a GeoJSON answer: {error}") from None
+    return [feature.id for feature in features]

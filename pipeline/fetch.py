@@ -4,162 +4,19 @@ The ladder when a publisher cannot be read: the last good snapshot, the stash's 
 bundled capture, an empty table. Each rung is said by its name and none is called fresh.
 """
 
-import re
+import contextlib
+import signal
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from pipeline import content, durable, script, snapshot, stash, state
-from pipeline.download import Client, shown
+from pipeline import durable, script, snapshot, stash, state
+from pipeline.candidate import Candidate, Source, descriptor
 from pipeline.errors import SourceError
 from pipeline.settings import Settings
 from pipeline.snapshot import Snapshot
 
-FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,150}")
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a publisher says of a data set; it goes into the manifest of every snapshot."""
-
-    title: str
-    publisher: str
-    page: str
-    licence: str
-    licence_page: str
-    kind: str  # json, csv or tsv: what an answer must look like
-    encoding: str = "utf-8"
-    volatile: tuple[
-        str, ...
-    ] = ()  # JSON members that differ in every answer, as "metadata.generated"
-    as_of: str = ""  # date of the data, for a data set that no longer changes
-
-
-class Candidate:
-    """A snapshot being gathered, file by file, beside the current one."""
-
-    def __init__(self, settings: Settings, source: Source, name: str, current: Snapshot | None):
-        self.source, self.name = source, name
-        self.current = current if current and current.origin == "live" else None
-        self.folder = snapshot.open_candidate(settings, name)
-        self.client = Client(settings)
-        self.resources: list[dict] = []
-        self.extra: dict[
-            str, object
-        ] = {}  # further members of the descriptor, such as completeness
-        self._known = state.read(settings, name).get("validators", {})
-        self.validators: dict[str, dict[str, str]] = {}
-
-    def download(
-        self, url: str, name: str = "", check: Callable[[Path], object] | None = None
-    ) -> Path:
-        """Fetch one file of the snapshot; unchanged by its validators, it is carried over.
-
-        Parameters
-        ----------
-        url:   address of the file.
-        name:  its name in the snapshot; the last part of the address when left out.
-        check: raises SourceError when the file is not what was asked for, beyond its kind.
-        """
-        name = name or urlsplit(url).path.rpartition("/")[2]
-        if not FILE_NAME.fullmatch(name):
-            raise SourceError(f"{shown(url)} gives no usable file name")
-        path = self.folder / name
-
-        def looks_right(path: Path) -> None:
-            content.check(path, self.source.kind, shown(url))
-            if check:
-                check(path)
-
-        known = self._known.get(url, {}) if self._has(name, url) else {}
-        conditional = {
-            header: known[validator]
-            for validator, header in (
-                ("ETag", "If-None-Match"),
-                ("Last-Modified", "If-Modified-Since"),
-            )
-            if validator in known
-        }
-        received = self.client.get(url, path, headers=conditional, check=looks_right)
-        if received.status == 304:
-            self.carry_over(name)
-            self.validators[url] = known
-            return path
-        if received.status == 204:
-            path.write_bytes(b"")
-            looks_right(path)
-        self.validators[url] = received.validators
-        self._add(path, url, received.sha256, received.size, received.media_type)
-        return path
-
-    def ask(self, url: str) -> bytes:
-        """A small answer that is not kept, such as a count."""
-        path = self.folder / ".answer"
-        self.client.get(url, path)
-        answer = path.read_bytes()
-        path.unlink()
-        return answer
-
-    def carry_over(self, name: str) -> None:
-        """Keep a file of the current snapshot as it is."""
-        self.resources.append(self.current.resource(name))
-        snapshot.carry_over(self.current.folder / name, self.folder)
-
-    def forget(self, name: str) -> None:
-        """Take a file out again, to read it anew."""
-        self.resources = [entry for entry in self.resources if entry["path"] != name]
-        (self.folder / name).unlink()
-        self._known = {}
-
-    def has(self, name: str) -> bool:
-        """Whether the current snapshot, fetched live, holds a file of this name."""
-        return bool(self.current and self.current.resource(name))
-
-    def _has(self, name: str, url: str) -> bool:
-        return self.has(name) and self.current.resource(name)["url"] == shown(url)
-
-    def _add(self, path: Path, url: str, sha256: str, size: int, media_type: str) -> None:
-        self.resources.append(resource(path, shown(url), sha256, size, media_type, self.source))
-
-
-def resource(path: Path, url: str, sha256: str, size: int, media_type: str, source: Source) -> dict:
-    """The manifest's entry of one file, in the words of datapackage.org."""
-    entry = {
-        "name": re.sub(r"[^-a-z0-9._]", "-", path.stem.lower()),
-        "path": path.name,
-        "format": path.suffix.lstrip(".") or source.kind,
-        "bytes": size,
-        "hash": f"sha256:{sha256}",
-        "mediatype": media_type,
-        "encoding": source.encoding,
-        "url": url,
-    }
-    return entry | {
-        "content": content.fingerprint(path, source.volatile) if source.volatile else sha256
-    }
-
-
-def descriptor(source: Source, name: str, origin: str, resources: list[dict], **extra) -> dict:
-    """The Data Package descriptor of a snapshot, without its own hash."""
-    described = {
-        "name": name,
-        "title": source.title,
-        "homepage": source.page,
-        "created": script.now(),
-        "sources": [{"title": source.publisher, "path": source.page}],
-        "licenses": [{"title": source.licence, "path": source.licence_page}],
-        "origin": origin,
-    }
-    if source.as_of:
-        described["as_of"] = source.as_of
-    described |= extra
-    described["fingerprints"] = {
-        "bytes": snapshot.fingerprint_of({r["path"]: r["hash"] for r in resources}),
-        "content": snapshot.fingerprint_of({r["path"]: r["content"] for r in resources}),
-    }
-    return described | {"resources": resources}
+FETCH_SHARE = 0.9  # of SOURCE_TIMEOUT; the rest is left to fall back in good order
 
 
 def run(source: Source, fetch: Callable[[Candidate], None]) -> None:
@@ -170,27 +27,37 @@ def run(source: Source, fetch: Callable[[Candidate], None]) -> None:
         "api",
         name,
         main.__doc__ or "",
-        lambda here, options: _work(here, options, source, name, fetch),
+        lambda here, options: work(here, options, source, name, fetch),
     )
 
 
-def _work(here: Settings, options, source: Source, name: str, fetch) -> dict:
-    damage = ""
+def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
+    """Bring a source's snapshot up to date as far as its publisher lets us.
+
+    Parameters
+    ----------
+    options: has the flags `offline` and `force`.
+    fetch:   gathers the files into a Candidate; whatever it raises, the ladder is gone down.
+
+    Returns what is noted of the stage: `outcome` (new, unchanged, kept, bundled or missing),
+    `reason`, `remedy`, `origin`, `content`, `fetched_at`, `checked_at`, `stash_note`, ….
+    """
+    damage = trouble = SourceError("")
     try:
         current = snapshot.current(here, name)
     except SourceError as error:
-        current, damage = _set_damaged_aside(here, name), error.what
+        current, damage = _set_damaged_aside(here, name), error
     try:
         if options.offline:
             raise SourceError("not asked: --offline")
         taken, outcome = _fetch(here, source, name, fetch, current, options.force)
-        trouble = SourceError("")
     except Exception as error:  # noqa: BLE001 - whatever ails a publisher or its script
         trouble = script.understood(error)
         taken, outcome = _fall_back(here, name, current)
-    facts = _facts(here, name, source, taken, outcome)
-    facts["reason"] = "; ".join(filter(None, [damage, trouble.what, facts["reason"]]))
-    facts["remedy"] = facts["remedy"] or trouble.remedy
+    facts = _facts(here, name, taken, outcome)
+    facts["reason"] = "; ".join(filter(None, [damage.what, trouble.what, facts["reason"]]))
+    if outcome in script.DEGRADED_OUTCOMES:
+        facts["remedy"] = trouble.remedy or damage.remedy
     return facts
 
 
@@ -201,10 +68,10 @@ def _set_damaged_aside(here: Settings, name: str) -> Snapshot | None:
 
 
 def _from_stash(here: Settings, name: str) -> Snapshot | None:
+    """The stash's copy of the last live snapshot, made the current one; None without it."""
     folder = snapshot.open_candidate(here, name)
     try:
-        if stash.restore(here, name, folder):
-            snapshot.read(folder, name)
+        if stash.restore(here, name, folder) and snapshot.read(folder, name).origin == "live":
             durable.replace_folder(folder, here.raw / name)
             return snapshot.current(here, name)
     except SourceError as error:
@@ -216,40 +83,65 @@ def _from_stash(here: Settings, name: str) -> Snapshot | None:
 def _fetch(here, source, name, fetch, current, force) -> tuple[Snapshot, str]:
     candidate = Candidate(here, source, name, None if force else current)
     try:
-        fetch(candidate)
+        with _within(here.source_timeout * FETCH_SHARE):
+            fetch(candidate)
+        if not candidate.resources:
+            raise SourceError(f"{name}: its script fetched no file")
+    except OSError:  # what lies there may be what filled the disk
+        snapshot.discard(candidate.folder)
+        raise
     except BaseException:
         snapshot.refuse(here, name, candidate.folder)
         raise
     described = descriptor(source, name, "live", candidate.resources, **candidate.extra)
-    remembered = state.read(here, name)
-    remembered["validators"] = candidate.validators
-    durable.write_json(here.state / f"{name}.json", remembered)
-    if (
-        current
-        and current.origin == "live"
-        and described["fingerprints"]["content"] == current.content
-    ):
+    content = described["fingerprints"]["content"]
+    if current and current.origin == "live" and content == current.content:
         snapshot.discard(candidate.folder)
-        return current, "unchanged"
-    return snapshot.commit(here, name, candidate.folder, described), "new"
+        taken, outcome = current, "unchanged"
+    else:
+        taken, outcome = snapshot.commit(here, name, candidate.folder, described), "new"
+    remembered = state.read(here, name) | {"validators": candidate.validators}
+    durable.write_json(here.state / f"{name}.json", remembered)
+    return taken, outcome
+
+
+@contextlib.contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Bound the time of a fetch as a whole: a byte now and then keeps every other limit away.
+
+    Raises SourceError in the midst of whatever is done when the time is up; 0 is no limit.
+    """
+
+    def stop(number, frame):
+        raise SourceError(f"the publisher took longer than {seconds:g} s", "see SOURCE_TIMEOUT")
+
+    handler = signal.signal(signal.SIGALRM, stop)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
 
 
 def _fall_back(here: Settings, name: str, current: Snapshot | None) -> tuple[Snapshot | None, str]:
     """The next rung below a live answer."""
-    was_live = state.read(here, name).get("api", {}).get("was_live")
-    taken = current or (_from_stash(here, name) if was_live else None)
-    if taken:
-        return taken, "bundled" if taken.origin == "bundled" else "kept"
-    if was_live:  # older data must not take the place of newer rows in the database
-        return None, "kept"
+    taken = current or _from_stash(here, name)
+    if taken and taken.origin == "live":
+        return taken, "kept"
+    if state.read(here, name).get("api", {}).get("was_live"):
+        return None, "kept"  # older data must not take the place of newer rows in the database
     capture = snapshot.bundled(name)
-    return (snapshot.install_bundled(here, capture), "bundled") if capture else (None, "missing")
+    if capture and (taken is None or taken.content != capture.content):
+        taken = snapshot.install_bundled(here, capture)
+    return taken, "bundled" if taken else "missing"
 
 
-def _facts(here: Settings, name: str, source: Source, taken: Snapshot | None, outcome: str) -> dict:
+def _facts(here: Settings, name: str, taken: Snapshot | None, outcome: str) -> dict:
     remembered = state.read(here, name).get("api", {})
     facts = {"outcome": outcome, "reason": "", "remedy": "", "content": None, "fetched_at": None}
-    facts["was_live"] = bool(remembered.get("was_live")) or outcome in ("new", "unchanged")
+    facts["was_live"] = bool(remembered.get("was_live")) or bool(taken and taken.origin == "live")
     if outcome in ("new", "unchanged"):
         facts["checked_at"] = script.now()
     if not taken:

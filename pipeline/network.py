@@ -1,65 +1,103 @@
-"""Is there a network at all? Asked once, so that an offline night does not sit in retries.
+"""Is there a network at all? Asked before the first request, so that an offline night is short.
 
-The hosts asked are those this clone already has snapshots of (bundled ones included), through
-MIRRORS where that is set; no other address is ever tried.
+The hosts asked are the one about to be used and those this clone already has snapshots of
+(bundled ones included), through MIRRORS and proxies where those are set; no other is ever tried.
 """
 
 import json
 import os
 import socket
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from urllib.parse import urlsplit
+import threading
+import time
+from urllib.parse import urlsplit, urlunsplit
+
+from requests.utils import get_environ_proxies, select_proxy
 
 from pipeline import durable
 from pipeline.settings import BUNDLED, Settings
 from pipeline.snapshot import DESCRIPTOR
 
-PROBE_SECONDS = 4.0
+PROBE_SECONDS = 6.0  # a resolver that lost one packet asks again after 5 s
+LATER_PROBE_SECONDS = 2.0  # of a further host, when this run found no network already
+_PORTS = {"http": 80, "https": 443}
+_SOCKS_PORT = 1080
+
+Endpoint = tuple[str, int]  # host, port
 
 
-def is_down(settings: Settings) -> bool:
-    """True when no known host can be connected to. One answer serves all scripts of a run."""
+def mirrored(settings: Settings, url: str) -> str:
+    """The address that is really asked: MIRRORS maps a host to a base URL."""
+    parts = urlsplit(url)
+    base = settings.mirrors.get((parts.hostname or "").lower())
+    return base + urlunsplit(("", "", parts.path, parts.query, "")) if base else url
+
+
+def is_down(settings: Settings, url: str) -> bool:
+    """True when neither the host of `url` nor any known one can be connected to.
+
+    What one script finds serves the others of the same run (`data/state/network.json`).
+    """
     run = os.environ.get("PIPELINE_RUN", "")
-    noted = settings.state / "network.json"
+    noted = _noted(settings, run)
+    if noted.get("is_down") is False:
+        return False
+    tried = {(host, port) for host, port in noted.get("tried", [])}
+    endpoints = {_endpoint(settings, known) for known in [url, *_known_urls(settings)]}
+    seconds = LATER_PROBE_SECONDS if tried else PROBE_SECONDS
+    down = not _any_answers(endpoints - tried, seconds)
     if run:
+        answer = {"run": run, "is_down": down, "tried": sorted(endpoints | tried)}
+        durable.write_json(settings.state / "network.json", answer)
+    return down
+
+
+def _noted(settings: Settings, run: str) -> dict:
+    """What was found earlier in this run; empty when nothing was."""
+    try:
+        noted = json.loads((settings.state / "network.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return noted if run and isinstance(noted, dict) and noted.get("run") == run else {}
+
+
+def _any_answers(endpoints: set[Endpoint], seconds: float) -> bool:
+    """Whether one of the endpoints accepts a connection in time.
+
+    Every address of every host is tried at once, since one family of addresses may be broken. The
+    threads are daemons: name resolution cannot be given a time limit, and must not hold up the end
+    of the process either.
+    """
+    answered = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def start(work, *arguments) -> None:
+        threads.append(threading.Thread(target=work, args=arguments, daemon=True))
+        threads[-1].start()
+
+    def resolve(host: str, port: int) -> None:
         try:
-            answer = json.loads(noted.read_bytes())
-            if answer["run"] == run:
-                return answer["is_down"]
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # nothing noted for this run yet
-    answer = _probe(settings)
-    if run:
-        durable.write_json(noted, {"run": run, "is_down": answer})
-    return answer
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return
+        for family, kind, protocol, _, address in found:
+            start(connect, family, kind, protocol, address)
 
+    def connect(family, kind, protocol, address) -> None:
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.settimeout(seconds)
+                probe.connect(address)
+        except OSError:
+            return
+        answered.set()
 
-@cache
-def _probe(settings: Settings) -> bool:
-    addresses = {_address(settings, url) for url in _known_urls(settings)}
-    # Name resolution cannot be given a time limit: what has not answered by then is left alone.
-    pool = ThreadPoolExecutor(max_workers=16)
-    probes = [pool.submit(_answers, host, port) for host, port in addresses]
-    try:
-        return not any(_result(probe) for probe in probes)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _result(probe) -> bool:
-    try:
-        return probe.result(timeout=PROBE_SECONDS)
-    except TimeoutError:
-        return False
-
-
-def _answers(host: str, port: int) -> bool:
-    try:
-        with socket.create_connection((host, port), timeout=PROBE_SECONDS):
-            return True
-    except OSError:
-        return False
+    deadline = time.monotonic() + seconds
+    for endpoint in endpoints:
+        start(resolve, *endpoint)
+    while any(thread.is_alive() for thread in list(threads)) and time.monotonic() < deadline:
+        if answered.wait(0.02):
+            break
+    return answered.is_set()
 
 
 def _known_urls(settings: Settings) -> list[str]:
@@ -67,12 +105,16 @@ def _known_urls(settings: Settings) -> list[str]:
     for folder in (BUNDLED, settings.raw):
         for path in folder.glob(f"*/{DESCRIPTOR}"):
             try:
-                urls += [r["url"] for r in json.loads(path.read_bytes())["resources"]]
+                urls += [str(r["url"]) for r in json.loads(path.read_bytes())["resources"]]
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # a damaged manifest is named by the source's own script
     return urls
 
 
-def _address(settings: Settings, url: str) -> tuple[str, int]:
-    parts = urlsplit(settings.mirrors.get(urlsplit(url).hostname or "", url))
-    return parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
+def _endpoint(settings: Settings, url: str) -> Endpoint:
+    """Where a request for a URL would connect to: its host, its mirror, or a proxy."""
+    asked = mirrored(settings, url)
+    proxy = select_proxy(asked, get_environ_proxies(asked))
+    parts = urlsplit(proxy if not proxy or "://" in proxy else f"http://{proxy}")
+    parts = parts if proxy else urlsplit(asked)
+    return parts.hostname or "", parts.port or _PORTS.get(parts.scheme, _SOCKS_PORT)

@@ -16,17 +16,14 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline import durable
+from pipeline import durable, manifest
 from pipeline.errors import SourceError
+from pipeline.manifest import DESCRIPTOR, SUMS
 from pipeline.settings import BUNDLED, Settings
 
-SUMS = "SHA256SUMS"
-DESCRIPTOR = "datapackage.json"
-LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 KEEP_REFUSED = 5
 REFUSED_BYTES = 200 * 1024 * 1024
-_SUM_LINE = re.compile(r"([0-9a-f]{64})  ([^/\0]+)")
-_BLOCK = 1024 * 1024
+_NUMBERED = re.compile(r"[0-9]{6}-")
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def current(settings: Settings, source: str) -> Snapshot | None:
     """
     folder = settings.raw / source
     repair(settings, source)
-    return read(folder, source) if folder.exists() else None
+    return read(folder, source) if os.path.lexists(folder) else None
 
 
 def bundled(source: str) -> Snapshot | None:
@@ -91,72 +88,22 @@ def bundled(source: str) -> Snapshot | None:
 
 
 def read(folder: Path, source: str) -> Snapshot:
-    """Verify a snapshot folder and read its manifest.
+    """Verify a snapshot folder and read its descriptor.
 
-    Raises SourceError when the manifest is missing or damaged, a file is missing, added, a link,
-    changed by a byte, or a Git LFS pointer in place of the data.
+    Raises SourceError, as `manifest.verify` does, and when descriptor and manifest disagree.
     """
-    sums = _read_sums(folder, source)
-    present = {path.name for path in folder.iterdir()} - {SUMS}
-    if missing := sorted(set(sums) - present):
-        raise _damaged(source, f"{missing[0]} is named in {SUMS} and is not there")
-    if added := sorted(present - set(sums)):
-        raise _damaged(source, f"{added[0]} is not named in {SUMS}")
-    for name, expected in sums.items():
-        _verify_file(folder / name, expected, source)
+    sums = manifest.verify(folder, source)
     try:
-        descriptor = json.loads((folder / DESCRIPTOR).read_bytes())
-        snapshot = Snapshot(source, folder, descriptor)
-        if sorted([*(path.name for path in snapshot.files), DESCRIPTOR]) != sorted(sums):
-            raise _damaged(source, f"{DESCRIPTOR} and {SUMS} name different files")
-        _ = snapshot.content, snapshot.origin, snapshot.fetched_at, snapshot.size
+        snapshot = Snapshot(source, folder, json.loads((folder / DESCRIPTOR).read_bytes()))
+        named = {r["path"]: r["hash"] for r in snapshot.descriptor["resources"]}
+        known = snapshot.content, snapshot.origin, snapshot.fetched_at, snapshot.size
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(source, f"{DESCRIPTOR} cannot be read ({error!r})") from None
+        raise manifest.damaged(source, f"{DESCRIPTOR} cannot be read ({error!r})") from None
+    if named != {name: f"sha256:{sums[name]}" for name in sums if name != DESCRIPTOR}:
+        raise manifest.damaged(source, f"{DESCRIPTOR} and {SUMS} name different files")
+    if [type(fact) for fact in known] != [str, str, str, int]:
+        raise manifest.damaged(source, f"{DESCRIPTOR} lacks what a snapshot must tell")
     return snapshot
-
-
-def _read_sums(folder: Path, source: str) -> dict[str, str]:
-    if folder.is_symlink():
-        raise _damaged(source, "the folder is a link")
-    try:
-        text = (folder / SUMS).read_text("utf-8")
-    except FileNotFoundError:
-        raise _damaged(source, f"{SUMS} is missing") from None
-    except UnicodeDecodeError:
-        raise _damaged(source, f"{SUMS} is not text") from None
-    if not text.endswith("\n"):
-        raise _damaged(source, f"{SUMS} is cut in its last line")
-    sums = {}
-    for number, line in enumerate(text.split("\n")[:-1], 1):
-        match = _SUM_LINE.fullmatch(line)
-        if not match or match[2] in sums:
-            raise _damaged(source, f"{SUMS} line {number} is not `sum  name` or names it twice")
-        sums[match[2]] = match[1]
-    if DESCRIPTOR not in sums:
-        raise _damaged(source, f"{SUMS} does not name {DESCRIPTOR}")
-    return sums
-
-
-def _verify_file(path: Path, expected: str, source: str) -> None:
-    if path.is_symlink() or not path.is_file():
-        raise _damaged(source, f"{path.name} is not a regular file")
-    with path.open("rb") as file:
-        if file.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise SourceError(
-                f"{source}: {path} is a Git LFS pointer, not the data",
-                f"git lfs pull --include 'data/raw/{source}/**', or delete the folder",
-            )
-        file.seek(0)
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
-    if actual != expected:
-        raise _damaged(source, f"{path.name} does not have the SHA-256 its manifest names")
-
-
-def _damaged(source: str, what: str) -> SourceError:
-    return SourceError(
-        f"{source}: the raw snapshot is damaged: {what}",
-        f"./run_pipeline.sh api {source} fetches it anew",
-    )
 
 
 def repair(settings: Settings, source: str) -> None:
@@ -206,12 +153,10 @@ def commit(settings: Settings, source: str, folder: Path, descriptor: dict) -> S
 
 def write_manifest(folder: Path, descriptor: dict) -> None:
     """Write `datapackage.json`, then `SHA256SUMS` over every file, itself left out."""
-    text = json.dumps(descriptor, indent=2, ensure_ascii=False) + "\n"
-    (folder / DESCRIPTOR).write_text(text, "utf-8")
+    text = (json.dumps(descriptor, indent=2, ensure_ascii=False) + "\n").encode()
+    (folder / DESCRIPTOR).write_bytes(text)
     hashes = {r["path"]: r["hash"].removeprefix("sha256:") for r in descriptor["resources"]}
-    hashes[DESCRIPTOR] = hashlib.sha256(text.encode()).hexdigest()
-    lines = (f"{hashes[name]}  {name}\n" for name in sorted(hashes))
-    (folder / SUMS).write_text("".join(lines), "utf-8")
+    manifest.write(folder, hashes | {DESCRIPTOR: hashlib.sha256(text).hexdigest()})
 
 
 def install_bundled(settings: Settings, capture: Snapshot) -> Snapshot:
@@ -233,17 +178,27 @@ def refuse(settings: Settings, source: str, path: Path) -> Path | None:
 
     Returns where it is kept, or None when there was nothing or it is too large to keep.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     kept = settings.quarantine / source
     kept.mkdir(parents=True, exist_ok=True)
-    size = sum(f.stat().st_size for f in [path, *path.rglob("*")] if f.is_file())
-    if size > REFUSED_BYTES:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    files = [] if path.is_symlink() else [path, *path.rglob("*")]
+    size = sum(f.lstat().st_size for f in files if f.is_file())
+    is_empty = path.is_dir() and len(files) == 1
+    if size > REFUSED_BYTES or is_empty:
+        _delete(path)
         return None
-    numbers = [int(old.name.split("-")[0]) for old in kept.iterdir()]
-    target = kept / f"{max(numbers, default=0) + 1:06}-{path.name}"
+    old = sorted((p for p in kept.iterdir() if _NUMBERED.match(p.name)), key=lambda p: p.name)
+    number = int(old[-1].name[:6]) + 1 if old else 1
+    target = kept / f"{number:06}-{path.name}"
     shutil.move(path, target)
-    for old in sorted(kept.iterdir())[:-KEEP_REFUSED]:
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    for superfluous in [*old, target][:-KEEP_REFUSED]:
+        _delete(superfluous)
     return target
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

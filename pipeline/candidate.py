@@ -1,0 +1,182 @@
+"""A snapshot being gathered: what a source is, its files one by one, its descriptor.
+
+The descriptor is a Data Package, https://datapackage.org/standard/data-package/.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pipeline import content, script, snapshot, state
+from pipeline.download import Client
+from pipeline.errors import SourceError
+from pipeline.printable import escaped, shown
+from pipeline.settings import Settings
+from pipeline.snapshot import Snapshot
+
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,150}")
+PROFILE = "https://datapackage.org/profiles/2.0/datapackage.json"
+_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+")
+_MEDIA_TYPES = {"csv": "text/csv", "tsv": "text/tab-separated-values"}
+_CONDITIONS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a publisher says of a data set; it goes into the manifest of every snapshot."""
+
+    title: str
+    publisher: str
+    page: str
+    licence: str
+    licence_page: str
+    kind: str  # what an answer must look like: one of content.KINDS
+    encoding: str = "utf-8"
+    final_newline: bool = True  # whether the last line of a CSV or TSV has its end
+    # JSON members that differ in every answer, as "metadata.generated".
+    volatile: tuple[str, ...] = ()
+    as_of: str = ""  # date of the data, for a data set that no longer changes
+
+
+class Candidate:
+    """A snapshot being gathered, file by file, beside the current one."""
+
+    def __init__(self, settings: Settings, source: Source, name: str, current: Snapshot | None):
+        self.source, self.name = source, name
+        self.current = current if current and current.origin == "live" else None
+        self.folder = snapshot.open_candidate(settings, name)
+        self.client = Client(settings)
+        self.resources: list[dict] = []
+        # Further members of the descriptor, such as completeness.
+        self.extra: dict[str, object] = {}
+        self.validators: dict[str, dict[str, str]] = {}  # by URL, for the next night
+        self._known = state.read(settings, name).get("validators", {})
+
+    def download(
+        self, url: str, name: str = "", check: Callable[[Path], object] | None = None
+    ) -> Path:
+        """Fetch one file of the snapshot; unchanged by its validators, it is carried over.
+
+        Parameters
+        ----------
+        url:   address of the file.
+        name:  its name in the snapshot; the last part of the address when left out.
+        check: raises SourceError when the file is not what was asked for, beyond its kind.
+        """
+        name = name or urlsplit(url).path.rpartition("/")[2]
+        if not FILE_NAME.fullmatch(name) or self.resource(name):
+            raise SourceError(f"{shown(url)}: {escaped(name)!r} is no usable file name, or twice")
+        path = self.folder / name
+
+        def looks_right(path: Path, is_delimited: bool) -> None:
+            newline = self.source.final_newline
+            content.check(
+                path, self.source.kind, shown(url), is_delimited=is_delimited, final_newline=newline
+            )
+            if check:
+                check(path)
+
+        known = self._usable_validators(name, url)
+        conditional = {
+            _CONDITIONS[header]: known[header] for header in _CONDITIONS if header in known
+        }
+        received = self.client.get(url, path, headers=conditional, check=looks_right)
+        if received.status == 304:
+            self.carry_over(name)
+            self.validators[url] = known
+            return path
+        entry = self._entry(path, shown(url), received.sha256, received.size, received.media_type)
+        self.resources.append(entry)
+        self.validators[url] = received.validators | {"content": entry["content"]}
+        return path
+
+    def ask(self, url: str) -> bytes:
+        """A small answer that is not kept, such as a count."""
+        path = self.folder / ".answer"
+        self.client.get(url, path)
+        answer = path.read_bytes()
+        path.unlink()
+        return answer
+
+    def resource(self, name: str) -> dict | None:
+        """The entry of a file gathered so far."""
+        return next((entry for entry in self.resources if entry["path"] == name), None)
+
+    def carry_over(self, name: str) -> None:
+        """Keep a file of the current snapshot as it is."""
+        self.resources.append(dict(self.current.resource(name)))
+        snapshot.carry_over(self.current.folder / name, self.folder)
+
+    def forget(self, name: str) -> None:
+        """Take a file out again, to read it anew."""
+        self.resources = [entry for entry in self.resources if entry["path"] != name]
+        (self.folder / name).unlink()
+        self._known = {}
+
+    def _usable_validators(self, name: str, url: str) -> dict[str, str]:
+        """The validators of the last answer, if its content is what the file on disk has."""
+        entry = self.current.resource(name) if self.current else None
+        known = self._known.get(url, {})
+        is_the_same = (
+            entry and entry["url"] == shown(url) and entry["content"] == known.get("content")
+        )
+        return known if is_the_same else {}
+
+    def _entry(self, path: Path, url: str, sha256: str, size: int, media_type: str) -> dict:
+        entry = resource(path, url, sha256, size, media_type, self.source)
+        if any(other["name"] == entry["name"] for other in self.resources):
+            entry["name"] = _resource_name(path.name)
+        return entry
+
+
+def resource(path: Path, url: str, sha256: str, size: int, media_type: str, source: Source) -> dict:
+    """The descriptor's entry of one file.
+
+    A media type that the publisher left out or garbled is the one of the source's kind.
+    """
+    if not _MEDIA_TYPE.fullmatch(media_type):
+        media_type = _MEDIA_TYPES.get(source.kind, "application/json")
+    return {
+        "name": _resource_name(path.stem),
+        "path": path.name,
+        "format": path.suffix.lstrip(".").lower() or source.kind,
+        "bytes": size,
+        "hash": f"sha256:{sha256}",
+        "mediatype": media_type,
+        "encoding": source.encoding,
+        "url": url,
+        "content": content.fingerprint(path, source.volatile) if source.volatile else sha256,
+    }
+
+
+def _resource_name(text: str) -> str:
+    return re.sub(r"[^-a-z0-9._]", "-", text.lower())
+
+
+def descriptor(source: Source, name: str, origin: str, resources: list[dict], **extra) -> dict:
+    """The Data Package descriptor of a snapshot, `origin` being `live` or `bundled`.
+
+    `extra` are members beside the standard's own, such as `completeness`.
+    """
+    described = {
+        "$schema": PROFILE,
+        "name": name,
+        "title": source.title,
+        "homepage": source.page,
+        "created": script.now(),
+        "sources": [{"title": source.publisher, "path": source.page}],
+        "licenses": [{"title": source.licence, "path": source.licence_page}],
+        "origin": origin,
+    }
+    if source.as_of:
+        described["as_of"] = source.as_of
+    if resources and all("rows" in entry for entry in resources):
+        described["rows"] = sum(entry["rows"] for entry in resources)
+    described |= extra
+    described["fingerprints"] = {
+        "bytes": snapshot.fingerprint_of({r["path"]: r["hash"] for r in resources}),
+        "content": snapshot.fingerprint_of({r["path"]: r["content"] for r in resources}),
+    }
+    return described | {"resources": resources}

@@ -1,0 +1,124 @@
+"""Whether the body of an HTTP answer came whole, and what its bytes are.
+
+`requests` takes answers that it should not: a length that is not met, a head with a line it could
+not read, chunk marks left in the body. What curl refuses is refused here (RFC 9112, 6 and 7).
+"""
+
+import hashlib
+import re
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import requests
+import urllib3
+
+from pipeline.errors import SourceError
+from pipeline.printable import escaped, shown
+from pipeline.settings import redact
+
+MAX_BYTES = 2 * 1024**3
+MAX_EXPANSION = 200  # decoded bytes for one received, once past EXPANSION_FLOOR
+EXPANSION_FLOOR = 10 * 1024**2
+_BLOCK = 256 * 1024
+
+
+class Transient(SourceError):
+    """A failure that asking again may mend."""
+
+    def __init__(self, what: str, wait: float | None = None):
+        super().__init__(what)
+        self.wait = wait  # seconds the publisher asked us to wait
+
+
+def check_head(url: str, response: requests.Response) -> None:
+    """Refuse an answer whose head leaves open where its body ends.
+
+    Raises SourceError on a malformed head, a Content-Length that is no number or given twice, or
+    a Transfer-Encoding other than `chunked`.
+    """
+    original = response.raw._original_response
+    if original is not None and original.msg.defects:
+        raise SourceError(f"{shown(url)}: the head of the answer is malformed")
+    lengths = response.raw.headers.getlist("Content-Length")
+    if len(lengths) > 1 or any(not re.fullmatch(r"[0-9]{1,18}", length) for length in lengths):
+        raise SourceError(f"{shown(url)}: Content-Length is {escaped(', '.join(lengths))}")
+    codings = response.raw.headers.getlist("Transfer-Encoding")
+    if codings and [coding.lower() for coding in codings] != ["chunked"]:
+        raise SourceError(f"{shown(url)}: Transfer-Encoding is {escaped(', '.join(codings))}")
+    if codings and lengths:
+        raise SourceError(f"{shown(url)}: both Content-Length and Transfer-Encoding")
+
+
+def is_delimited(response: requests.Response) -> bool:
+    """Whether the protocol itself says where the body ends, by a length or by chunks."""
+    return "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
+
+
+def copy_body(url: str, response: requests.Response, file: BinaryIO) -> tuple[str, int]:
+    """Copy the body to a file; returns its SHA-256 and size in bytes, after decoding.
+
+    Raises Transient when it is cut or damaged, SourceError when it is too large or in a coding
+    that was not asked for. A gzip coding, not asked for either, is undone: caches add it.
+    """
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in ("identity", "", "gzip"):
+        raise SourceError(f"{shown(url)}: Content-Encoding {escaped(coding)} was not asked for")
+    blocks = _received(url, response)
+    digest, size = hashlib.sha256(), 0
+    for block in _unpacked(url, blocks) if coding == "gzip" else blocks:
+        size += len(block)
+        if size > MAX_BYTES:
+            raise SourceError(f"{shown(url)}: more than {MAX_BYTES >> 20} MiB; stopped")
+        digest.update(block)
+        file.write(block)
+    return digest.hexdigest(), size
+
+
+def _received(url: str, response: requests.Response) -> Iterator[bytes]:
+    """The body as it came over the wire, held against Content-Length."""
+    announced = response.headers.get("Content-Length")
+    received = 0
+    try:
+        for block in response.raw.stream(_BLOCK, decode_content=False):
+            received += len(block)
+            yield block
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise Transient(f"{shown(url)}: cut after {received:,} bytes: {reason(error)}") from None
+    if announced is not None and received != int(announced):
+        raise Transient(f"{shown(url)}: {received:,} bytes came of {int(announced):,}")
+
+
+def _unpacked(url: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Undo a gzip coding in bounded memory, however far it expands."""
+    decoder, received, decoded = zlib.decompressobj(zlib.MAX_WBITS | 16), 0, 0
+    for block in blocks:
+        received += len(block)
+        more = True
+        while more:
+            try:
+                out = decoder.decompress(block, _BLOCK)
+            except zlib.error as error:
+                raise Transient(f"{shown(url)}: the gzip coding is damaged ({error})") from None
+            block = decoder.unconsumed_tail
+            more = bool(block) or len(out) == _BLOCK  # a full block may have more behind it
+            decoded += len(out)
+            if decoded > max(EXPANSION_FLOOR, MAX_EXPANSION * received):
+                raise SourceError(f"{shown(url)}: expands without end; stopped")
+            yield out
+        if decoder.unused_data:
+            raise SourceError(f"{shown(url)}: bytes follow the end of the gzip coding")
+    if not decoder.eof:
+        raise Transient(f"{shown(url)}: the gzip coding has no end")
+
+
+def reason(error: Exception) -> str:
+    """The innermost reason of a chain of library errors, in a few words."""
+    inner = error
+    while True:
+        cause = getattr(inner, "reason", None) or inner.__cause__ or inner.__context__
+        if not isinstance(cause, Exception) or cause is inner:
+            break
+        inner = cause
+    text = str(inner).rpartition(">: ")[2] or type(inner).__name__
+    return escaped(redact(text))
