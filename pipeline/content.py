@@ -96,7 +96,8 @@ def _without(document: bytes, paths: list[list[str]]) -> bytes:
         below = [path[1:] for path in paths if path[0] == name]
         if [] in below:
             continue
-        is_object = bytes(value[:1]) == b"{"
-        inner = _without(bytes(value), below) if below and is_object else bytes(value)
+        inner = bytes(value)
+        if below and inner.startswith(b"{"):
+            inner = _without(inner, below)
         kept.append(msgspec.json.encode(name) + b":" + inner)
     return b"{" + b",".join(kept) + b"}"
