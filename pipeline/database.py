@@ -64,6 +64,7 @@ def connect(settings: Settings, say: Callable[[str], None] = print) -> psycopg.C
             raise SetupError(f"DATABASE_URL is not understood: {_one_line(error)}") from None
     try:
         _check_server(connection)
+        connection.execute("set statement_timeout = 0")  # before it can end the next statement
         connection.execute(
             """select set_config(name, %s::jsonb ->> name, false)
             from pg_catalog.pg_settings where %s::jsonb ? name""",

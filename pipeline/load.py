@@ -32,7 +32,7 @@ def main() -> None:
     if not source:
         print("usage: python -m pipeline.load SOURCE [--force]", file=sys.stderr)
         sys.exit(64)
-    script.run("load", source, __doc__, lambda here, options: _work(here, options, source))
+    script.run("load", source, __doc__, lambda here, options: run(here, source, options.force))
 
 
 def ddl_of(source: str) -> Path:
@@ -67,20 +67,25 @@ def pending(connection: psycopg.Connection, here: Settings, names: list[str]) ->
     return waiting
 
 
-def _work(here: Settings, options, source: str) -> dict:
+def run(here: Settings, source: str, force: bool = False) -> dict:
+    """Load a source unless its table is made of this very file; returns the facts of the stage.
+
+    Raises SourceError when the file, its columns or its readers forbid it; SetupError when a
+    permission is missing; PipelineError when the server does. The old rows stay then.
+    """
     try:
-        return _attempt(here, options, source)
+        return _attempt(here, source, force)
     except psycopg.Error as error:
         if not database.is_lost(error):
             raise database.understood(error, f"{source} was not loaded") from None
     # The server went away, perhaps to recover from a crash. Nothing was changed: once more.
     try:
-        return _attempt(here, options, source)
+        return _attempt(here, source, force)
     except psycopg.Error as error:
         raise database.understood(error, f"{source} was not loaded") from None
 
 
-def _attempt(here: Settings, options, source: str) -> dict:
+def _attempt(here: Settings, source: str, force: bool) -> dict:
     with database.connect(here) as connection:
         database.prepare(connection)
         noted = state.read(here, source).get("preprocess", {})
@@ -90,7 +95,7 @@ def _attempt(here: Settings, options, source: str) -> dict:
                 "outcome": "missing",
                 "reason": "there is no legible file; the table is as it was",
             }
-        if not options.force and not pending(connection, here, [source]):
+        if not force and not pending(connection, here, [source]):
             return {"outcome": "unchanged", "rows": noted["rows"]}
         return _load_patiently(connection, here, source, noted)
 

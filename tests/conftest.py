@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import servers
 from clone import Clone, make_clone
 from publisher import Publisher, serving
 
@@ -73,6 +74,15 @@ def server_settings(open_folder: Path) -> Iterator[Settings]:
     postgres.ensure_running(here, lambda text: None)
     yield here
     postgres.stop(here)
+
+
+@pytest.fixture(scope="session")
+def debian_url(open_folder: Path) -> Iterator[str]:
+    """A superuser's URL on Debian's PostgreSQL 15, in a cluster of the tests' own."""
+    if not (servers.DEBIAN / "postgres").exists():
+        pytest.skip("Debian's PostgreSQL 15 is not installed")
+    with servers.debian(open_folder / "debian") as url:
+        yield url
 
 
 @pytest.fixture

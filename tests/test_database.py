@@ -1,0 +1,296 @@
+"""The dev database: found, understood when it is not, and the same session everywhere."""
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from servers import PASSWORD, new_database
+
+from pipeline import database, ledger, settings
+from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
+from pipeline.settings import Settings
+
+
+@pytest.fixture
+def place(server_settings: Settings, database_url: str) -> Settings:
+    return replace(server_settings, database_url=database_url)
+
+
+@pytest.fixture
+def owner(place: Settings) -> Iterator[psycopg.Connection]:
+    with database.connect(place) as connection:
+        yield connection
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "PATIENCE", 0)
+
+
+def silent(text: str) -> None:
+    raise AssertionError(f"nothing was to be said: {text}")
+
+
+def value(connection: psycopg.Connection, statement: str):
+    return connection.execute(statement).fetchone()[0]
+
+
+def test_the_embedded_server_is_found(server_settings):
+    with database.connect(server_settings, silent) as connection:
+        assert connection.autocommit
+        assert connection.info.dbname == "dev"
+    assert database.parts(server_settings)["user"] == "postgres"
+
+
+def test_every_session_has_the_same_settings_whatever_an_administrator_set(place, owner):
+    for name, odd in {
+        "statement_timeout": "'5s'",
+        "idle_session_timeout": "'5s'",
+        "timezone": "'Asia/Tokyo'",
+        "datestyle": "'SQL, DMY'",
+        "search_path": "public",
+        "default_transaction_read_only": "on",
+        "client_encoding": "'LATIN1'",
+    }.items():
+        owner.execute(f"alter database {owner.info.dbname} set {name} = {odd}")
+    with database.connect(place) as connection:
+        found = {
+            name: value(connection, f"show {name}")
+            for name in [*database.SESSION, "client_encoding"]
+        }
+    assert found == database.SESSION | {"client_encoding": "UTF8"}
+
+
+def test_prepare_can_be_done_again_and_by_several_at_once(place, owner):
+    errors: list[Exception] = []
+
+    def prepare():
+        try:
+            with database.connect(place) as connection:
+                database.prepare(connection)
+        except Exception as error:  # noqa: BLE001 - told by the assertion below
+            errors.append(error)
+
+    several = [threading.Thread(target=prepare) for _ in range(6)]
+    for thread in several:
+        thread.start()
+    for thread in several:
+        thread.join()
+    database.prepare(owner)
+    assert errors == []
+    undescribed = """select count(*) from pg_class where relnamespace = 'pipeline'::regnamespace
+        and relkind = 'r' and obj_description(oid) is null"""
+    assert value(owner, undescribed) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "type_name", "expected"),
+    [
+        ("1.10", "numeric", True),
+        ("one", "numeric", False),
+        ("", "integer", False),
+        ("99999999999", "integer", False),
+        ("2018-02-30", "date", False),
+        ("2018-02-28", "date", True),
+        ("maybe", "boolean", False),
+        ("12345", "numeric(4, 0)", False),
+        ("x'); drop schema pipeline; --", "numeric", False),
+        (None, "numeric", None),
+    ],
+)
+@pytest.mark.parametrize("server", ["embedded", "debian 15"])
+def test_whether_a_cast_would_succeed(request, server, text, type_name, expected):
+    is_embedded = server == "embedded"
+    url = request.getfixturevalue("database_url" if is_embedded else "debian_url")
+    here = replace(request.getfixturevalue("server_settings"), database_url=url)
+    with database.connect(here) as connection:
+        database.prepare(connection)
+        asked = connection.execute("select pipeline.is_valid(%s, %s)", [text, type_name])
+        assert asked.fetchone() == (expected,)
+
+
+# What is wrong when there is none
+
+
+def test_an_unreachable_server_is_one_line_without_the_password(here, impatient, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:s3cr3t@127.0.0.1:9/dev")
+    settings.load.cache_clear()
+    with pytest.raises(PipelineError, match=r"cannot be reached.*refused") as caught:
+        database.connect(settings.load())
+    assert caught.value.exit_code == 1
+    assert "\n" not in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_server_that_is_starting_is_waited_for(place, monkeypatch):
+    real, tries = psycopg.connect, []
+
+    def connect(*words, **more):
+        tries.append(1)
+        if len(tries) < 3:
+            raise psycopg.OperationalError("FATAL: the database system is starting up")
+        return real(*words, **more)
+
+    monkeypatch.setattr(psycopg, "connect", connect)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    database.connect(place).close()
+    assert len(tries) == 3
+
+
+def test_a_wrong_password_is_not_tried_again(debian_url, server_settings):
+    began = time.monotonic()
+    wrong = debian_url.replace(quote(PASSWORD, safe=""), "wrong")
+    with pytest.raises(PipelineError, match="password authentication failed"):
+        database.connect(replace(server_settings, database_url=wrong))
+    assert time.monotonic() - began < 5
+
+
+def test_a_database_that_does_not_exist(place):
+    nowhere = place.database_url.replace("/test_", "/nowhere_")
+    with pytest.raises(PipelineError, match="does not exist"):
+        database.connect(replace(place, database_url=nowhere))
+
+
+def test_no_connection_left_names_the_limit(place, owner, impatient):
+    owner.execute(f"alter database {owner.info.dbname} connection limit 0")
+    owner.execute("create role weak login password 'x'")
+    try:
+        weak = place.database_url.replace("postgres@", "weak:x@")
+        with pytest.raises(PipelineError, match="too many connections for database") as caught:
+            database.connect(replace(place, database_url=weak))
+        assert caught.value.exit_code == 1
+    finally:
+        owner.execute("drop role weak")
+
+
+def test_a_url_that_nobody_understands(server_settings):
+    odd = replace(server_settings, database_url="postgresql://[::1/dev?nonsense=1")
+    with pytest.raises(SetupError, match="DATABASE_URL is not understood") as caught:
+        database.connect(odd)
+    assert caught.value.exit_code == 78
+
+
+def test_a_server_that_is_too_old(place, monkeypatch):
+    monkeypatch.setattr(database, "OLDEST", 99)
+    with pytest.raises(SetupError, match="is too old: 99 to 18 are supported"):
+        database.connect(place)
+
+
+def test_a_database_that_cannot_hold_every_text(server_settings, database_url):
+    options = "encoding 'SQL_ASCII' locale 'C' template template0"
+    with (
+        new_database(database_url, "in_ascii", options) as url,
+        pytest.raises(SetupError, match="is in SQL_ASCII, which cannot hold every text"),
+    ):
+        database.connect(replace(server_settings, database_url=url))
+
+
+def test_a_role_that_may_not_create_is_told_what_to_grant(place, owner):
+    owner.execute("create role weak login")
+    try:
+        owner.execute("set session authorization weak")
+        with pytest.raises(SetupError, match=r"permission denied.*grant create on database") as e:
+            database.prepare(owner)
+        assert 'to "weak"' not in e.value.what
+        assert e.value.exit_code == 78
+    finally:
+        owner.execute("reset session authorization")
+        owner.execute("drop role weak")
+
+
+def test_a_standby_is_told_apart(place, owner):
+    owner.execute("set default_transaction_read_only = on")
+    with pytest.raises(SetupError, match="can only be read"):
+        database.prepare(owner)
+
+
+def test_one_run_at_a_time_on_one_database(place, owner):
+    database.hold_run_lock(owner)
+    with database.connect(place) as other, pytest.raises(BusyError) as caught:
+        database.hold_run_lock(other)
+    assert caught.value.exit_code == 75
+    owner.execute("select pg_advisory_unlock_all()")
+    with database.connect(place) as other:
+        database.hold_run_lock(other)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "is_lost"),
+    [
+        (psycopg.errors.DiskFull("no space"), PipelineError, False),
+        (psycopg.errors.InsufficientPrivilege("no"), SetupError, False),
+        (psycopg.errors.AdminShutdown("bye"), PipelineError, True),
+        (psycopg.OperationalError("server closed the connection"), PipelineError, True),
+        (psycopg.InterfaceError("the connection is closed"), PipelineError, True),
+        (psycopg.errors.ProgramLimitExceeded("row is too big"), SourceError, False),
+        (psycopg.errors.BadCopyFileFormat("missing data"), SourceError, False),
+        (psycopg.errors.UndefinedTable("no such table"), SourceError, False),
+    ],
+)
+def test_errors_of_the_server_end_the_run_and_those_of_data_hold_a_source(error, kind, is_lost):
+    assert type(database.understood(error, "it failed")) is kind
+    assert database.is_lost(error) is is_lost
+
+
+# The ledger
+
+
+def test_the_ledger_tells_the_newest_of_each(place, owner):
+    database.prepare(owner)
+    ledger.begin(owner, "one", "night", "2026-01-01T00:00:00Z")
+    ledger.begin(owner, "one", "night", "2026-01-01T00:00:00Z")  # once is enough
+    facts = {"outcome": "new", "rows": 3, "columns": ["a"], "run": "one"}
+    ledger.note(owner, "one", "load", "x", facts, "f1")
+    ledger.note(owner, "one", "load", "x", {"outcome": "failed", "reason": "no"})
+    ledger.note(owner, "one", "load", "y", {"outcome": "new"}, "f2")
+    newest = ledger.newest(owner, "load")
+    assert (newest["x"]["outcome"], newest["x"]["reason"]) == ("failed", "no")
+    good = ledger.newest(owner, "load", ("new",))["x"]
+    assert (good["fingerprint"], good["rows"], good["facts"]) == ("f1", 3, {"columns": ["a"]})
+    assert ledger.newest(owner, "transform") == {}
+    assert ledger.last_run(owner) is None
+    ledger.end(owner, "one", 2, "degraded")
+    assert ledger.last_run(owner)["exit_code"] == 2
+
+
+# ./run_pipeline.sh db
+
+
+def test_no_password_on_a_command_line(debian_url, here, monkeypatch):
+    from pipeline import db_command
+
+    seen = {}
+
+    def execve(program, words, environment):
+        seen.update(words=words, environment=environment, program=program)
+
+    monkeypatch.setenv("DATABASE_URL", debian_url)
+    settings.load.cache_clear()
+    monkeypatch.setattr("os.execve", execve)
+    db_command.run("psql", ["-XAtc", "select 1 + 1"])
+    assert seen["words"] == ["psql", "-XAtc", "select 1 + 1"]
+    done = subprocess.run(
+        [seen["program"], *seen["words"][1:]],
+        env=seen["environment"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "2\n"
+
+
+def test_a_server_of_somebody_else_is_neither_started_nor_stopped(here, monkeypatch, capsys):
+    from pipeline import db_command
+
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me@127.0.0.1:9/dev")
+    settings.load.cache_clear()
+    assert db_command.run("url", []) == 0
+    assert capsys.readouterr().out == "postgresql://me@127.0.0.1:9/dev\n"
+    for action in ("start", "stop"):
+        with pytest.raises(SetupError, match="whoever runs it"):
+            db_command.run(action, [])
