@@ -1,0 +1,69 @@
+"""One run at a time, by a lock that dies with its holder."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import lock
+from pipeline.errors import BusyError, SetupError
+
+HOLD = """
+import sys
+from pipeline import lock, settings
+with lock.held_by_this_run(settings.load()):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(here):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_a_second_run_is_told_who_holds_it(here, holder):
+    with pytest.raises(BusyError, match=f"process {holder.pid}"), lock.held_by_this_run(here):
+        pass
+
+
+def test_it_is_free_again_when_its_holder_was_killed(here, holder):
+    holder.kill()
+    holder.wait()
+    with lock.held_by_this_run(here):
+        pass
+
+
+def test_a_server_started_meanwhile_does_not_hold_it(here):
+    with lock.held_by_this_run(here):
+        left = subprocess.Popen(["sleep", "30"], close_fds=False)
+    try:
+        with lock.held_by_this_run(here):
+            pass
+    finally:
+        left.kill()
+        left.wait()
+
+
+def test_a_script_of_the_run_works_under_the_runs_lock(here, holder, monkeypatch):
+    monkeypatch.setenv("PIPELINE_RUN", "that run")
+    with lock.held_by_this_run(here):
+        pass
+
+
+def test_a_link_in_its_place_is_not_followed(here, tmp_path):
+    here.state.mkdir(parents=True)
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (here.state / "run.lock").symlink_to(victim)
+    with pytest.raises(SetupError, match="cannot be written"), lock.held_by_this_run(here):
+        pass
+    assert victim.read_text() == "precious"

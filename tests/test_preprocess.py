@@ -1,0 +1,88 @@
+"""Stage preprocess: what takes the place of the legible file, and what does not."""
+
+import argparse
+import shutil
+
+import pytest
+
+from pipeline import delimited, preprocess, snapshot, state
+from pipeline.errors import SourceError
+
+SOURCE = "bls_unemployment"  # the real one: its data tests run on what is made here
+FORCE, PLAIN = argparse.Namespace(force=True), argparse.Namespace(force=False)
+
+
+def make_legible(taken, output):
+    return delimited.write_csv(taken.files, output, delimiter="\t", quote=None)
+
+
+@pytest.fixture
+def taken(here):
+    """The bundled capture as the current snapshot, and what api notes of it."""
+    there = snapshot.install_bundled(here, snapshot.bundled(SOURCE))
+    state.update(here, SOURCE, "api", content=there.content, outcome="bundled")
+    return there
+
+
+def work(here, options=PLAIN, make=make_legible) -> dict:
+    facts = preprocess._work(here, options, SOURCE, make)
+    state.update(here, SOURCE, "preprocess", **facts)
+    return facts
+
+
+def test_it_is_made_once_and_then_current(here, taken):
+    assert not preprocess.is_current(here, SOURCE)
+    assert work(here)["outcome"] == "new"
+    assert preprocess.is_current(here, SOURCE)
+    assert work(here)["outcome"] == "unchanged"
+    assert work(here, FORCE)["outcome"] == "new"
+
+
+@pytest.mark.parametrize("damage", ["delete", "change"])
+def test_a_legible_file_that_was_touched_is_made_again(here, taken, damage):
+    work(here)
+    output = preprocess.output_of(here, SOURCE)
+    if damage == "delete":
+        output.unlink()
+    else:
+        output.write_text("rubbish")
+    assert not preprocess.is_current(here, SOURCE)
+    assert work(here)["outcome"] == "new"
+
+
+def test_new_code_makes_it_again(here, taken, monkeypatch):
+    work(here)
+    monkeypatch.setattr(preprocess, "code_fingerprint", lambda source: "other")
+    assert not preprocess.is_current(here, SOURCE)
+
+
+def test_failing_data_tests_leave_the_old_file_and_keep_the_new_for_inspection(here, taken):
+    work(here)
+    output = preprocess.output_of(here, SOURCE)
+    before = output.read_bytes()
+
+    def wrong(taken, aside):
+        legible = make_legible(taken, aside)
+        aside.write_text(aside.read_text().replace("1001,.097", "1001,97"))
+        return legible
+
+    with pytest.raises(SourceError, match=r"test_rates_are_shares_of_one.*0\.012 to 97"):
+        work(here, FORCE, wrong)
+    assert output.read_bytes() == before
+    (refused,) = (here.quarantine / SOURCE).iterdir()
+    assert "1001,97" in refused.read_text()
+    assert list(output.parent.iterdir()) == [output]
+
+
+def test_without_a_snapshot_there_is_nothing_to_do(here):
+    assert work(here)["outcome"] == "missing"
+    assert preprocess.is_current(here, SOURCE)
+
+
+def test_a_source_without_data_tests_is_not_loaded(here, taken, monkeypatch):
+    copy = here.data_dir / "clone"
+    shutil.copytree(preprocess.ROOT / "preprocess", copy / "preprocess")
+    (copy / "preprocess" / f"test_{SOURCE}.py").unlink()
+    monkeypatch.setattr(preprocess, "ROOT", copy)
+    with pytest.raises(SourceError, match="data tests fail"):
+        work(here)
