@@ -27,7 +27,12 @@ _LIBPQ = {
 
 def main() -> None:
     """Build and publish, unless nothing changed."""
-    script.run("transform", publication.ALL_MODELS, __doc__, _work)
+    script.run(
+        "transform",
+        publication.ALL_MODELS,
+        __doc__,
+        lambda here, options: run(here, options.force),
+    )
 
 
 def fingerprint_of(connection: psycopg.Connection) -> str:
@@ -52,17 +57,22 @@ def is_current(connection: psycopg.Connection) -> bool:
     )
 
 
-def _work(here: Settings, options) -> dict:
+def run(here: Settings, force: bool = False) -> dict:
+    """Build and publish, unless nothing changed; returns the facts of the stage.
+
+    Raises SourceError when a model, a test or the publication fails: the published tables stay.
+    PipelineError when it does not come to a build, SetupError when a permission is missing.
+    """
     try:
-        return _build_and_publish(here, options)
+        return _build_and_publish(here, force)
     except psycopg.Error as error:
         raise database.understood(error, "nothing is published") from None
 
 
-def _build_and_publish(here: Settings, options) -> dict:
+def _build_and_publish(here: Settings, force: bool) -> dict:
     with database.connect(here) as connection:
         database.prepare(connection)
-        if not options.force and is_current(connection):
+        if not force and is_current(connection):
             return {"outcome": "unchanged"}
         wanted = fingerprint_of(connection)
         room = publication.make_room(connection)
