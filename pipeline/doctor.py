@@ -8,6 +8,7 @@ import shutil
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline import database, errors, settings, stash
 from pipeline.errors import PipelineError
@@ -19,16 +20,15 @@ LITTLE_ROOM = 2 * 1024**3  # bytes free below which a night may fail
 
 def check() -> int:
     """Print the settings in force and every check; returns 0, or 78 when a run would be stopped."""
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, width=1000)  # a path must stay whole, to be copied
     here = settings.load()
-    _print_settings(console)
-    stops, remarks = [], []
-    for problems, checks in (
-        (stops, (_folders, _parts, _database)),
-        (remarks, (_room, _programs, stash.problems)),
-    ):
-        for look in checks:
-            problems += look(here)
+    _print_facts(console, "Setting", _settings())
+    stops = _folders(here) + _parts(here)
+    remarks = _room(here) + _programs(here) + stash.problems(here)
+    try:
+        _print_facts(console, "Database", _database(here))
+    except PipelineError as error:
+        stops.append(str(error))
     for problem in stops:
         console.print(f"stops tonight's run: {problem}", markup=False, style="red")
     for problem in remarks:
@@ -51,12 +51,37 @@ def _for_cron(path: os.PathLike) -> str:
     return shlex.quote(str(path)).replace("%", r"\%")
 
 
-def _print_settings(console: Console) -> None:
-    table = Table("Setting", "In force", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, value in settings.values().items():
-        table.add_row(name, settings.masked(name, value) or "(empty)")
-    table.add_row("python", f"{platform.python_version()} on {platform.system()}")
+def _print_facts(console: Console, title: str, facts: dict[str, str]) -> None:
+    table = Table(title, "In force", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, value in facts.items():
+        table.add_row(name, Text(value))
     console.print(table)
+
+
+def _settings() -> dict[str, str]:
+    found = {k: settings.masked(k, v) or "(empty)" for k, v in settings.values().items()}
+    return found | {"python": f"{platform.python_version()} on {platform.system()}"}
+
+
+def _database(here: Settings) -> dict[str, str]:
+    """Where the database is; the embedded one is started, as tonight's run would do.
+
+    Raises PipelineError when it cannot be reached or used.
+    """
+    with database.connect(here, lambda text: None) as connection:
+        database.prepare(connection)
+        info = connection.info
+        facts = {
+            "server": f"{info.host or info.hostaddr}, port {info.port}",
+            "database": f"{info.dbname}, as {info.user}",
+            "version": f"PostgreSQL {info.parameter_status('server_version')}",
+        }
+    if here.database_url:
+        return facts
+    from pipeline import postgres
+
+    where = postgres.describe(here)
+    return facts | {f"embedded {k}": v for k, v in where.items() if k != "version"}
 
 
 def _folders(here: Settings) -> list[str]:
@@ -75,15 +100,6 @@ def _parts(here: Settings) -> list[str]:
         for part in PARTS
         if not (ROOT / part.format(name)).is_file()
     ]
-
-
-def _database(here: Settings) -> list[str]:
-    try:
-        with database.connect(here, lambda text: None) as connection:
-            database.prepare(connection)
-    except PipelineError as error:
-        return [str(error)]
-    return []
 
 
 def _room(here: Settings) -> list[str]:
