@@ -195,14 +195,10 @@ def _retry_after(value: str) -> float | None:
 def _redirect_target(settings: Settings, url: str, response: requests.Response) -> str:
     """Where a redirect leads; SourceError when that is no place to follow it to."""
     places = response.raw.headers.getlist("Location")
-    try:
-        target = urljoin(url, places[0]) if len(places) == 1 else ""
-        parts = urlsplit(target)
-        is_good = parts.scheme == "https" and parts.hostname and target != url
-        is_inside = parts.hostname not in settings.mirrors and _is_inside(parts.hostname or "")
-    except ValueError:
-        target, is_good, is_inside = places[0], False, False
-    if not is_good or is_inside:
+    target = urljoin(url, places[0]) if len(places) == 1 else ""
+    host = urlsplit(target).hostname or ""
+    is_inside = host not in settings.mirrors and _is_inside(host)
+    if urlsplit(target).scheme != "https" or not host or target == url or is_inside:
         where = shown(target) or f"{len(places)} places"
         raise SourceError(f"{shown(url)} redirects to {where}, which is not followed")
     return target

@@ -180,14 +180,14 @@ def refuse(settings: Settings, source: str, path: Path) -> Path | None:
     """
     if not os.path.lexists(path):
         return None
-    kept = settings.quarantine / source
-    kept.mkdir(parents=True, exist_ok=True)
     files = [] if path.is_symlink() else [path, *path.rglob("*")]
     size = sum(f.lstat().st_size for f in files if f.is_file())
     is_empty = path.is_dir() and len(files) == 1
     if size > REFUSED_BYTES or is_empty:
         _delete(path)
         return None
+    kept = settings.quarantine / source
+    kept.mkdir(parents=True, exist_ok=True)
     old = sorted((p for p in kept.iterdir() if _NUMBERED.match(p.name)), key=lambda p: p.name)
     number = int(old[-1].name[:6]) + 1 if old else 1
     target = kept / f"{number:06}-{path.name}"

@@ -1,0 +1,596 @@
+"""HTTP: whole answers or an error, retries only where they help, nothing secret in a message."""
+
+import gzip
+import hashlib
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from contextlib import closing
+from email.utils import formatdate
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+
+import pytest
+from publisher import Answer
+
+from pipeline import content, download, framing, network, settings
+from pipeline.download import Client
+from pipeline.errors import SourceError
+from pipeline.framing import Transient
+from pipeline.printable import shown
+
+HOST = "data.example.gov"
+URL = f"https://{HOST}/file.csv"
+BODY = b"a,b\n1,2\n3,4\n"
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """The seconds waited between tries; no time passes."""
+    waited = []
+    clock = SimpleNamespace(sleep=waited.append, monotonic=time.monotonic, time=time.time)
+    monkeypatch.setattr(download, "time", clock)
+    return waited
+
+
+def settings_with(monkeypatch, url, **more):
+    monkeypatch.setenv("MIRRORS", f"{HOST}={url},other.example.gov={url}/other")
+    for name, value in more.items():
+        monkeypatch.setenv(name, value)
+    settings.load.cache_clear()
+    return settings.load()
+
+
+@pytest.fixture
+def client(here, publisher, monkeypatch, waits):
+    return Client(settings_with(monkeypatch, publisher.url))
+
+
+@pytest.fixture
+def get(client, tmp_path):
+    def get(url=URL, **more):
+        return client.get(url, tmp_path / "file", **more)
+
+    return get
+
+
+def raw_server(reply: bytes):
+    """A server that sends exactly these bytes to everybody and hangs up; returns its URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(5)
+                if connection.recv(65536):  # nothing comes of a probe
+                    connection.sendall(reply)
+
+    Thread(target=serve, daemon=True).start()
+    return listener, f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def get_raw(reply, monkeypatch, path, patience="0"):
+    listener, url = raw_server(reply)
+    with closing(listener):
+        return Client(settings_with(monkeypatch, url, FETCH_PATIENCE=patience)).get(URL, path)
+
+
+def test_a_whole_answer_is_written_as_it_came(publisher, get, tmp_path):
+    publisher.answers["/file.csv"] = [
+        Answer(BODY, headers={"Content-Type": "Text/CSV; charset=utf-8", "ETag": '"1"'})
+    ]
+    received = get()
+    assert (tmp_path / "file").read_bytes() == BODY
+    assert (received.status, received.size) == (200, len(BODY))
+    assert received.sha256 == hashlib.sha256(BODY).hexdigest()
+    assert received.media_type == "text/csv"
+    assert received.validators == {"ETag": '"1"'}
+
+
+def test_identity_is_asked_for_and_the_contact_is_named(publisher, get, here):
+    publisher.answers["/file.csv"] = [Answer(BODY)]
+    get()
+    headers = publisher.requests[-1].headers
+    assert headers["Accept-Encoding"] == "identity"
+    assert here.contact in headers["User-Agent"]
+
+
+def test_credentials_of_netrc_are_not_sent(publisher, get, tmp_path, monkeypatch):
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    publisher.answers["/file.csv"] = [Answer(BODY)]
+    get()
+    assert "Authorization" not in publisher.requests[-1].headers
+
+
+# Retries
+
+
+def test_two_failures_then_an_answer(publisher, get, waits, client):
+    publisher.answers["/file.csv"] = [Answer(status=500), Answer(status=502), Answer(BODY)]
+    assert get().status == 200
+    assert client.tries == 3
+    assert 1 <= waits[0] < waits[1]  # back-off, never within a second
+
+
+def test_failures_without_end_stop_within_the_patience(publisher, get, waits):
+    publisher.answers["/file.csv"] = [Answer(b"sorry", status=503)]
+    with pytest.raises(Transient, match=r"answered 503: sorry \(\d tries\)"):
+        get()
+    assert 2 <= len(publisher.requests) <= 6
+    assert sum(waits) <= 20
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("7", (7, 7)),
+        ("0", (1, 1)),  # a floor of a second
+        (lambda: formatdate(time.time() + 8, usegmt=True), (6, 8)),
+        (lambda: formatdate(time.time() - 3600, usegmt=True), (1, 1)),
+        ("-5", (1, 2)),  # not understood: the back-off of a first failure
+        ("soon", (1, 2)),
+        ("1e3", (1, 2)),
+        ("٣", (1, 2)),
+    ],
+)
+def test_retry_after_in_both_forms(publisher, get, waits, value, expected):
+    value = (value if isinstance(value, str) else value()).encode().decode("latin-1")
+    publisher.answers["/file.csv"] = [
+        Answer(status=429, headers={"Retry-After": value}),
+        Answer(BODY),
+    ]
+    get()
+    assert expected[0] <= waits[0] <= expected[1]
+
+
+@pytest.mark.parametrize("value", ["36000", lambda: formatdate(time.time() + 36000, usegmt=True)])
+def test_a_wait_beyond_the_patience_gives_up_at_once(publisher, get, waits, value):
+    value = value if isinstance(value, str) else value()
+    publisher.answers["/file.csv"] = [Answer(status=503, headers={"Retry-After": value})]
+    with pytest.raises(Transient, match="answered 503$"):
+        get()
+    assert len(publisher.requests) == 1
+    assert waits == []
+
+
+def test_the_patience_is_the_sources_not_the_requests(publisher, client, get, waits):
+    publisher.answers["/file.csv"] = [Answer(status=500)]
+    for _ in range(2):
+        with pytest.raises(Transient):
+            get()
+    assert sum(waits) <= 20
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 418, 204, 206, 304])
+def test_what_asking_again_does_not_mend_is_asked_once(publisher, get, status, waits):
+    publisher.answers["/file.csv"] = [Answer(b"" if status in (204, 304) else b"no", status=status)]
+    with pytest.raises(SourceError, match=f"answered {status}") as caught:
+        get()
+    assert not isinstance(caught.value, Transient)
+    assert len(publisher.requests) == 1
+
+
+def test_refused_credentials_and_a_moved_data_set_have_their_remedy(publisher, get):
+    for status, remedy in ((401, "credential"), (403, "credential"), (404, "moved")):
+        publisher.answers["/file.csv"] = [Answer(b"no", status=status)]
+        with pytest.raises(SourceError) as caught:
+            get()
+        assert remedy in caught.value.remedy
+
+
+def test_a_closed_port_is_tried_again_while_there_is_a_network(client, get, monkeypatch, waits):
+    with closing(socket.create_server(("127.0.0.1", 0))) as closed:
+        port = closed.getsockname()[1]
+    client.settings.mirrors[HOST] = f"http://127.0.0.1:{port}"
+    monkeypatch.setattr(network, "is_down", lambda settings, url: False)
+    with pytest.raises(Transient, match="refused") as caught:
+        get()
+    assert "tries" in caught.value.what
+    assert waits
+
+
+def test_without_a_network_nothing_is_asked_and_nothing_waited_for(client, get, monkeypatch, waits):
+    monkeypatch.setattr(network, "is_down", lambda settings, url: True)
+    with pytest.raises(download.NoNetwork):
+        get()
+    assert client.tries == 0
+    assert waits == []
+
+
+def test_a_server_that_never_answers_is_given_up(publisher, get, monkeypatch, client):
+    monkeypatch.setattr(download, "READ_SECONDS", 0.2)
+    client.patience = 0.5
+    publisher.answers["/file.csv"] = [Answer(BODY, hang=3)]
+    started = time.monotonic()
+    with pytest.raises(Transient, match="timed out"):
+        get()
+    assert time.monotonic() - started < 3
+
+
+# What came
+
+
+def test_a_body_shorter_than_announced_is_asked_for_again(publisher, get, tmp_path):
+    publisher.answers["/file.csv"] = [Answer(BODY, cut=5), Answer(BODY)]
+    get()
+    assert (tmp_path / "file").read_bytes() == BODY
+    assert len(publisher.requests) == 2
+
+
+def test_a_cut_body_is_never_taken(publisher, get):
+    publisher.answers["/file.csv"] = [Answer(BODY, cut=5)]
+    with pytest.raises(Transient, match="cut after 5 bytes|5 bytes came of 12"):
+        get()
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+PLAIN = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+
+
+def test_chunks_are_put_together(here, monkeypatch, tmp_path):
+    get_raw(CHUNKED + b"4\r\na,b\n\r\n8\r\n1,2\n3,4\n\r\n0\r\n\r\n", monkeypatch, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        CHUNKED + b"4\r\na,b\n\r\n8\r\n1,2\n3,4\n\r\n",  # no last chunk
+        CHUNKED + b"4\r\na,b\n\r\n8\r\n1,2\n",  # cut within a chunk
+        CHUNKED + b"zz\r\na,b\n\r\n0\r\n\r\n",
+        PLAIN + b"Content-Length: 13\r\n\r\n" + BODY,
+        b"",
+    ],
+)
+def test_a_reply_without_its_end_is_worth_asking_again(here, monkeypatch, tmp_path, reply):
+    with pytest.raises(Transient):
+        get_raw(reply, monkeypatch, tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: -12\r\n",
+        b"Content-Length: +12\r\n",
+        b"Content-Length: 12abc\r\n",
+        b"Content-Length: twelve\r\n",
+        b"Content-Length: 12\r\nContent-Length: 12\r\n",
+        b"Content-Length: 12\r\nContent-Length: 8\r\n",
+        b"Content-Length: 12\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: gzip, chunked\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        b"a line without a colon\r\nContent-Length: 12\r\n",
+        b"Content-Encoding: br\r\nContent-Length: 12\r\n",
+    ],
+)
+def test_a_head_that_leaves_the_end_open_is_refused(here, monkeypatch, tmp_path, head):
+    with pytest.raises(SourceError) as caught:
+        get_raw(PLAIN + head + b"\r\n" + BODY, monkeypatch, tmp_path / "file", patience="20")
+    assert not isinstance(caught.value, Transient)
+
+
+def test_without_length_or_chunks_the_document_must_prove_its_end(here, monkeypatch, tmp_path):
+    told = []
+    listener, url = raw_server(PLAIN + b"\r\n" + BODY)
+    with closing(listener):
+        Client(settings_with(monkeypatch, url)).get(
+            URL, tmp_path / "file", check=lambda path, is_delimited: told.append(is_delimited)
+        )
+    assert told == [False]
+
+
+def test_gzip_that_was_not_asked_for_is_undone(publisher, get, tmp_path):
+    body = BODY + b"5,6\n" * 500_000
+    headers = {"Content-Encoding": "gzip"}
+    publisher.answers["/file.csv"] = [Answer(gzip.compress(body), headers=headers)]
+    received = get()
+    assert (tmp_path / "file").read_bytes() == body
+    assert received.sha256 == hashlib.sha256(body).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("body", "is_transient"),
+    [
+        (gzip.compress(BODY, mtime=0)[:-9], True),
+        (gzip.compress(BODY, mtime=0)[:-8] + bytes(8), True),
+        (b"no gzip at all", True),
+        (gzip.compress(BODY, mtime=0) + gzip.compress(BODY, mtime=0), False),
+        (gzip.compress(BODY, mtime=0) + b"rest", False),
+    ],
+)
+def test_damaged_gzip_is_refused(publisher, get, client, body, is_transient):
+    client.patience = 0
+    publisher.answers["/file.csv"] = [Answer(body, headers={"Content-Encoding": "gzip"})]
+    with pytest.raises(SourceError, match="gzip") as caught:
+        get()
+    assert isinstance(caught.value, Transient) == is_transient
+
+
+def test_a_gzip_bomb_ends_early(publisher, get, tmp_path):
+    bomb = gzip.compress(bytes(200 * 1024**2), compresslevel=9)
+    publisher.answers["/file.csv"] = [Answer(bomb, headers={"Content-Encoding": "gzip"})]
+    with pytest.raises(SourceError, match="expands without end"):
+        get()
+    assert (tmp_path / "file").stat().st_size < 100 * 1024**2
+
+
+def test_an_answer_over_the_limit_is_stopped(publisher, get, monkeypatch):
+    monkeypatch.setattr(framing, "MAX_BYTES", 8)
+    publisher.answers["/file.csv"] = [Answer(BODY)]
+    with pytest.raises(SourceError, match="stopped"):
+        get()
+
+
+# Redirects
+
+
+def redirect(target, status=302):
+    return [Answer(status=status, headers={"Location": target})]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("target", ["/moved.csv", f"https://{HOST}/moved.csv"])
+def test_a_redirect_is_followed_through_mirrors(publisher, get, tmp_path, target, status):
+    publisher.answers["/file.csv"] = redirect(target, status)
+    publisher.answers["/moved.csv"] = [Answer(BODY)]
+    get()
+    assert (tmp_path / "file").read_bytes() == BODY
+
+
+def test_headers_do_not_follow_to_another_host(publisher, get):
+    publisher.answers["/file.csv"] = redirect("https://other.example.gov/file.csv")
+    publisher.answers["/other/file.csv"] = [Answer(BODY)]
+    get(headers={"X-App-Token": "secret"})
+    assert publisher.requests[0].headers["X-App-Token"] == "secret"
+    assert "X-App-Token" not in publisher.requests[1].headers
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        f"http://{HOST}/file.csv",
+        "ftp://data.example.gov/file.csv",
+        "file:///etc/passwd",
+        "https://127.0.0.1/x",
+        "https://127.1/x",
+        "https://2130706433/x",
+        "https://0x7f.1/x",
+        "https://localhost:8443/x",
+        "https://localhost./x",
+        "https://10.0.0.1/x",
+        "https://192.168.1.1/x",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::1]/x",
+        "https://[fe80::1]/x",
+        "https://[::ffff:127.0.0.1]/x",
+        "//127.0.0.1/x",
+        "",
+        URL,
+    ],
+)
+def test_a_redirect_that_leads_nowhere_good_is_refused(publisher, get, target, waits):
+    publisher.answers["/file.csv"] = redirect(target)
+    with pytest.raises(SourceError, match="not followed"):
+        get()
+    assert len(publisher.requests) == 1
+
+
+def test_an_inside_address_is_followed_to_its_mirror(here, publisher, monkeypatch, tmp_path):
+    monkeypatch.setenv("MIRRORS", f"{HOST}={publisher.url},10.0.0.1={publisher.url}/inside")
+    settings.load.cache_clear()
+    publisher.answers["/file.csv"] = redirect("https://10.0.0.1/file.csv")
+    publisher.answers["/inside/file.csv"] = [Answer(BODY)]
+    assert Client(settings.load()).get(URL, tmp_path / "file").status == 200
+
+
+def test_redirects_in_a_circle_end(publisher, get):
+    publisher.answers["/file.csv"] = redirect("/b")
+    publisher.answers["/b"] = redirect("/file.csv")
+    with pytest.raises(SourceError, match="redirects more than 5 times"):
+        get()
+
+
+def test_two_places_to_go_are_none(here, monkeypatch, tmp_path):
+    reply = b"HTTP/1.1 302 Found\r\nLocation: /a\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"
+    with pytest.raises(SourceError, match="2 places"):
+        get_raw(reply, monkeypatch, tmp_path / "file")
+
+
+# Conditional requests
+
+
+def test_not_modified_is_an_answer_to_a_conditional_request_only(publisher, get, tmp_path):
+    publisher.answers["/file.csv"] = [Answer(status=304)]
+    assert get(headers={"If-None-Match": '"1"'}).status == 304
+    assert not (tmp_path / "file").exists()
+    with pytest.raises(SourceError, match="answered 304"):
+        get(headers={"X-App-Token": "x"})
+
+
+# What is shown
+
+
+def test_nothing_secret_and_no_control_character_is_shown(publisher, get, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:s3cr%20et@h/d")
+    body = "\x1b[31mred\r\nnext s3cr et ".encode() + b"x" * 2000
+    publisher.answers["/file.csv"] = [Answer(body, status=400)]
+    with pytest.raises(SourceError) as caught:
+        get(f"https://user:hidden@{HOST}/file.csv?s3cr%20et")
+    message = str(caught.value)
+    assert message.isprintable()
+    assert "hidden" not in message
+    assert "s3cr%20et" not in message
+    assert len(message) < 700
+
+
+def test_a_redirect_to_what_is_no_url_shows_no_password(publisher, get):
+    publisher.answers["/file.csv"] = redirect("https://user:hidden@[bad/x")
+    with pytest.raises(SourceError) as caught:
+        get()
+    assert not isinstance(caught.value, Transient)
+    assert "hidden" not in str(caught.value)
+    assert "hidden" not in shown("https://user:hidden@[bad/x")
+
+
+# Certificates
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> Path:
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    path = tmp_path_factory.mktemp("tls") / "pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj"]
+        + ["/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-out", path]
+        + ["-keyout", path.with_suffix(".key")],
+        check=True,
+        capture_output=True,
+    )
+    return path
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_certificate_nobody_vouches_for_is_refused_once(
+    here, monkeypatch, tmp_path, certificate, waits, trusted
+):
+    listener = socket.create_server(("127.0.0.1", 0))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listener.accept()
+                with context.wrap_socket(connection, server_side=True) as wrapped:
+                    wrapped.recv(65536)
+                    wrapped.sendall(PLAIN + b"Content-Length: 12\r\n\r\n" + BODY)
+            except OSError:
+                if listener.fileno() < 0:
+                    return
+
+    with closing(listener):
+        Thread(target=serve, daemon=True).start()
+        here = settings_with(monkeypatch, f"https://127.0.0.1:{listener.getsockname()[1]}")
+        if trusted:  # the same server, vouched for: it is the certificate that made the difference
+            monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+            assert Client(here).get(URL, tmp_path / "file").status == 200
+            return
+        with pytest.raises(SourceError, match="certificate was refused") as caught:
+            Client(here).get(URL, tmp_path / "file")
+    assert not isinstance(caught.value, Transient)
+    assert "certificate" in caught.value.remedy
+    assert waits == []
+
+
+# What an answer must look like
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "message"),
+    [
+        ("csv", b"", "the answer is empty"),
+        ("csv", b"\xef\xbb\xbf \r\n", "the answer is empty"),
+        ("csv", b"<!DOCTYPE html><p>Maintenance</p>", "a web page came instead of csv"),
+        ("json", b" <html>", "a web page came instead of json"),
+        ("csv", b'{"error": "no"}', "JSON came instead of csv"),
+        ("csv", b"a,b\n1,2", "the last line has no end"),
+        ("csv", b"a,b\r\n", "a header and no row"),
+        ("csv", b"a,b\n\n", "a header and no row"),
+        ("json", b"true", "not JSON"),
+        ("json", b"Service unavailable", "not JSON"),
+        ("json", b'{"a": [1, 2', "the JSON has no end"),
+        ("json", b'{"a": [1, 2}', "not JSON"),
+        ("json", b"[" * 100_000 + b"]" * 100_000, "not JSON"),
+        ("json", b'{"error": {"code": 400}}', "an error came with status 200"),
+        ("json", b'{"rows": [], "error": true}', "an error came with status 200"),
+        ("geojson", b'{"features": []}', "no FeatureCollection came"),
+        ("geojson", b'{"type": "Topology"}', "no FeatureCollection came"),
+        ("geojson", b"[]", "no FeatureCollection came"),
+        ("topojson", b'{"type": "FeatureCollection"}', "no Topology came"),
+        ("geojson", b'{"type": {"a": 1}}', "no FeatureCollection came"),
+    ],
+)
+def test_what_is_no_whole_document_of_its_kind_is_refused(tmp_path, kind, body, message):
+    path = tmp_path / "file"
+    path.write_bytes(body)
+    with pytest.raises(SourceError, match=message) as caught:
+        content.check(path, kind, URL)
+    assert URL in caught.value.what
+    assert caught.value.what.isprintable()
+    assert isinstance(caught.value, Transient) == (message.split()[-1] in ("empty", "end"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("csv", BODY),
+        ("tsv", b"a\tb\r\n1\t2\r\n"),
+        ("csv", b'"a","b"\n"{","x"\n'),
+        ("json", b' {"a": 1.10, "error": null} \n'),
+        ("json", b"\xef\xbb\xbf[1, {}]"),
+        ("geojson", b'{"features": [], "type": "FeatureCollection"}'),
+        ("topojson", b'{"type":"Topology"}'),
+    ],
+)
+def test_whole_documents_pass(tmp_path, kind, body):
+    (tmp_path / "file").write_bytes(body)
+    content.check(tmp_path / "file", kind, URL)
+
+
+def test_a_missing_final_newline_needs_a_declaration_and_a_length(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"a,b\n1,2")
+    content.check(path, "csv", URL, final_newline=False)
+    with pytest.raises(Transient, match="no end"):
+        content.check(path, "csv", URL, final_newline=False, is_delimited=False)
+
+
+# What of it counts
+
+VOLATILE = ("metadata.generated", "updated")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_equal"),
+    [
+        (
+            b'{"metadata": {"generated": 1, "count": 2}, "x": 1}',
+            b'{"metadata":{"generated":2,"count":2},"x":1}',
+            True,
+        ),
+        (b'{"x": [1, 2]}', b'{"x": [1,2]}', False),  # what is kept is compared as bytes
+        (b'{"metadata": {"generated": 1}, "x": 1}', b'{"metadata":{"generated":2}, "x":1}', True),
+        (b'{"x": 1, "updated": {"a": 1}}', b'{"x": 1}', True),
+        (b'{"x": 1, "y": 2}', b'{"y": 2, "x": 1}', True),
+        (b'{"x": 1.10}', b'{"x": 1.1}', False),
+        (b'{"x": 1}', b'{"x": "1"}', False),
+        (b'{"x": {"updated": 1}}', b'{"x": {"updated": 2}}', False),
+        (b'{"metadata": null}', b"{}", False),
+        (b'{"metadata": [1]}', b'{"metadata": [2]}', False),
+    ],
+)
+def test_the_content_fingerprint_leaves_out_the_volatile_and_nothing_else(
+    tmp_path, one, other, is_equal
+):
+    prints = []
+    for body in (one, other):
+        (tmp_path / "file").write_bytes(body)
+        prints.append(content.fingerprint(tmp_path / "file", VOLATILE))
+    assert (prints[0] == prints[1]) == is_equal
+
+
+@pytest.mark.parametrize("body", [b"[1]", b"{", b"\xff"])
+def test_the_content_fingerprint_of_something_else_is_an_error(tmp_path, body):
+    (tmp_path / "file").write_bytes(body)
+    with pytest.raises(SourceError, match="not a JSON object"):
+        content.fingerprint(tmp_path / "file", VOLATILE)
