@@ -77,9 +77,9 @@ def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
             return db_command.run(names[0], passed_on)
     if command in ("status", "doctor", "cron") and not names:
         if command == "status":
-            from pipeline import night
+            from pipeline import status
 
-            return night.status()
+            return status.show()
         from pipeline import doctor
 
         return doctor.check() if command == "doctor" else doctor.print_crontab()

@@ -174,7 +174,7 @@ class Night:
                 tables = report.published(connection)
         self.screen.close()
         self.screen.report(stages_of, tables, self._notes())
-        self.screen.say(f"ended with code {code} ({_meaning(code)}); log: {self.screen.path}")
+        self.screen.say(f"ended with code {code} ({report.meaning(code)}); log: {self.screen.path}")
         return code
 
     def _exit_code(self) -> int:
@@ -199,17 +199,7 @@ class Night:
         whole = state.read(self.here, publication.ALL_MODELS).get("transform", {})
         if whole.get("outcome") == "failed":
             notes.append(f"transform: {whole['reason']} - {whole['remedy']}")
-        return notes + notes_of(whole)
-
-
-def notes_of(whole: dict) -> list[str]:
-    """What the newest build tells of values it could not read, and of tests that only warn."""
-    uncast = [
-        f"source.{u['source']}, column {u['column']}: {u['count']:,} values are not {u['type']} "
-        f"and are null in the models, such as {u['example']!a}"
-        for u in whole.get("uncastable") or []
-    ]
-    return uncast + [f"warning: {warning}" for warning in whole.get("warnings") or []]
+        return notes + report.notes_of(whole)
 
 
 def run(stages: list[str], sources: list[str], options) -> int:
@@ -282,36 +272,3 @@ def was_missed() -> bool:
         return not 0 <= time.time() - datetime.fromisoformat(ended).timestamp() < DAY
     except (OSError, ValueError, KeyError, TypeError):
         return True
-
-
-def _meaning(code: int) -> str:
-    return {
-        errors.OK: "all is well",
-        errors.DEGRADED: "finished, but not all is fresh",
-        errors.FAILED: "nothing could be published",
-    }.get(code, "see above")
-
-
-def status() -> int:
-    """Print what readers have now; returns 0 when all is well, else 2."""
-    here = settings.load()
-    names = settings.sources()
-    with database.connect(here, lambda text: None) as connection:
-        database.prepare(connection)
-        stages_of = report.from_ledger(connection, names)
-        tables = report.published(connection)
-        newest = ledger.newest(connection, "transform").get(publication.ALL_MODELS)
-        last = ledger.last_run(connection)
-    notes = notes_of(newest["facts"]) if newest else []
-    if newest and newest["outcome"] == "failed":
-        notes.insert(0, f"transform: {newest['reason']} - {newest['remedy']}")
-    if not tables:
-        notes.insert(0, "nothing is published yet: ./run_pipeline.sh")
-    report.show(sys.stdout, stages_of, tables, notes)
-    if last:
-        ended = f"{last['ended_at']:%Y-%m-%d %H:%M %Z}"
-        print(
-            f"last run: ended {ended} with code {last['exit_code']} ({_meaning(last['exit_code'])})"
-        )
-    well = all(report.outcome_of(s)[0] in ("new", "unchanged") for s in stages_of.values())
-    return errors.OK if well and tables and newest["outcome"] == "published" else errors.DEGRADED

@@ -7,7 +7,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import ledger, publication, state
+from pipeline import errors, ledger, publication, state
 from pipeline.settings import Settings
 
 COLOURS = {"new": "green", "unchanged": "green", "published": "green", "failed": "red"}
@@ -47,6 +47,25 @@ def outcome_of(stages: dict[str, dict]) -> tuple[str, str, str]:
             outcome = "kept" if stages.get("load", {}).get("rows") else "missing"
             return outcome, facts.get("reason") or "", facts.get("remedy") or ""
     return fetched["outcome"], fetched.get("reason") or "", fetched.get("remedy") or ""
+
+
+def notes_of(whole: dict) -> list[str]:
+    """What the newest build tells of values it could not read, and of tests that only warn."""
+    uncast = [
+        f"source.{u['source']}, column {u['column']}: {u['count']:,} values are not {u['type']} "
+        f"and are null in the models, such as {u['example']!a}"
+        for u in whole.get("uncastable") or []
+    ]
+    return uncast + [f"warning: {warning}" for warning in whole.get("warnings") or []]
+
+
+def meaning(code: int) -> str:
+    """An exit code in a few words."""
+    return {
+        errors.OK: "all is well",
+        errors.DEGRADED: "finished, but not all is fresh",
+        errors.FAILED: "nothing could be published",
+    }.get(code, "see above")
 
 
 def render(

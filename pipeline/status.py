@@ -1,0 +1,29 @@
+"""`./run_pipeline.sh status`: what readers have now, from the ledger."""
+
+import sys
+
+from pipeline import database, errors, ledger, publication, report, settings
+
+
+def show() -> int:
+    """Print what readers have now; returns 0 when all is well, else 2."""
+    here = settings.load()
+    names = settings.sources()
+    with database.connect(here, lambda text: None) as connection:
+        database.prepare(connection)
+        stages_of = report.from_ledger(connection, names)
+        tables = report.published(connection)
+        newest = ledger.newest(connection, "transform").get(publication.ALL_MODELS)
+        last = ledger.last_run(connection)
+    notes = report.notes_of(newest["facts"]) if newest else []
+    if newest and newest["outcome"] == "failed":
+        notes.insert(0, f"transform: {newest['reason']} - {newest['remedy']}")
+    if not tables:
+        notes.insert(0, "nothing is published yet: ./run_pipeline.sh")
+    report.show(sys.stdout, stages_of, tables, notes)
+    if last:
+        code = last["exit_code"]
+        ended = f"{last['ended_at']:%Y-%m-%d %H:%M %Z}"
+        print(f"last run: ended {ended} with code {code} ({report.meaning(code)})")
+    well = all(report.outcome_of(s)[0] in ("new", "unchanged") for s in stages_of.values())
+    return errors.OK if well and tables and newest["outcome"] == "published" else errors.DEGRADED
