@@ -46,7 +46,7 @@ def by_default(connection: psycopg.Connection, schema: str) -> list[Grant]:
         """select privilege_type, null, case grantee when 0 then 'public'
             else grantee::regrole::text end, is_grantable
         from pg_default_acl, aclexplode(defaclacl)
-        where defaclrole = current_user::regrole and defaclobjtype = 'r'
+        where pg_get_userbyid(defaclrole) = current_user and defaclobjtype = 'r'
             and defaclnamespace in (0, to_regnamespace(%s)) and grantee <> defaclrole""",
         [schema],
     )
