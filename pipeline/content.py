@@ -11,6 +11,7 @@ import msgspec
 from pipeline.errors import SourceError
 from pipeline.framing import Transient
 from pipeline.printable import escaped
+from pipeline.settings import redact
 
 KINDS = ("json", "geojson", "topojson", "csv", "tsv")
 _TYPES = {"geojson": "FeatureCollection", "topojson": "Topology"}
@@ -45,7 +46,7 @@ def check(
     start = begin.removeprefix(_MARK).lstrip(_WHITE)
     if not start:
         raise Transient(f"{where}: the answer is empty")
-    shown = escaped(start[:400].decode("utf-8", "replace"))
+    shown = escaped(redact(start[:400].decode("utf-8", "replace")))
     if start[:1] == b"<":
         raise SourceError(f"{where}: a web page came instead of {kind}: {shown}")
     if kind not in ("csv", "tsv"):

@@ -18,7 +18,7 @@ from pipeline.errors import SourceError
 from pipeline.framing import Transient
 from pipeline.network import mirrored
 from pipeline.printable import escaped, shown
-from pipeline.settings import Settings
+from pipeline.settings import Settings, redact
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
@@ -172,7 +172,7 @@ def _raise_for_status(url: str, response: requests.Response, is_conditional: boo
     except (urllib3.exceptions.HTTPError, OSError):
         begin = ""  # the status alone says enough
     response.close()
-    what = f"{shown(url)} answered {status}{f': {escaped(begin)}' if begin else ''}"
+    what = f"{shown(url)} answered {status}{f': {escaped(redact(begin))}' if begin else ''}"
     if status in RETRIED_STATUSES:
         raise Transient(what, _retry_after(response.headers.get("Retry-After", "")))
     if status in (401, 403):

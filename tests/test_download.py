@@ -155,7 +155,7 @@ def test_retry_after_in_both_forms(publisher, get, waits, value, expected):
 def test_a_wait_beyond_the_patience_gives_up_at_once(publisher, get, waits, value):
     value = value if isinstance(value, str) else value()
     publisher.answers["/file.csv"] = [Answer(status=503, headers={"Retry-After": value})]
-    with pytest.raises(Transient, match="answered 503$"):
+    with pytest.raises(Transient, match=r"answered 503$"):
         get()
     assert len(publisher.requests) == 1
     assert waits == []
@@ -227,7 +227,7 @@ def test_a_body_shorter_than_announced_is_asked_for_again(publisher, get, tmp_pa
 
 def test_a_cut_body_is_never_taken(publisher, get):
     publisher.answers["/file.csv"] = [Answer(BODY, cut=5)]
-    with pytest.raises(Transient, match="cut after 5 bytes|5 bytes came of 12"):
+    with pytest.raises(Transient, match=r"cut after 5 bytes|5 bytes came of 12"):
         get()
 
 
@@ -421,14 +421,14 @@ def test_not_modified_is_an_answer_to_a_conditional_request_only(publisher, get,
 
 def test_nothing_secret_and_no_control_character_is_shown(publisher, get, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:s3cr%20et@h/d")
-    body = "\x1b[31mred\r\nnext s3cr et ".encode() + b"x" * 2000
+    body = b"\x1b[31mred\r\nnext s3cr et " + b"x" * 2000
     publisher.answers["/file.csv"] = [Answer(body, status=400)]
     with pytest.raises(SourceError) as caught:
         get(f"https://user:hidden@{HOST}/file.csv?s3cr%20et")
     message = str(caught.value)
     assert message.isprintable()
     assert "hidden" not in message
-    assert "s3cr%20et" not in message
+    assert "s3cr" not in message
     assert len(message) < 700
 
 
@@ -449,13 +449,10 @@ def certificate(tmp_path_factory) -> Path:
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed")
     path = tmp_path_factory.mktemp("tls") / "pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj"]
-        + ["/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-out", path]
-        + ["-keyout", path.with_suffix(".key")],
-        check=True,
-        capture_output=True,
-    )
+    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1"
+    words += " -addext subjectAltName=IP:127.0.0.1"
+    files = ["-out", path, "-keyout", path.with_suffix(".key")]
+    subprocess.run([*words.split(), *files], check=True, capture_output=True)
     return path
 
 
