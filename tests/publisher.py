@@ -48,6 +48,7 @@ def serving() -> Iterator[Publisher]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self):
             known.requests.append(Request(self.path, dict(self.headers)))
