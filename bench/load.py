@@ -21,7 +21,10 @@ import tempfile
 import time
 import venv
 from pathlib import Path
+from urllib.parse import quote
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 from rich.table import Table
 
@@ -45,7 +48,10 @@ read = csv.ConvertOptions(column_types={{name: "string" for name in {columns!r}}
 def tables():
     for batch in csv.open_csv({file!r}, convert_options=read):
         yield batch
-to = dlt.destinations.postgres({url!r})
+# It asks for a password, which the server does not.
+to = dlt.destinations.postgres(dict(
+    drivername="postgresql", database="dev", username="postgres", password="none", port=5432,
+    host={host!r}))
 pipeline = dlt.pipeline("bench", destination=to, dataset_name="by_dlt", pipelines_dir={folder!r})
 pipeline.run(dlt.resource(tables, name="bench"), write_disposition="replace",
     loader_file_format="csv")
@@ -181,11 +187,18 @@ def _python_with_dlt(folder: Path) -> str:
 
 
 def _dlt(python: str, folder: Path, url: str) -> None:
+    host = conninfo_to_dict(url)["host"]
     file = str(preprocess.output_of(_here(folder), SOURCE))
     home = folder / "dlt home"
     shutil.rmtree(home, ignore_errors=True)
-    given = {"columns": COLUMNS, "file": file, "url": url, "folder": str(home)}
+    given = {"columns": COLUMNS, "file": file, "host": quote(host, safe=""), "folder": str(home)}
     _run(python, "-c", BY_DLT.format(**given))
+    with psycopg.connect(url) as connection:
+        loaded = [
+            connection.execute(f"select count(*) from {table}").fetchone()  # noqa: S608
+            for table in ("by_dlt.bench", f"source.{SOURCE}")
+        ]
+    assert loaded[0] == loaded[1], f"dlt loaded {loaded[0]} rows of {loaded[1]}"
 
 
 def _run(*command: str) -> str:

@@ -284,6 +284,21 @@ def test_no_password_on_a_command_line(debian_url, here, monkeypatch):
     assert done.stdout == "2\n"
 
 
+def test_commands_of_the_embedded_server(here, server_settings, monkeypatch, capsys):
+    from pipeline import db_command
+
+    monkeypatch.setattr(settings, "load", lambda: server_settings)
+    assert db_command.run("start", []) == db_command.run("url", []) == 0
+    told, url = capsys.readouterr().out.splitlines()
+    assert told == f"running: {url}"
+    with psycopg.connect(url) as connection:
+        assert connection.info.dbname == "dev"
+    monkeypatch.setattr(settings, "load", lambda: here)
+    assert db_command.run("stop", []) == 0
+    assert capsys.readouterr().out == "it was not running\n"
+    monkeypatch.undo()
+
+
 def test_a_server_of_somebody_else_is_neither_started_nor_stopped(here, monkeypatch, capsys):
     from pipeline import db_command
 
