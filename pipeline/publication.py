@@ -163,7 +163,10 @@ def _exchange(connection: psycopg.Connection, models: dict[str, dict]) -> None:
     views = dependents.views(connection, list(old.values()))
     # Views first, the outermost before all: in this order their readers lock too. LOCK TABLE would
     # demand that a view's owner may lock what is below it.
-    _all_at_once(connection, "drop view {}", [view.name for view in reversed(views)])
+    try:
+        _all_at_once(connection, "drop view {}", [view.name for view in reversed(views)])
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise dependents.refused(error.diag.message_primary) from None
     tables = [_published(name) for name in old]
     _all_at_once(connection, "lock table {} in access exclusive mode", tables)
     granted = {name: grants.of_others(connection, oid) for name, oid in old.items()}
@@ -181,8 +184,8 @@ def _exchange(connection: psycopg.Connection, models: dict[str, dict]) -> None:
 
 
 def _ours(connection: psycopg.Connection, models: dict[str, dict]) -> dict[str, int]:
-    """The published tables by name: what this pipeline made there, and what it makes now."""
-    known = ledger.newest(connection, "transform", ("published",)).keys() | models.keys()
+    """The published tables that this pipeline made; by their names alone if the ledger is lost."""
+    known = ledger.newest(connection, "transform", ("published",)).keys() or models.keys()
     return {k: oid for k, oid in _tables(connection, PUBLISHED).items() if k in known}
 
 

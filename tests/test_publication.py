@@ -254,12 +254,53 @@ def test_what_others_built_and_cannot_be_kept_is_named_and_nothing_changes(place
     owner.execute("drop schema other cascade")
 
 
+def test_a_publisher_that_is_no_superuser(place, owner):
+    """It owns its tables alone: what it may not replace is named, what it need not is no matter."""
+    owner.execute("drop schema source, staging, pipeline cascade; create role publisher")
+    owner.execute(f"grant create on database {owner.info.dbname} to publisher")
+
+    def publish_weakly(number: int) -> None:
+        with database.connect(place) as connection:
+            connection.execute("set session authorization publisher")
+            database.prepare(connection)
+            room = build(connection, number)
+            models = {"one": {"rows": ROWS}, "two": {"rows": ROWS}}
+            publication.publish(connection, place, f"run {number}", room, models, "", {})
+
+    try:
+        publish_weakly(1)
+        owner.execute(
+            "alter default privileges in schema transformed grant select on tables to public"
+        )
+        publish_weakly(2)
+        owner.execute("create view public.v as select * from transformed.one")
+        with pytest.raises(SourceError, match=r"objects of others .*must be owner of view v"):
+            publish_weakly(3)
+        assert generations(owner) == {2}
+    finally:
+        owner.execute("drop owned by publisher cascade")
+        owner.execute("drop role publisher")
+
+
 def test_what_others_put_into_the_schema_stays(place, owner):
     publish(place, 1)
     owner.execute("create table transformed.mine as select 1 as generation")
     owner.execute("create function transformed.f() returns int return 1")
     publish(place, 2)
-    assert value(owner, "select generation + transformed.f() from transformed.mine") == 2
+    mine = "select generation + transformed.f() from transformed.mine"
+    assert value(owner, mine) == 2
+    with pytest.raises(SourceError, match='relation "mine" already exists'):
+        publish(place, 3, ("one", "two", "mine"))
+    assert value(owner, mine) == 2
+    assert generations(owner) == {2}
+
+
+def test_without_its_ledger_the_pipeline_replaces_the_tables_of_its_models(place, owner):
+    publish(place, 1)
+    owner.execute("drop schema pipeline cascade")
+    database.prepare(owner)
+    publish(place, 2)
+    assert generations(owner) == {2}
 
 
 # Readers
