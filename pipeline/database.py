@@ -7,6 +7,7 @@ from collections.abc import Callable
 import psycopg
 from psycopg import conninfo
 
+from pipeline import ledger
 from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
 from pipeline.settings import Settings, redact
 
@@ -90,7 +91,7 @@ def prepare(connection: psycopg.Connection) -> None:
             for schema in ("source", "staging", "pipeline"):
                 if not _exists(connection, schema):
                     connection.execute(f"create schema {schema}")
-            connection.execute(LEDGER)
+            connection.execute(ledger.TABLES)
             connection.execute(_is_valid(connection))
         except psycopg.errors.InsufficientPrivilege as error:
             database, role = connection.info.dbname, connection.info.user
@@ -191,40 +192,3 @@ def _is_valid(connection: psycopg.Connection) -> str:
             end $body$"""
     head = "create or replace function pipeline.is_valid(value text, type_name text)"
     return f"{head} returns boolean {body}"
-
-
-LEDGER = """
-create table if not exists pipeline.runs (
-    run_id text primary key,
-    words text not null,
-    started_at timestamptz not null,
-    ended_at timestamptz,
-    exit_code integer,
-    note text
-);
-comment on table pipeline.runs is 'The ledger: one row per run.';
-comment on column pipeline.runs.words is 'What was asked for on the command line';
-comment on column pipeline.runs.exit_code is
-'Null while the run is in progress, or when it was killed';
-
-create table if not exists pipeline.steps (
-    step_id bigint generated always as identity primary key,
-    run_id text not null references pipeline.runs (run_id),
-    stage text not null,
-    name text not null,
-    outcome text not null,
-    started_at timestamptz,
-    seconds numeric,
-    rows bigint,
-    bytes bigint,
-    fingerprint text,
-    reason text,
-    remedy text,
-    facts jsonb
-);
-comment on table pipeline.steps is
-'The ledger: what each stage did, one row per run, stage and source or model.';
-comment on column pipeline.steps.fingerprint is
-'SHA-256 of what the stage made: raw content, legible file, or all that the tables are built from';
-create index if not exists steps_newest on pipeline.steps (stage, name, step_id desc);
-"""

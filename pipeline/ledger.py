@@ -5,6 +5,41 @@ import json
 import psycopg
 from psycopg.rows import dict_row
 
+TABLES = """
+create table if not exists pipeline.runs (
+    run_id text primary key,
+    words text not null,
+    started_at timestamptz not null,
+    ended_at timestamptz,
+    exit_code integer,
+    note text
+);
+comment on table pipeline.runs is 'The ledger: one row per run.';
+comment on column pipeline.runs.words is 'What was asked for on the command line';
+comment on column pipeline.runs.exit_code is
+'Null while the run is in progress, or when it was killed';
+
+create table if not exists pipeline.steps (
+    step_id bigint generated always as identity primary key,
+    run_id text not null references pipeline.runs (run_id),
+    stage text not null,
+    name text not null,
+    outcome text not null,
+    started_at timestamptz,
+    seconds numeric,
+    rows bigint,
+    bytes bigint,
+    fingerprint text,
+    reason text,
+    remedy text,
+    facts jsonb
+);
+comment on table pipeline.steps is
+'The ledger: what each stage did, one row per run, stage and source or model.';
+comment on column pipeline.steps.fingerprint is
+'SHA-256 of what the stage made: raw content, legible file, or all that the tables are built from';
+create index if not exists steps_newest on pipeline.steps (stage, name, step_id desc);
+"""
 # Facts that have a column of their own.
 _COLUMNS = ("outcome", "started_at", "seconds", "rows", "bytes", "reason", "remedy")
 
