@@ -47,6 +47,7 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
         current = snapshot.current(here, name)
     except SourceError as error:
         current, damage = _set_damaged_aside(here, name), error
+        damage.what += "; restored from the stash" if current else ""
     try:
         if options.offline:
             raise SourceError("not asked: --offline")

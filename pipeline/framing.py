@@ -94,14 +94,12 @@ def _unpacked(url: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
     decoder, received, decoded = zlib.decompressobj(zlib.MAX_WBITS | 16), 0, 0
     for block in blocks:
         received += len(block)
-        more = True
-        while more:
+        while block:
             try:
                 out = decoder.decompress(block, _BLOCK)
             except zlib.error as error:
                 raise Transient(f"{shown(url)}: the gzip coding is damaged ({error})") from None
             block = decoder.unconsumed_tail
-            more = bool(block) or len(out) == _BLOCK  # a full block may have more behind it
             decoded += len(out)
             if decoded > max(EXPANSION_FLOOR, MAX_EXPANSION * received):
                 raise SourceError(f"{shown(url)}: expands without end; stopped")

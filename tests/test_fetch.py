@@ -448,6 +448,7 @@ def test_a_damaged_snapshot_comes_back_from_the_stash(here, publisher, stashed):
     assert facts["outcome"] == "kept"
     assert facts["content"] == first["content"]
     assert "does not have the SHA-256" in facts["reason"]
+    assert "restored from the stash" in facts["reason"]
     assert on_disk(here) == before
 
 
