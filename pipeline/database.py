@@ -1,6 +1,7 @@
 """The dev database: where it is, a connection to it, and what is wrong when there is none."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 
@@ -34,6 +35,9 @@ def url(settings: Settings, say: Callable[[str], None] = print) -> str:
         return settings.database_url
     from pipeline import postgres
 
+    # libpq's variables are meant for another server; children of this process get none either.
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
     return postgres.ensure_running(settings, say)
 
 

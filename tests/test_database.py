@@ -309,3 +309,10 @@ def test_a_server_of_somebody_else_is_neither_started_nor_stopped(here, monkeypa
     for action in ("start", "stop"):
         with pytest.raises(SetupError, match="whoever runs it"):
             db_command.run(action, [])
+
+
+def test_libpqs_variables_do_not_lead_away_from_the_embedded_server(server_settings, monkeypatch):
+    monkeypatch.setenv("PGHOSTADDR", "127.0.0.1")
+    monkeypatch.setenv("PGOPTIONS", "-c no_such_setting=1")
+    with database.connect(server_settings) as connection:
+        assert connection.execute("select current_database()").fetchone() == ("dev",)
