@@ -109,3 +109,11 @@ def clone(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Clone]:
     yield made
     made.run("db", "stop")
     shutil.rmtree(made.folder)
+
+
+@pytest.fixture(scope="module")
+def dev_database(clone: Clone) -> str:
+    """The URL of a database that an offline night has built from the bundled captures."""
+    done = clone.run("--offline")
+    assert done.returncode == 2, done.stdout + done.stderr
+    return clone.run("db", "url").stdout.strip()
