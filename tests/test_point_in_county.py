@@ -17,12 +17,8 @@ POINTS = {
 
 
 @pytest.fixture
-def connection(request):
-    try:
-        url = request.getfixturevalue("dev_database")
-    except pytest.FixtureLookupError:
-        pytest.skip("no fixture gives a built database")
-    with psycopg.connect(url) as connection:
+def connection(dev_database):
+    with psycopg.connect(dev_database) as connection:
         yield connection
         connection.rollback()
 
