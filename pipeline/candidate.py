@@ -19,7 +19,13 @@ from pipeline.snapshot import Snapshot
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,150}")
 PROFILE = "https://datapackage.org/profiles/2.0/datapackage.json"
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+")
-_MEDIA_TYPES = {"csv": "text/csv", "tsv": "text/tab-separated-values"}
+_MEDIA_TYPES = {
+    "csv": "text/csv",
+    "tsv": "text/tab-separated-values",
+    "csv.gz": "application/gzip",
+    "tsv.gz": "application/gzip",
+    "zip": "application/zip",
+}
 _CONDITIONS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
 
 
@@ -92,10 +98,12 @@ class Candidate:
         self.validators[url] = received.validators | {"content": entry["content"]}
         return path
 
-    def ask(self, url: str) -> bytes:
-        """A small answer that is not kept, such as a count."""
+    def ask(
+        self, url: str, check: Callable[[Path, bool], object] = lambda path, is_delimited: None
+    ) -> bytes:
+        """A small answer that is not kept, such as a count; `check` as in `Client.get`."""
         path = self.folder / ".answer"
-        self.client.get(url, path)
+        self.client.get(url, path, check=check)
         answer = path.read_bytes()
         path.unlink()
         return answer

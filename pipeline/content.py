@@ -8,12 +8,14 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.errors import SourceError
-from pipeline.framing import Transient
+from pipeline import archive
+from pipeline.errors import SourceError, Transient
 from pipeline.printable import escaped
 from pipeline.settings import redact
 
-KINDS = ("json", "geojson", "topojson", "csv", "tsv")
+_JSON_KINDS = ("json", "geojson", "topojson")
+KINDS = (*_JSON_KINDS, "csv", "tsv", "csv.gz", "tsv.gz", "zip")
+_BEGIN = 64 * 1024  # bytes in which a document shows what it is
 _TYPES = {"geojson": "FeatureCollection", "topojson": "Topology"}
 _WHITE = b" \t\r\n"
 _MARK = b"\xef\xbb\xbf"
@@ -39,24 +41,45 @@ def check(
     Raises Transient when the end is missing, SourceError when it is another kind of document or
     has no rows at all.
     """
-    with path.open("rb") as file:
-        begin = file.read(64 * 1024)
-        file.seek(max(0, path.stat().st_size - 1))
-        last = file.read()
+    begin, last = _ends(path, kind)
     start = begin.removeprefix(_MARK).lstrip(_WHITE)
     if not start:
         raise Transient(f"{where}: the answer is empty")
     shown = escaped(redact(start[:400].decode("utf-8", "replace")))
     if start[:1] == b"<":
         raise SourceError(f"{where}: a web page came instead of {kind}: {shown}")
-    if kind not in ("csv", "tsv"):
+    if kind in _JSON_KINDS:
         _check_json(path, kind, where, shown)
     elif start[:1] in (b"{", b"["):
         raise SourceError(f"{where}: JSON came instead of {kind}: {shown}")
+    elif kind == "zip":
+        archive.members(path)
+    elif kind.endswith(".gz") and not _is_gzip(path):
+        raise SourceError(f"{where}: no gzip came: {shown}")
     elif last != b"\n" and (final_newline or not is_delimited):
         raise Transient(f"{where}: the last line has no end")
-    elif len(begin) < 64 * 1024 and len(start.split(b"\n", 1)[-1].strip()) == 0:
+    elif len(begin) < _BEGIN and len(start.split(b"\n", 1)[-1].strip()) == 0:
         raise SourceError(f"{where}: a header and no row: {shown}")
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(archive.GZIP)) == archive.GZIP
+
+
+def _ends(path: Path, kind: str) -> tuple[bytes, bytes]:
+    """The beginning of a document and its last byte; of a `….gz`, of what it unpacks to."""
+    with path.open("rb") as file:
+        begin = file.read(_BEGIN)
+        if not (kind.endswith(".gz") and _is_gzip(path)):
+            file.seek(max(0, path.stat().st_size - 1))
+            return begin, file.read()
+        file.seek(0)
+        begin = last = b""
+        for block in archive.gunzip(iter(lambda: file.read(archive.BLOCK), b""), path.name):
+            begin += block[: _BEGIN - len(begin)]
+            last = block[-1:]
+        return begin, last
 
 
 def _check_json(path: Path, kind: str, where: str, shown: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
+from pipeline import archive
 from pipeline.errors import SourceError
 from pipeline.legible import place
 from pipeline.scan import DECLARE, MAX_RECORD_BYTES, REPAIR
@@ -17,7 +18,7 @@ def utf8_lines(path: Path, encoding: str) -> Iterator[bytes]:
 
     Parameters
     ----------
-    path:     a raw file.
+    path:     a raw file; one called `….gz` is unpacked on the way.
     encoding: a Python codec. A byte order mark is taken off by "utf-8-sig" and refused otherwise.
               What is declared as UTF-8 passes unchecked: the scan holds it to that.
 
@@ -50,19 +51,13 @@ def fitting(path: Path, encodings: Sequence[str]) -> str:
     raise SourceError(f"{place(path)}: not in any of {', '.join(encodings)}", DECLARE)
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb", buffering=0) as file:
-        while chunk := file.read(BLOCK):
-            yield chunk
-
-
 def _utf8(path: Path, encoding: str) -> Iterator[bytes]:
     """The file in UTF-8, without a declared byte order mark; UTF-8 itself is left to the scan."""
     codec = codecs.lookup(encoding).name
     if codec not in ("utf-8", "utf-8-sig"):
         yield from _decoded(path, encoding)
         return
-    chunks = _chunks(path)
+    chunks = archive.blocks(path, BLOCK)
     start = next(chunks, b"")
     if start.startswith(codecs.BOM_UTF8):
         if codec == "utf-8":
@@ -77,7 +72,7 @@ def _decoded(path: Path, encoding: str) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder(encoding)(errors="strict")
     lines = 0
     try:
-        for chunk in chain(_chunks(path), [b""]):
+        for chunk in chain(archive.blocks(path, BLOCK), [b""]):
             text = decoder.decode(chunk, final=not chunk)
             lines += text.count("\n")
             yield text.encode()

@@ -38,6 +38,14 @@ class SourceError(PipelineError):
     exit_code = DEGRADED
 
 
+class Transient(SourceError):
+    """A failure that asking again may mend; `wait` is the seconds that were asked of us."""
+
+    def __init__(self, what: str, wait: float | None = None):
+        super().__init__(what)
+        self.wait = wait
+
+
 class SetupError(PipelineError):
     """A setting, a permission or a missing program stops the night before it begins."""
 

@@ -6,29 +6,18 @@ not read, chunk marks left in the body. What curl refuses is refused here (RFC 9
 
 import hashlib
 import re
-import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
 import requests
 import urllib3
 
-from pipeline.errors import SourceError
+from pipeline import archive
+from pipeline.errors import SourceError, Transient
 from pipeline.printable import escaped, shown
 from pipeline.settings import redact
 
-MAX_BYTES = 2 * 1024**3
-MAX_EXPANSION = 200  # decoded bytes for one received, once past EXPANSION_FLOOR
-EXPANSION_FLOOR = 10 * 1024**2
 _BLOCK = 256 * 1024
-
-
-class Transient(SourceError):
-    """A failure that asking again may mend."""
-
-    def __init__(self, what: str, wait: float | None = None):
-        super().__init__(what)
-        self.wait = wait  # seconds the publisher asked us to wait
 
 
 def check_head(url: str, response: requests.Response) -> None:
@@ -66,10 +55,10 @@ def copy_body(url: str, response: requests.Response, file: BinaryIO) -> tuple[st
         raise SourceError(f"{shown(url)}: Content-Encoding {escaped(coding)} was not asked for")
     blocks = _received(url, response)
     digest, size = hashlib.sha256(), 0
-    for block in _unpacked(url, blocks) if coding == "gzip" else blocks:
+    for block in archive.gunzip(blocks, shown(url)) if coding == "gzip" else blocks:
         size += len(block)
-        if size > MAX_BYTES:
-            raise SourceError(f"{shown(url)}: more than {MAX_BYTES >> 20} MiB; stopped")
+        if size > archive.MAX_BYTES:
+            raise SourceError(f"{shown(url)}: more than {archive.MAX_BYTES >> 20} MiB; stopped")
         digest.update(block)
         file.write(block)
     return digest.hexdigest(), size
@@ -87,27 +76,6 @@ def _received(url: str, response: requests.Response) -> Iterator[bytes]:
         raise Transient(f"{shown(url)}: cut after {received:,} bytes: {reason(error)}") from None
     if announced is not None and received != int(announced):
         raise Transient(f"{shown(url)}: {received:,} bytes came of {int(announced):,}")
-
-
-def _unpacked(url: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Undo a gzip coding in bounded memory, however far it expands."""
-    decoder, received, decoded = zlib.decompressobj(zlib.MAX_WBITS | 16), 0, 0
-    for block in blocks:
-        received += len(block)
-        while block:
-            try:
-                out = decoder.decompress(block, _BLOCK)
-            except zlib.error as error:
-                raise Transient(f"{shown(url)}: the gzip coding is damaged ({error})") from None
-            block = decoder.unconsumed_tail
-            decoded += len(out)
-            if decoded > max(EXPANSION_FLOOR, MAX_EXPANSION * received):
-                raise SourceError(f"{shown(url)}: expands without end; stopped")
-            yield out
-        if decoder.unused_data:
-            raise SourceError(f"{shown(url)}: bytes follow the end of the gzip coding")
-    if not decoder.eof:
-        raise Transient(f"{shown(url)}: the gzip coding has no end")
 
 
 def reason(error: Exception) -> str:

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 from publisher import Answer
 
-from pipeline import content, download, framing, network, settings
+from pipeline import archive, content, download, network, settings
 from pipeline.download import Client
 from pipeline.errors import SourceError
 from pipeline.framing import Transient
@@ -303,7 +303,7 @@ def test_gzip_that_was_not_asked_for_is_undone(publisher, get, tmp_path):
         (gzip.compress(BODY, mtime=0)[:-9], True),
         (gzip.compress(BODY, mtime=0)[:-8] + bytes(8), True),
         (b"no gzip at all", True),
-        (gzip.compress(BODY, mtime=0) + gzip.compress(BODY, mtime=0), False),
+        (gzip.compress(BODY, mtime=0) + gzip.compress(BODY, mtime=0)[:-9], True),
         (gzip.compress(BODY, mtime=0) + b"rest", False),
     ],
 )
@@ -324,7 +324,7 @@ def test_a_gzip_bomb_ends_early(publisher, get, tmp_path):
 
 
 def test_an_answer_over_the_limit_is_stopped(publisher, get, monkeypatch):
-    monkeypatch.setattr(framing, "MAX_BYTES", 8)
+    monkeypatch.setattr(archive, "MAX_BYTES", 8)
     publisher.answers["/file.csv"] = [Answer(BODY)]
     with pytest.raises(SourceError, match="stopped"):
         get()

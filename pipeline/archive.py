@@ -1,0 +1,134 @@
+"""gzip and zip, read as a stream in bounded memory: nothing in them is believed.
+
+What expands without end is stopped, a gzip stream is held against its trailer (RFC 1952), and of
+a zip only the member that was asked for is read.
+"""
+
+import stat
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pipeline.errors import SourceError, Transient
+from pipeline.legible import place
+from pipeline.printable import escaped
+
+MAX_BYTES = 2 * 1024**3
+MAX_EXPANSION = 200  # decoded bytes for one received, once past EXPANSION_FLOOR
+EXPANSION_FLOOR = 10 * 1024**2
+BLOCK = 256 * 1024  # bytes read and given at a time
+GZIP = b"\x1f\x8b"  # how a stream begins
+_ENCRYPTED = 1  # bit 0 of a member's flags (APPNOTE.TXT, 4.4.4)
+
+
+def gunzip(blocks: Iterable[bytes], where: str) -> Iterator[bytes]:
+    """Undo gzip, however many members there are, however the blocks are cut.
+
+    `where` is the address or file that an error names. Raises Transient when the stream is
+    damaged or cut (its trailer is checked), SourceError when something else follows its end, or
+    when it gives more than MAX_BYTES, or over MAX_EXPANSION times what it was given.
+    """
+    decoder, received, decoded = None, 0, 0
+    for block in blocks:
+        is_first, received = not received, received + len(block)
+        while block:
+            if decoder is None:
+                if not is_first and not block.startswith(GZIP[: len(block)]):
+                    raise SourceError(f"{where}: bytes follow the end of the gzip stream")
+                decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            try:
+                out = decoder.decompress(block, BLOCK)
+            except zlib.error as error:
+                raise Transient(f"{where}: the gzip stream is damaged ({error})") from None
+            decoded += len(out)
+            _hold_in_bounds(where, decoded, received)
+            if out:
+                yield out
+            block = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
+            decoder, is_first = None if decoder.eof else decoder, False
+    if decoder or not received:
+        raise Transient(f"{where}: the gzip stream has no end")
+
+
+def blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:
+    """A file in blocks; what a file called `….gz` holds, unpacked as by `gunzip`."""
+    with path.open("rb", buffering=0) as file:
+        read = iter(lambda: file.read(size), b"")
+        yield from gunzip(read, place(path)) if path.suffix == ".gz" else read
+
+
+def members(path: Path) -> list[str]:
+    """The names of a zip's files, its whole directory checked.
+
+    Raises Transient when it has no directory (it is cut), SourceError when a member has an
+    absolute path, `..` or a backslash in it, is a link or a device, is encrypted, too large,
+    packed in another way than stored or deflated, or when two have the same name.
+    """
+    with _opened(path) as opened:
+        return [info.filename for info in _checked(path, opened) if not info.is_dir()]
+
+
+def unzip(path: Path, member: str, output: Path) -> Path:
+    """Write one member of a zip to a file, bounded in size; returns the file.
+
+    Raises SourceError as `members` does, when there is no such member, and when its bytes do not
+    match its length and checksum.
+    """
+    with _opened(path) as opened, output.open("wb") as file:
+        infos = {info.filename: info for info in _checked(path, opened) if not info.is_dir()}
+        if member not in infos:
+            names = escaped(", ".join(infos)) or "no file"
+            raise SourceError(f"{path.name}: no {member} in it; it has {names}")
+        written = 0
+        try:
+            with opened.open(infos[member]) as packed:
+                while block := packed.read(BLOCK):
+                    written += len(block)
+                    _hold_in_bounds(f"{path.name}: {member}", written, path.stat().st_size)
+                    file.write(block)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise SourceError(f"{path.name}: {member} is damaged: {escaped(str(error))}") from None
+    return output
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise Transient(f"{path.name}: no whole zip: {escaped(str(error))}") from None
+
+
+def _checked(path: Path, opened: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    infos = opened.infolist()
+    for info in infos:
+        if flaw := _flaw(info):
+            raise SourceError(f"{path.name}: the member {escaped(info.orig_filename)!r} {flaw}")
+    (name, times), *_ = Counter(info.filename for info in infos).most_common(1) or [("", 0)]
+    if times > 1:
+        raise SourceError(f"{path.name}: two members are called {escaped(name)!r}")
+    return infos
+
+
+def _flaw(info: zipfile.ZipInfo) -> str:
+    """Why a member must not be read; empty when it may be."""
+    name, kind = info.orig_filename, stat.S_IFMT(info.external_attr >> 16)
+    if name.startswith("/") or name[1:2] == ":" or ".." in name.split("/"):
+        return "has a path that leads out of the archive"
+    if "\\" in name or not name.isprintable():
+        return "has a backslash or a control character in its name"
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link or a device"
+    if info.flag_bits & _ENCRYPTED:
+        return "is encrypted"
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "is neither stored nor deflated"
+    return f"is larger than {MAX_BYTES >> 20} MiB" if info.file_size > MAX_BYTES else ""
+
+
+def _hold_in_bounds(where: str, decoded: int, received: int) -> None:
+    if decoded > MAX_BYTES:
+        raise SourceError(f"{where}: more than {MAX_BYTES >> 20} MiB; stopped")
+    if decoded > max(EXPANSION_FLOOR, MAX_EXPANSION * received):
+        raise SourceError(f"{where}: expands without end; stopped")

@@ -1,0 +1,109 @@
+"""Directory listings: which files a publisher has, and which of them is the newest.
+
+Read as Apache's mod_autoindex writes them, as on www.ncei.noaa.gov and www2.census.gov
+(https://httpd.apache.org/docs/2.4/mod/mod_autoindex.html): of the links of the page, those that
+lead to a direct child of the folder are its entries. Sort links, the parent and whatever a site
+adds around the table are none.
+"""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+from pipeline.candidate import Candidate
+from pipeline.errors import SourceError, Transient
+from pipeline.printable import shown
+
+MAX_LISTING_BYTES = 32 * 1024**2
+
+
+def newest(candidate: Candidate, folder_url: str, pattern: str) -> list[str]:
+    """The addresses of the newest files of a pattern below a folder, oldest first.
+
+    Parameters
+    ----------
+    folder_url: address of the folder's listing; it ends with `/`.
+    pattern:    a regular expression for each part of the path below the folder, with `/` between
+                them. Groups are compared as numbers where they are digits, else as text.
+                A part before the last `/` is a folder: the newest one is taken, an older one only
+                where the newest holds no such file (a vintage that is only being filled).
+                In the last part the last group is the version of a file, the groups before it say
+                which file: the newest version of each is taken. `d(\\d{4})_c(\\d{8})\\.csv` gives
+                for each year the file created last.
+
+    Raises SourceError naming pattern and address when nothing matches.
+    """
+    parts = [re.compile(part) for part in pattern.split("/")]
+    if found := _below(candidate, folder_url, parts):
+        return found
+    raise SourceError(
+        f"{shown(folder_url)}: nothing listed there is called {pattern}",
+        "see whether the publisher moved the files or names them in another way",
+    )
+
+
+def entries(candidate: Candidate, folder_url: str) -> list[str]:
+    """The names in a folder, in the listing's order; those of folders end with `/`.
+
+    Raises Transient when the page has no end, SourceError when it is no listing's size.
+    """
+
+    def is_whole(path: Path, is_delimited: bool) -> None:
+        if path.stat().st_size > MAX_LISTING_BYTES:
+            raise SourceError(f"{shown(folder_url)}: a listing of over {MAX_LISTING_BYTES} bytes")
+        if not is_delimited and b"</html>" not in path.read_bytes()[-200:].lower():
+            raise Transient(f"{shown(folder_url)}: the listing has no end")
+
+    page = _Links()
+    # Names are percent-encoded ASCII in a link, whatever the encoding of the page.
+    page.feed(candidate.ask(folder_url, check=is_whole).decode("latin-1"))
+    page.close()
+    names = [_child(folder_url, link) for link in page.links]
+    return list(dict.fromkeys(filter(None, names)))
+
+
+class _Links(HTMLParser):
+    """The `href` of every anchor of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag, attributes):
+        """Note where an anchor leads."""
+        if tag == "a":
+            self.links += [value for name, value in attributes if name == "href" and value]
+
+
+def _child(folder_url: str, link: str) -> str:
+    """The name of a direct child that a link leads to; empty when it leads elsewhere."""
+    try:
+        folder, target = urlsplit(folder_url), urlsplit(urljoin(folder_url, link))
+    except ValueError:
+        return ""
+    is_elsewhere = (target.scheme, target.netloc) != (folder.scheme, folder.netloc)
+    if is_elsewhere or target.query or not target.path.startswith(folder.path):
+        return ""
+    name = unquote(target.path[len(folder.path) :])
+    return "" if "/" in name[:-1] or name == "/" else name
+
+
+def _below(candidate: Candidate, folder_url: str, parts: list[re.Pattern[str]]) -> list[str]:
+    part, *deeper = parts
+    listed = entries(candidate, folder_url)
+    names = [name.removesuffix("/") for name in listed if name.endswith("/") == bool(deeper)]
+    matches = sorted(filter(None, map(part.fullmatch, names)), key=_rank)
+    if deeper:
+        inside = (f"{folder_url}{quote(match[0])}/" for match in reversed(matches))
+        return next(filter(None, (_below(candidate, url, deeper) for url in inside)), [])
+    last = {_rank(match)[:-1]: folder_url + quote(match[0]) for match in matches}
+    return list(last.values())
+
+
+def _rank(match: re.Match[str]) -> tuple[tuple[int, str], ...]:
+    """What orders the names that match: their groups."""
+    return tuple(
+        (int(group), "") if re.fullmatch("[0-9]+", group) else (-1, group)
+        for group in match.groups(default="")
+    )

@@ -1,0 +1,1 @@
+"""Publishers of this project, spoken from small honest slices, with faults to switch on."""
