@@ -16,6 +16,7 @@ from pipeline.errors import SetupError
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "data" / "bundled"
 SOURCE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+HTTP = ("http", "https")
 STASHES = ("git", "git+push", "off")
 
 
@@ -174,7 +175,8 @@ def _mirrors(value: str) -> dict[str, str]:
     pairs = {}
     for pair in filter(None, (part.strip() for part in value.split(","))):
         host, separator, base = pair.partition("=")
-        if not separator or urlsplit(base).scheme not in ("http", "https"):
+        parts = urlsplit(base)
+        if not (separator and host.strip() and parts.hostname and parts.scheme in HTTP):
             raise SetupError(f"MIRRORS: {pair!r} is not host=http(s)://base-url")
         pairs[host.strip().lower()] = base.strip().rstrip("/")
     return pairs

@@ -58,6 +58,8 @@ def test_mirrors_are_pairs(monkeypatch):
     [
         ("STASH", "s4", "STASH='s4' is not one of git, git"),
         ("MIRRORS", "a.gov", "MIRRORS: 'a.gov' is not host="),
+        ("MIRRORS", "=http://b", "is not host="),
+        ("MIRRORS", "a.gov=http://", "is not host="),
         ("MIRRORS", "a.gov=ftp://b", "is not host="),
         ("MIRRORS", "a.gov=/etc", "is not host="),
         ("FETCH_PATIENCE", "long", "FETCH_PATIENCE='long' is not a number"),
