@@ -12,6 +12,7 @@ USAGE = """
   ./run_pipeline.sh STAGE [SOURCE …]         one stage ({stages}), every source or those named
   ./run_pipeline.sh status                   what readers have now, how old, and what is not well
   ./run_pipeline.sh doctor                   what would stop tonight's run, with the remedy
+  ./run_pipeline.sh accept SOURCE            let the refused snapshot of a source in, once
   ./run_pipeline.sh db url|psql|start|stop   the dev database: `db psql -- -c 'select 1'`
   ./run_pipeline.sh cron                     the crontab lines for this machine
   .venv/bin/python api/SOURCE.py             one script by hand
@@ -60,10 +61,16 @@ def _parser(stages: list[str]) -> argparse.ArgumentParser:
 
 def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
     command, names = options.command, options.names
-    if command in ("night", *stages):
+    if command in ("night", "accept", *stages):
         known = settings.sources()
         if unknown := [name for name in names if name not in known]:
             parser.error(f"no source is called {unknown[0]}; there are {', '.join(known)}")
+        if command == "accept":
+            if not names:
+                parser.error("accept what? name the source")
+            from pipeline import accept
+
+            return accept.run(names)
         from pipeline import night
 
         if options.if_missed and not night.was_missed():

@@ -44,6 +44,9 @@ class Source:
     # JSON members that differ in every answer, as "metadata.generated".
     volatile: tuple[str, ...] = ()
     as_of: str = ""  # date of the data, for a data set that no longer changes
+    # What the volume guard lets pass: no row at all, far fewer rows than before.
+    may_be_empty: bool = False
+    may_shrink: bool = False
 
 
 class Candidate:

@@ -38,8 +38,7 @@ def check(
     is_delimited:  whether the protocol proved that the document came whole.
     final_newline: whether the publisher ends the last line of its CSV or TSV.
 
-    Raises Transient when the end is missing, SourceError when it is another kind of document or
-    has no rows at all.
+    Raises Transient when the end is missing, SourceError when it is another kind of document.
     """
     begin, last = _ends(path, kind)
     start = begin.removeprefix(_MARK).lstrip(_WHITE)
@@ -58,8 +57,6 @@ def check(
         raise SourceError(f"{where}: no gzip came: {shown}")
     elif last != b"\n" and (final_newline or not is_delimited):
         raise Transient(f"{where}: the last line has no end")
-    elif len(begin) < _BEGIN and len(start.split(b"\n", 1)[-1].strip()) == 0:
-        raise SourceError(f"{where}: a header and no row: {shown}")
 
 
 def _is_gzip(path: Path) -> bool:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline import durable, script, snapshot, stash, state
+from pipeline import durable, script, snapshot, stash, state, volume
 from pipeline.candidate import Candidate, Source, descriptor
 from pipeline.errors import SourceError
 from pipeline.settings import Settings
@@ -43,10 +43,11 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
     `reason`, `remedy`, `origin`, `content`, `fetched_at`, `checked_at`, `stash_note`, ….
     """
     damage = trouble = SourceError("")
+    network = not options.offline
     try:
         current = snapshot.current(here, name)
     except SourceError as error:
-        current, damage = _set_damaged_aside(here, name), error
+        current, damage = _set_damaged_aside(here, name, network), error
         damage.what += "; restored from the stash" if current else ""
     try:
         if options.offline:
@@ -54,25 +55,26 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
         taken, outcome = _fetch(here, source, name, fetch, current, options.force)
     except Exception as error:  # noqa: BLE001 - whatever ails a publisher or its script
         trouble = script.understood(error)
-        taken, outcome = _fall_back(here, name, current)
-    facts = _facts(here, name, taken, outcome)
-    facts["reason"] = "; ".join(filter(None, [damage.what, trouble.what, facts["reason"]]))
+        taken, outcome = _fall_back(here, name, current, network)
+    told = facts(here, name, taken, outcome)
+    told["reason"] = "; ".join(filter(None, [damage.what, trouble.what, told["reason"]]))
     if outcome in script.DEGRADED_OUTCOMES:
-        facts["remedy"] = trouble.remedy or damage.remedy
-    return facts
+        told["remedy"] = trouble.remedy or damage.remedy
+    return told
 
 
-def _set_damaged_aside(here: Settings, name: str) -> Snapshot | None:
+def _set_damaged_aside(here: Settings, name: str, network: bool) -> Snapshot | None:
     """Keep a damaged snapshot for inspection and take the stash's copy in its place."""
     snapshot.refuse(here, name, here.raw / name)
-    return _from_stash(here, name)
+    return _from_stash(here, name, network)
 
 
-def _from_stash(here: Settings, name: str) -> Snapshot | None:
+def _from_stash(here: Settings, name: str, network: bool) -> Snapshot | None:
     """The stash's copy of the last live snapshot, made the current one; None without it."""
     folder = snapshot.open_candidate(here, name)
     try:
-        if stash.restore(here, name, folder) and snapshot.read(folder, name).origin == "live":
+        is_there = stash.restore(here, name, folder, network)
+        if is_there and snapshot.read(folder, name).origin == "live":
             durable.replace_folder(folder, here.raw / name)
             return snapshot.current(here, name)
     except SourceError as error:
@@ -100,10 +102,25 @@ def _fetch(here, source, name, fetch, current, force) -> tuple[Snapshot, str]:
         snapshot.discard(candidate.folder)
         taken, outcome = current, "unchanged"
     else:
-        taken, outcome = snapshot.commit(here, name, candidate.folder, described), "new"
-    remembered = state.read(here, name) | {"validators": candidate.validators}
-    durable.write_json(here.state / f"{name}.json", remembered)
+        taken, outcome = _take(here, source, name, candidate, described, current), "new"
+    volume.remember(here, name, taken, candidate.validators)
     return taken, outcome
+
+
+def _take(here, source, name, candidate: Candidate, described: dict, current) -> Snapshot:
+    """Make a candidate the current snapshot, unless there are far too few rows in it."""
+    try:
+        for entry in candidate.resources:
+            if entry.get("rows") is None:
+                counted = volume.rows(candidate.folder / entry["path"], source.kind)
+                entry |= {} if counted is None else {"rows": counted}
+        described = descriptor(source, name, "live", candidate.resources, **candidate.extra)
+        accepted = volume.accepted_rows(here, name, current)
+        volume.check(source, name, described, accepted)
+    except SourceError:
+        volume.set_aside(here, name, candidate.folder, described, candidate.validators)
+        raise
+    return snapshot.commit(here, name, candidate.folder, described)
 
 
 @contextlib.contextmanager
@@ -126,9 +143,11 @@ def _within(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, *timer)
 
 
-def _fall_back(here: Settings, name: str, current: Snapshot | None) -> tuple[Snapshot | None, str]:
+def _fall_back(
+    here: Settings, name: str, current: Snapshot | None, network: bool
+) -> tuple[Snapshot | None, str]:
     """The next rung below a live answer."""
-    taken = current or _from_stash(here, name)
+    taken = current or _from_stash(here, name, network)
     if taken and taken.origin == "live":
         return taken, "kept"
     if state.read(here, name).get("api", {}).get("was_live"):
@@ -139,7 +158,8 @@ def _fall_back(here: Settings, name: str, current: Snapshot | None) -> tuple[Sna
     return taken, "bundled" if taken else "missing"
 
 
-def _facts(here: Settings, name: str, taken: Snapshot | None, outcome: str) -> dict:
+def facts(here: Settings, name: str, taken: Snapshot | None, outcome: str) -> dict:
+    """What is noted of the stage when a snapshot is the current one; it is stashed on the way."""
     remembered = state.read(here, name).get("api", {})
     facts = {"outcome": outcome, "reason": "", "remedy": "", "content": None, "fetched_at": None}
     facts["was_live"] = bool(remembered.get("was_live")) or bool(taken and taken.origin == "live")

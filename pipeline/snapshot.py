@@ -173,17 +173,18 @@ def fingerprint_of(parts: dict[str, str]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def refuse(settings: Settings, source: str, path: Path) -> Path | None:
+def refuse(settings: Settings, source: str, path: Path, most: int | None = None) -> Path | None:
     """Keep what was refused for inspection: the newest few, bounded in size.
 
-    Returns where it is kept, or None when there was nothing or it is too large to keep.
+    `most` is the bytes that are kept at most, REFUSED_BYTES when left out. Returns where it is
+    kept, or None when there was nothing or it is too large to keep.
     """
     if not os.path.lexists(path):
         return None
     files = [] if path.is_symlink() else [path, *path.rglob("*")]
     size = sum(f.lstat().st_size for f in files if f.is_file())
     is_empty = path.is_dir() and len(files) == 1
-    if size > REFUSED_BYTES or is_empty:
+    if size > (REFUSED_BYTES if most is None else most) or is_empty:
         _delete(path)
         return None
     kept = settings.quarantine / source
