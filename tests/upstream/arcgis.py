@@ -30,7 +30,7 @@ class FeatureLayer:
     ids: str = "both"  # where the object id stands: both, id, properties or nowhere
 
     real_cap: int | None = None  # features it really gives at once
-    empty_at: tuple[int, ...] = ()  # offsets at which a page is empty, with more to come
+    hidden: frozenset[int] = frozenset()  # object ids that take a place in a page and do not come
     ignores_offset: bool = False
     answers: Callable[[str, dict], Answer | None] = lambda what, asked: None  # instead of its own
     before: Callable[[str, dict], object] = lambda what, asked: None  # what happens meanwhile
@@ -52,7 +52,10 @@ class FeatureLayer:
         what = self._what(parts.path, asked)
         self.asked.append((what, asked))
         self.before(what, asked)
-        return self.answers(what, asked) or getattr(self, f"_{what}")(asked)
+        instead = self.answers(what, asked)
+        if not instead and "where" in asked and self._found(asked) is None:
+            instead = error(400, "", f"'Invalid field: {asked['where']}' parameter is invalid")
+        return instead or getattr(self, f"_{what}")(asked)
 
     def _what(self, path: str, asked: dict) -> str:
         if not path.endswith("/query"):
@@ -80,11 +83,10 @@ class FeatureLayer:
         return as_json(description | self.described)
 
     def _count(self, asked: dict) -> Answer:
-        found = self._found(asked)
-        return as_json({"count": len(found)}) if found is not None else invalid(asked["where"])
+        return as_json({"count": len(self._visible(asked))})
 
     def _ids(self, asked: dict) -> Answer:
-        numbers = [feature["properties"][self.key] for feature in self._found(asked)]
+        numbers = [feature["properties"][self.key] for feature in self._visible(asked)]
         return as_json({"objectIdFieldName": self.key, "objectIds": numbers or None})
 
     def _page(self, asked: dict) -> Answer:
@@ -97,9 +99,9 @@ class FeatureLayer:
             return as_json({"error": {"code": 400, "message": "Pagination is not supported."}})
         size = min(int(asked.get("resultRecordCount", self.cap)), self.real_cap or self.cap)
         begin = 0 if self.ignores_offset else int(asked.get("resultOffset", 0))
-        page = [] if begin in self.empty_at else found[begin : begin + size]
+        page = [one for one in found[begin : begin + size] if not self._is_hidden(one)]
         whole = {"type": "FeatureCollection", "features": [self._shown(one) for one in page]}
-        is_cut = begin in self.empty_at or len(found) > begin + size
+        is_cut = len(found) > begin + size
         if is_cut and self.word == "properties":
             whole = {"type": whole["type"], "properties": {"exceededTransferLimit": True}} | whole
         elif is_cut and self.word == "top":
@@ -119,6 +121,12 @@ class FeatureLayer:
             return found
         low, high = int(ranged[2]), int(ranged[3])
         return [one for one in found if low <= one["properties"][self.key] <= high]
+
+    def _visible(self, asked: dict) -> list[dict]:
+        return [one for one in self._found(asked) if not self._is_hidden(one)]
+
+    def _is_hidden(self, feature: dict) -> bool:
+        return feature["properties"][self.key] in self.hidden
 
     def _shown(self, feature: dict) -> dict:
         properties = dict(feature["properties"])
@@ -150,11 +158,6 @@ def points(count: int, key: str = "OBJECTID", step: int = 1) -> list[dict]:
 def error(code: object, message: str = "", *details: str) -> Answer:
     """An error with status 200."""
     return as_json({"error": {"code": code, "message": message, "details": list(details)}})
-
-
-def invalid(where: str) -> Answer:
-    """What a server says to a where that it does not understand."""
-    return error(400, "", f"'Invalid field: {where}' parameter is invalid")
 
 
 def as_json(value: object, media_type: str = "application/json") -> Answer:
