@@ -1,29 +1,24 @@
 """HTTP as this pipeline wants it: whole answers or an error, retries only where they help."""
 
-import ipaddress
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 import tenacity
-import urllib3
 
-from pipeline import framing, network
+from pipeline import answer, framing, network, pace, resume
 from pipeline.errors import SourceError
 from pipeline.framing import Transient
 from pipeline.network import mirrored
-from pipeline.printable import escaped, shown
-from pipeline.settings import Settings, redact
+from pipeline.printable import shown
+from pipeline.settings import Settings
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
 REDIRECTS = 5
-RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 _FIRST_WAIT = 1.0  # no publisher is asked again within a second, whatever it says
 
 
@@ -50,6 +45,7 @@ class Client:
         self.settings = settings
         self.patience = settings.fetch_patience
         self.tries = 0
+        self._broken: resume.Partial | None = None  # what the last try left to go on with
         self.session = requests.Session()
         # A proxy is honoured; credentials of ~/.netrc are nobody's business here.
         self.session.auth = lambda request: request
@@ -84,7 +80,7 @@ class Client:
         """
         if not self.tries and network.is_down(self.settings, url):
             raise NoNetwork("no network: none of the publishers can be reached")
-        first = self.tries
+        first, self._broken = self.tries, None
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Transient),
             wait=self._wait,
@@ -106,7 +102,8 @@ class Client:
         try:
             return self._get_once(url, path, headers, check)
         except Transient:
-            self.patience -= time.monotonic() - started
+            if not self._broken:  # else the time was not lost
+                self.patience -= time.monotonic() - started
             raise
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
@@ -118,32 +115,71 @@ class Client:
         self.patience -= state.upcoming_sleep
 
     def _get_once(self, url, path, headers, check) -> Received:
-        with self._open(url, headers) as response:
+        broken, self._broken = self._broken, None
+        with self._open(url, headers, broken.headers if broken else {}) as response:
             if response.status_code == 304:
                 return Received(url, 304, 0, "", "", _validators(response))
             framing.check_head(url, response)
-            with path.open("wb") as file:
-                digest, size = framing.copy_body(url, response, file)
-            is_delimited = framing.is_delimited(response)
+            body, is_delimited = self._copy(url, response, path, broken)
         check(path, is_delimited)
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        return Received(url, 200, size, digest, media_type, _validators(response))
+        digest = body.digest.hexdigest()
+        return Received(url, 200, body.size, digest, media_type, _validators(response))
 
-    def _open(self, url: str, headers: dict[str, str]) -> requests.Response:
-        """Send the request, following redirects by hand; the body is not read yet."""
+    def _copy(self, url, response, path, broken) -> tuple[framing.Body, bool]:
+        """Copy a body, or the rest of one, and whether the protocol says where it ends."""
+        if response.status_code == 206 and not resume.goes_on(response, broken):
+            raise Transient(f"{shown(url)}: the rest does not fit what came before it broke off")
+        partial = broken if response.status_code == 206 else resume.begun(response, path)
+        body = partial.body if partial else framing.Body()
+        with path.open("r+b" if body.size else "wb") as file:
+            file.seek(body.size)
+            file.truncate()
+            try:
+                framing.copy_body(url, response, file, body)
+            except Transient:
+                self._broken = partial if body.size else None
+                raise
+        total = partial.total if partial else None
+        if total not in (None, body.size):
+            raise Transient(f"{shown(url)}: {body.size:,} bytes came of {total:,}")
+        return body, total is not None or framing.is_delimited(response)
+
+    def _open(self, url: str, headers: dict[str, str], rest: dict[str, str]) -> requests.Response:
+        """Send the request, following redirects by hand; the body is not read yet.
+
+        `headers` go to the host of `url` alone, `rest` asks whoever answers for a range.
+        """
         asked = url
+        headers = {name: value for name, value in headers.items() if not (rest and _is_if(name))}
         for _ in range(REDIRECTS + 1):
-            to_the_same = urlsplit(asked).netloc == urlsplit(url).netloc
-            response = self._send(asked, headers if to_the_same else {})
+            given = headers if urlsplit(asked).netloc == urlsplit(url).netloc else {}
+            response = self._send(asked, given | rest)
             if response.status_code not in (301, 302, 303, 307, 308):
-                is_conditional = to_the_same and any(h.startswith("If-") for h in headers)
-                _raise_for_status(asked, response, is_conditional)
+                self._check_status(asked, response, {206} if rest else _expected(given))
                 return response
             response.close()
-            asked = _redirect_target(self.settings, asked, response)
+            asked = answer.redirect_target(self.settings, asked, response)
         raise SourceError(f"{shown(url)} redirects more than {REDIRECTS} times")
 
+    def _check_status(self, url: str, response: requests.Response, expected: set[int]) -> None:
+        try:
+            answer.check_status(url, response, expected)
+        except Transient as error:
+            if error.wait is not None:
+                pace.quiet(self.settings, urlsplit(url).hostname, error.wait)
+            raise
+
+    def _await_turn(self, url: str) -> None:
+        """Keep the rate of the host, which all sources on it share."""
+        host = urlsplit(url).hostname or ""
+        while wait := pace.turn(self.settings, host):
+            if wait > _FIRST_WAIT:
+                raise Transient(f"{shown(url)}: {host} asked to be left alone for a while", wait)
+            time.sleep(wait)
+
     def _send(self, url: str, headers: dict[str, str]) -> requests.Response:
+        self._await_turn(url)
         try:
             return self.session.get(
                 mirrored(self.settings, url),
@@ -163,57 +199,13 @@ class Client:
             raise SourceError(f"{shown(url)}: {framing.reason(error)}") from None
 
 
-def _raise_for_status(url: str, response: requests.Response, is_conditional: bool) -> None:
-    status = response.status_code
-    if status == 200 or (status == 304 and is_conditional):
-        return
-    try:
-        begin = response.raw.read(400, decode_content=True).decode("utf-8", "replace")
-    except (urllib3.exceptions.HTTPError, OSError):
-        begin = ""  # the status alone says enough
-    response.close()
-    what = f"{shown(url)} answered {status}{f': {escaped(redact(begin))}' if begin else ''}"
-    if status in RETRIED_STATUSES:
-        raise Transient(what, _retry_after(response.headers.get("Retry-After", "")))
-    if status in (401, 403):
-        raise SourceError(what, "a credential is missing or was refused")
-    if status in (404, 410):
-        raise SourceError(what, "see whether the publisher moved the data set")
-    raise SourceError(what)
+def _is_if(header: str) -> bool:
+    return header.startswith("If-")
 
 
-def _retry_after(value: str) -> float | None:
-    """Seconds to wait by a Retry-After header, in both its forms (RFC 9110, 10.2.3)."""
-    if re.fullmatch(r"[0-9]{1,9}", value.strip()):
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def _redirect_target(settings: Settings, url: str, response: requests.Response) -> str:
-    """Where a redirect leads; SourceError when that is no place to follow it to."""
-    places = response.raw.headers.getlist("Location")
-    target = urljoin(url, places[0]) if len(places) == 1 else ""
-    host = urlsplit(target).hostname or ""
-    is_inside = host not in settings.mirrors and _is_inside(host)
-    if urlsplit(target).scheme != "https" or not host or target == url or is_inside:
-        where = shown(target) or f"{len(places)} places"
-        raise SourceError(f"{shown(url)} redirects to {where}, which is not followed")
-    return target
-
-
-def _is_inside(host: str) -> bool:
-    """Whether a host is this machine or an address of a private network, by its literal name."""
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        last = host.rstrip(".").rpartition(".")[2].lower()
-        # A name whose last label is a number is an address in a form of C's inet_aton.
-        return last in ("localhost", "local", "internal") or bool(
-            re.fullmatch(r"[0-9]+|0x[0-9a-f]*", last)
-        )
+def _expected(headers: dict[str, str]) -> set[int]:
+    """The statuses that answer a request beside 200."""
+    return {304} if any(map(_is_if, headers)) else set()
 
 
 def _validators(response: requests.Response) -> dict[str, str]:

@@ -7,6 +7,7 @@ not read, chunk marks left in the body. What curl refuses is refused here (RFC 9
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import requests
@@ -44,8 +45,16 @@ def is_delimited(response: requests.Response) -> bool:
     return "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
 
 
-def copy_body(url: str, response: requests.Response, file: BinaryIO) -> tuple[str, int]:
-    """Copy the body to a file; returns its SHA-256 and size in bytes, after decoding.
+@dataclass
+class Body:
+    """What came of a body so far, after decoding."""
+
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    size: int = 0  # bytes
+
+
+def copy_body(url: str, response: requests.Response, file: BinaryIO, body: Body) -> None:
+    """Append a body to a file and to what came of it before.
 
     Raises Transient when it is cut or damaged, SourceError when it is too large or in a coding
     that was not asked for. A gzip coding, not asked for either, is undone: caches add it.
@@ -54,14 +63,12 @@ def copy_body(url: str, response: requests.Response, file: BinaryIO) -> tuple[st
     if coding not in ("identity", "", "gzip"):
         raise SourceError(f"{shown(url)}: Content-Encoding {escaped(coding)} was not asked for")
     blocks = _received(url, response)
-    digest, size = hashlib.sha256(), 0
     for block in archive.gunzip(blocks, shown(url)) if coding == "gzip" else blocks:
-        size += len(block)
-        if size > archive.MAX_BYTES:
+        if body.size + len(block) > archive.MAX_BYTES:
             raise SourceError(f"{shown(url)}: more than {archive.MAX_BYTES >> 20} MiB; stopped")
-        digest.update(block)
         file.write(block)
-    return digest.hexdigest(), size
+        body.digest.update(block)
+        body.size += len(block)
 
 
 def _received(url: str, response: requests.Response) -> Iterator[bytes]:

@@ -92,10 +92,11 @@ def test_under_half_of_the_usual_is_refused_with_the_numbers(here, publisher):
 
 
 def test_the_median_is_of_the_last_seven(here, publisher):
-    assert nights(publisher, 1000, 600, 400, 300, 200, 200, 200, 200, 200)["outcome"] == "new"
-    assert nights(publisher, 101)["outcome"] == "new"
+    counts = [1000, 600, 500, 400, 400, 300, 300, 200, 200]
+    assert nights(publisher, *counts)["outcome"] == "new"
+    assert nights(publisher, 150)["outcome"] == "new"  # the median of all nine is 400
     history = state.read(here, "alpha")["history"]
-    assert [entry["rows"] for entry in history] == [300, 200, 200, 200, 200, 200, 101]
+    assert [entry["rows"] for entry in history] == [400, 400, 300, 300, 200, 200, 150]
 
 
 def test_one_bad_large_night_does_not_move_the_bound(here, publisher):

@@ -1,0 +1,76 @@
+"""What a status says, and where a redirect leads: only what is understood is gone on with."""
+
+import ipaddress
+import re
+import time
+from email.utils import parsedate_to_datetime
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+
+from pipeline.errors import SourceError, Transient
+from pipeline.printable import escaped, shown
+from pipeline.settings import Settings, redact
+
+RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+
+
+def check_status(url: str, response: requests.Response, expected: set[int]) -> None:
+    """Refuse every status but 200 and those expected.
+
+    Raises Transient where asking again may help, with the time the publisher wants; SourceError
+    otherwise. The begin of the body is shown.
+    """
+    status = response.status_code
+    if status == 200 or status in expected:
+        return
+    try:
+        begin = response.raw.read(400, decode_content=True).decode("utf-8", "replace")
+    except (urllib3.exceptions.HTTPError, OSError):
+        begin = ""  # the status alone says enough
+    response.close()
+    what = f"{shown(url)} answered {status}{f': {escaped(redact(begin))}' if begin else ''}"
+    if status == 416 and 206 in expected:
+        raise Transient(what)  # it is shorter now; the next try starts over
+    if status in RETRIED_STATUSES:
+        raise Transient(what, _retry_after(response.headers.get("Retry-After", "")))
+    if status in (401, 403):
+        raise SourceError(what, "a credential is missing or was refused")
+    if status in (404, 410):
+        raise SourceError(what, "see whether the publisher moved the data set")
+    raise SourceError(what)
+
+
+def _retry_after(value: str) -> float | None:
+    """Seconds to wait by a Retry-After header, in both its forms (RFC 9110, 10.2.3)."""
+    if re.fullmatch(r"[0-9]{1,9}", value.strip()):
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def redirect_target(settings: Settings, url: str, response: requests.Response) -> str:
+    """Where a redirect leads; SourceError when that is no place to follow it to."""
+    places = response.raw.headers.getlist("Location")
+    target = urljoin(url, places[0]) if len(places) == 1 else ""
+    host = urlsplit(target).hostname or ""
+    is_inside = host not in settings.mirrors and _is_inside(host)
+    if urlsplit(target).scheme != "https" or not host or target == url or is_inside:
+        where = shown(target) or f"{len(places)} places"
+        raise SourceError(f"{shown(url)} redirects to {where}, which is not followed")
+    return target
+
+
+def _is_inside(host: str) -> bool:
+    """Whether a host is this machine or an address of a private network, by its literal name."""
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        last = host.rstrip(".").rpartition(".")[2].lower()
+        # A name whose last label is a number is an address in a form of C's inet_aton.
+        return last in ("localhost", "local", "internal") or bool(
+            re.fullmatch(r"[0-9]+|0x[0-9a-f]*", last)
+        )
