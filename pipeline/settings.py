@@ -33,6 +33,7 @@ class Settings:
     source_memory_mb: int
     publish_patience: float
     contact: str
+    socrata_app_token: str = field(default="", repr=False)
 
     @property
     def raw(self) -> Path:
@@ -75,9 +76,11 @@ DEFAULTS = {
     "SOURCE_MEMORY_MB": "4096",
     "PUBLISH_PATIENCE": "300",
     "CONTACT": "https://github.com/county-hazards/county-hazards-pipeline",
+    "SOCRATA_APP_TOKEN": "",
 }
-# Settings whose value is never printed whole.
-SECRETS = ("DATABASE_URL",)
+# Settings whose value is never printed whole: of a URL the password, of a key all of it.
+KEYS = ("SOCRATA_APP_TOKEN",)
+SECRETS = ("DATABASE_URL", *KEYS)
 
 
 def values() -> dict[str, str]:
@@ -110,6 +113,7 @@ def load() -> Settings:
         source_memory_mb=int(_seconds("SOURCE_MEMORY_MB", given)),
         publish_patience=_seconds("PUBLISH_PATIENCE", given),
         contact=_one_line("CONTACT", given["CONTACT"]),
+        socrata_app_token=_key("SOCRATA_APP_TOKEN", given["SOCRATA_APP_TOKEN"]),
     )
 
 
@@ -121,12 +125,13 @@ def masked(name: str, value: str) -> str:
 
 
 def redact(text: str) -> str:
-    """The text without the passwords of the settings, wherever they stand in it."""
-    password = urlsplit(values()["DATABASE_URL"]).password
-    if password:
-        from urllib.parse import unquote
+    """The text without the passwords and keys of the settings, wherever they stand in it."""
+    given = values()
+    secrets = {urlsplit(given["DATABASE_URL"]).password, *(given[name] for name in KEYS)}
+    for secret in filter(None, secrets):
+        from urllib.parse import quote, unquote
 
-        for form in {password, unquote(password)}:
+        for form in {secret, unquote(secret), quote(secret, safe="")}:
             text = text.replace(form, "***")
     return text
 
@@ -162,6 +167,13 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
 def _one_line(name: str, value: str) -> str:
     if any(ord(character) < 32 for character in value):
         raise SetupError(f"{name} has a control character in it")
+    return value
+
+
+def _key(name: str, value: str) -> str:
+    """A key that can stand in a header. An error does not show it."""
+    if not re.fullmatch(r"[\x21-\x7e]{0,500}", value):
+        raise SetupError(f"{name} has a blank or a character in it that no key has")
     return value
 
 

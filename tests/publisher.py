@@ -6,11 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import BinaryIO
 
 
 @dataclass
 class Answer:
-    """One scripted answer. `hang` seconds pass before it; `cut` sends only so many bytes."""
+    """One scripted answer. `hang` seconds pass before it; `cut` sends only so many bytes.
+
+    `send` writes to the connection by itself, head and all, instead of everything else.
+    """
 
     body: bytes = b""
     status: int = 200
@@ -18,6 +22,7 @@ class Answer:
     hang: float = 0
     cut: int | None = None
     length: str | None = "right"  # the Content-Length sent; None sends none
+    send: Callable[[BinaryIO], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,10 @@ def serving() -> Iterator[Publisher]:
 
 def _send(handler: BaseHTTPRequestHandler, answer: Answer) -> None:
     time.sleep(answer.hang)
+    if answer.send:
+        handler.close_connection = True
+        answer.send(handler.wfile)
+        return
     handler.send_response(answer.status)
     for name, value in answer.headers.items():
         handler.send_header(name, value)

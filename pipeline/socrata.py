@@ -1,0 +1,93 @@
+"""Socrata's open data API (SODA 2), page by page as CSV.
+
+Paging: https://dev.socrata.com/docs/paging.html
+Row identifiers: https://dev.socrata.com/docs/system-fields.html
+Tokens: https://dev.socrata.com/docs/app-tokens.html
+
+Rows have no order of their own: pages ordered by anything but `:id` repeat rows and skip others.
+So `:id` is what they are ordered by, and a column of every page. It changes when the publisher
+replaces the data set as a whole: a script declares it volatile.
+"""
+
+import re
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from pipeline import pages
+from pipeline.candidate import Candidate
+from pipeline.errors import SourceError
+from pipeline.pages import Service
+from pipeline.printable import escaped
+
+MOST_ROWS = 50_000  # a page
+IDENTIFIER = re.compile(r"[a-z0-9]{4}-[a-z0-9]{4}")
+KEY = ":id"
+
+
+class _View(msgspec.Struct):
+    id: str
+    name: str
+    rowsUpdatedAt: int | None = None  # seconds since 1970
+
+
+def fetch(
+    candidate: Candidate,
+    host: str,
+    dataset: str,
+    *,
+    select: str = "",
+    where: str = "",
+    page_size: int = MOST_ROWS,
+) -> None:
+    """Fetch a data set into a file a page: `page-00001.csv`, ….
+
+    Parameters
+    ----------
+    host:      address of the site, as `https://data.cdc.gov`.
+    dataset:   identifier of the data set, as `swc5-untb`.
+    select:    columns, as SoQL; all of them and the system's own (`:*, *`) when left out.
+    where:     which rows, as SoQL.
+    page_size: rows a page, at most 50,000.
+
+    A data set whose rows were not updated since the snapshot on disk is not read again. The token
+    of SOCRATA_APP_TOKEN goes into a header, to the host alone. Raises SourceError when the data
+    set does not come whole.
+    """
+    if not IDENTIFIER.fullmatch(dataset):
+        raise SourceError(f"{escaped(dataset)!r} is no identifier of a Socrata data set")
+    site = host.rstrip("/")
+    token = candidate.client.settings.socrata_app_token
+    headers = {"X-App-Token": token} if token else {}
+    selected = {"$where": where} if where else {}
+    size = max(1, min(page_size, MOST_ROWS))
+
+    def updated() -> str:
+        view = pages.ask(candidate, f"{site}/api/views/{dataset}.json", _View, headers)
+        if view.id != dataset:
+            raise SourceError(f"{site}: asked for {dataset}, {escaped(view.id)} was described")
+        return "" if view.rowsUpdatedAt is None else str(view.rowsUpdatedAt)
+
+    def count() -> int:
+        asked = {"$select": "count(*)"} | selected
+        address = f"{site}/resource/{dataset}.json?{_query(asked)}"
+        return _count(pages.ask(candidate, address, list[dict[str, str | int]], headers), address)
+
+    def page(offset: int) -> str:
+        columns = f"{KEY},{select}" if select else ":*,*"
+        asked = {"$select": columns, "$order": KEY, "$limit": size, "$offset": offset}
+        return f"{site}/resource/{dataset}.csv?{_query(asked | selected)}"
+
+    pages.fetch(candidate, Service(updated, count, page, size, KEY, KEY, headers))
+
+
+def _query(asked: dict) -> str:
+    return urlencode(asked, safe="$:,*()", quote_via=quote)
+
+
+def _count(answer: list[dict], address: str) -> int:
+    """The one number of an answer to `count(*)`, under whatever name: `count`, `count_1`."""
+    numbers = [value for row in answer for value in row.values()]
+    if len(numbers) != 1 or not re.fullmatch(r"[0-9]{1,15}", str(numbers[0])):
+        raise SourceError(f"{address}: not a count: {escaped(str(answer))}")
+    return int(numbers[0])
