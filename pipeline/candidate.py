@@ -43,6 +43,7 @@ class Source:
     final_newline: bool = True  # whether the last line of a CSV or TSV has its end
     # JSON members that differ in every answer, as "metadata.generated".
     volatile: tuple[str, ...] = ()
+    volatile_columns: tuple[str, ...] = ()  # columns of a CSV that move by themselves
     as_of: str = ""  # date of the data, for a data set that no longer changes
     # What the volume guard lets pass: no row at all, far fewer rows than before.
     may_be_empty: bool = False
@@ -158,8 +159,16 @@ def resource(path: Path, url: str, sha256: str, size: int, media_type: str, sour
         "mediatype": media_type,
         "encoding": source.encoding,
         "url": url,
-        "content": content.fingerprint(path, source.volatile) if source.volatile else sha256,
+        "content": _content_of(path, source) or sha256,
     }
+
+
+def _content_of(path: Path, source: Source) -> str:
+    if source.volatile:
+        return content.fingerprint(path, source.volatile)
+    if source.volatile_columns:
+        return content.fingerprint_of_rows(path, source.volatile_columns, source.encoding)
+    return ""
 
 
 def _resource_name(text: str) -> str:

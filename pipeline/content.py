@@ -3,6 +3,7 @@
 These are the checks that need no knowledge of the data set; stage `preprocess` reads every byte.
 """
 
+import csv
 import hashlib
 from pathlib import Path
 
@@ -107,6 +108,33 @@ def fingerprint(path: Path, volatile: tuple[str, ...]) -> str:
     except (msgspec.DecodeError, RecursionError) as error:
         raise SourceError(f"{path.name}: not a JSON object: {error}") from None
     return hashlib.sha256(kept).hexdigest()
+
+
+def fingerprint_of_rows(path: Path, volatile_columns: tuple[str, ...], encoding: str) -> str:
+    """SHA-256 of the rows of a CSV, in any order, without the columns that move by themselves.
+
+    Raises SourceError when the file has no such column, or cannot be read as CSV.
+    """
+    try:
+        with path.open(encoding=encoding, newline="") as file:
+            rows = csv.reader(file, strict=True)
+            header = next(rows, [])
+            if missing := [name for name in volatile_columns if name not in header]:
+                raise SourceError(
+                    f"{path.name}: no column {', '.join(missing)}; it has {escaped(str(header))}",
+                    "change volatile_columns in the source's script",
+                )
+            kept = [n for n, name in enumerate(header) if name not in volatile_columns]
+            digests = sorted(_digest([row[n] for n in kept if n < len(row)]) for row in rows)
+            names = _digest([header[n] for n in kept])
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise SourceError(f"{path.name}: not CSV in {encoding}: {error}") from None
+    return hashlib.sha256(b"".join([names, *digests])).hexdigest()
+
+
+def _digest(values: list[str]) -> bytes:
+    """SHA-256 of some texts; where one ends and the next begins counts."""
+    return hashlib.sha256(msgspec.json.encode(values)).digest()
 
 
 def _without(document: bytes, paths: list[list[str]]) -> bytes:
