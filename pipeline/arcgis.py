@@ -199,10 +199,13 @@ def _page(reading: _Reading, address: str) -> Page:
     pages: list[Page] = []
 
     def looks_right(path: Path, is_delimited: bool) -> None:
-        body = path.read_bytes()
-        answer.raise_for_error(body, shown(address))
-        content.check(path, "geojson", shown(address), is_delimited=is_delimited)
-        pages.append(answer.page(body, reading.layer.key, name, shown(address)))
+        body, where = path.read_bytes(), shown(address)
+        try:
+            pages.append(answer.page(body, reading.layer.key, name, where))
+        except SourceError:  # a page that is one is parsed once; what is none is named
+            answer.raise_for_error(body, where)
+            content.check(path, "geojson", where, is_delimited=is_delimited)
+            raise
 
     path = candidate.folder / name
     got = candidate.client.get(address, path, check=looks_right)

@@ -6,7 +6,7 @@ Query: https://developers.arcgis.com/rest/services-reference/enterprise/query-fe
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -152,6 +152,8 @@ def ids(body: bytes, where: str) -> list[int]:
 def page(body: bytes, key: str, name: str, where: str) -> Page:
     """One page of features. A feature has its object id as a property, as `id`, or as both."""
     found = _decode(body, _features(key), where, "a page of features with their object ids")
+    if found.error is not None or found.status == "error":
+        raise_for_error(body, where)
     numbers = []
     for position, feature in enumerate(found.features, start=1):
         number = getattr(feature.properties, "key", None)
@@ -165,7 +167,7 @@ def page(body: bytes, key: str, name: str, where: str) -> Page:
 
 @functools.cache
 def _features(key: str) -> type[msgspec.Struct]:
-    """The type of a page: of all that a feature has, only its object id is looked at."""
+    """The type of a page: whole JSON, a FeatureCollection; of a feature, only its object id."""
     properties = msgspec.defstruct("Properties", [("key", int | None, None)], rename={"key": key})
     feature = msgspec.defstruct(
         "Feature", [("id", int | None, None), ("properties", properties | None, None)]
@@ -173,7 +175,10 @@ def _features(key: str) -> type[msgspec.Struct]:
     return msgspec.defstruct(
         "Features",
         [
+            ("type", Literal["FeatureCollection"]),
             ("features", list[feature]),
+            ("error", Any, None),
+            ("status", Any, None),
             ("exceededTransferLimit", bool | None, None),
             ("properties", _More | None, None),
         ],
