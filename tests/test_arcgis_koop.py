@@ -65,6 +65,7 @@ def koop(tmp_path_factory):
 
 def _install(folder: Path) -> None:
     words = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save"]
+    words += ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
     try:
         done = subprocess.run(
             [*words, "--prefix", str(folder), *PACKAGES],
