@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import requests
 import tenacity
 
-from pipeline import answer, framing, network, pace, resume
+from pipeline import answer, framing, network, pace, resume, strict_http
 from pipeline.errors import SourceError
 from pipeline.framing import Transient
 from pipeline.network import mirrored
@@ -47,6 +47,7 @@ class Client:
         self.tries = 0
         self._broken: resume.Partial | None = None  # what the last try left to go on with
         self.session = requests.Session()
+        strict_http.mount(self.session)
         # A proxy is honoured; credentials of ~/.netrc are nobody's business here.
         self.session.auth = lambda request: request
         self.session.headers.update(
@@ -194,6 +195,8 @@ class Client:
                 "a certificate is never skipped; see whether the publisher's site is in order",
             ) from None
         except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
+            if isinstance(framing.innermost(error), strict_http.MalformedHead):
+                raise SourceError(f"{shown(url)}: {framing.reason(error)}") from None
             raise Transient(f"{shown(url)}: {framing.reason(error)}") from None
         except (requests.exceptions.RequestException, ValueError) as error:
             raise SourceError(f"{shown(url)}: {framing.reason(error)}") from None

@@ -30,7 +30,7 @@ def check_head(url: str, response: requests.Response) -> None:
     original = response.raw._original_response
     if original is not None and original.msg.defects:
         raise SourceError(f"{shown(url)}: the head of the answer is malformed")
-    lengths = response.raw.headers.getlist("Content-Length")
+    lengths = [value.strip(" \t") for value in response.raw.headers.getlist("Content-Length")]
     if len(lengths) > 1 or any(not re.fullmatch(r"[0-9]{1,18}", length) for length in lengths):
         raise SourceError(f"{shown(url)}: Content-Length is {escaped(', '.join(lengths))}")
     codings = response.raw.headers.getlist("Transfer-Encoding")
@@ -87,11 +87,15 @@ def _received(url: str, response: requests.Response) -> Iterator[bytes]:
 
 def reason(error: Exception) -> str:
     """The innermost reason of a chain of library errors, in a few words."""
-    inner = error
-    while True:
-        cause = getattr(inner, "reason", None) or inner.__cause__ or inner.__context__
-        if not isinstance(cause, Exception) or cause is inner:
-            break
-        inner = cause
+    inner = innermost(error)
     text = str(inner).rpartition(">: ")[2] or type(inner).__name__
     return escaped(redact(text))
+
+
+def innermost(error: Exception) -> Exception:
+    """What a chain of library errors began with."""
+    while True:
+        cause = getattr(error, "reason", None) or error.__cause__ or error.__context__
+        if not isinstance(cause, Exception) or cause is error:
+            return error
+        error = cause
