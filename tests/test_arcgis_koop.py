@@ -78,7 +78,10 @@ def _install(folder: Path) -> None:
     except subprocess.TimeoutExpired:
         pytest.skip("npm did not install Koop within 300 s")
     if done.returncode:
-        pytest.skip(f"npm could not install Koop: {done.stderr.strip()[-300:]}")
+        errors = [
+            line for line in done.stderr.splitlines() if line.startswith(("npm err", "npm ERR"))
+        ]
+        pytest.skip(f"npm could not install Koop: {'; '.join(errors)[:300]}")
 
 
 @pytest.fixture
