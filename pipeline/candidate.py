@@ -95,11 +95,11 @@ class Candidate:
         received = self.client.get(url, path, headers=conditional, check=looks_right)
         if received.status == 304:
             self.carry_over(name)
-            self.validators[url] = known
+            self.validators[shown(url)] = known
             return path
         entry = self._entry(path, shown(url), received.sha256, received.size, received.media_type)
         self.resources.append(entry)
-        self.validators[url] = received.validators | {"content": entry["content"]}
+        self.validators[shown(url)] = received.validators | {"content": entry["content"]}
         return path
 
     def ask(
@@ -130,7 +130,7 @@ class Candidate:
     def _usable_validators(self, name: str, url: str) -> dict[str, str]:
         """The validators of the last answer, if its content is what the file on disk has."""
         entry = self.current.resource(name) if self.current else None
-        known = self._known.get(url, {})
+        known = self._known.get(shown(url), {})
         is_the_same = (
             entry and entry["url"] == shown(url) and entry["content"] == known.get("content")
         )

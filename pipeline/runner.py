@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import errors, script, state
+from pipeline import errors, script, settings, state
 from pipeline.errors import PipelineError
 from pipeline.settings import ROOT, Settings
 
@@ -136,8 +136,9 @@ class Runner:
     def _read(self, process: subprocess.Popen, job: Job, tail: list[str]) -> None:
         """Copy a child's output to the log, a bounded tail of it aside."""
         for text in process.stdout:
-            self.log(f"{job.stage} {job.name}: {text.rstrip()}")
-            tail.append(text.rstrip())
+            text = settings.redact(text.rstrip())
+            self.log(f"{job.stage} {job.name}: {text}")
+            tail.append(text)
             del tail[:-20]
 
     def _judge(self, job: Job, code: int | None, tail: list[str], seconds: float) -> dict:

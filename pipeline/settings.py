@@ -6,15 +6,17 @@ together.
 
 import os
 import re
+from base64 import b64encode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from pipeline.errors import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "data" / "bundled"
+_BASE64 = (b64encode, urlsafe_b64encode)
 SOURCE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 HTTP = ("http", "https")
 STASHES = ("git", "git+push", "off")
@@ -125,15 +127,29 @@ def masked(name: str, value: str) -> str:
 
 
 def redact(text: str) -> str:
-    """The text without the passwords and keys of the settings, wherever they stand in it."""
+    """The text without the passwords and keys of the settings, wherever they stand in it.
+
+    They are found by their value: as they are, URL-encoded, and in base64 alone or within more.
+    """
     given = values()
     secrets = {urlsplit(given["DATABASE_URL"]).password, *(given[name] for name in KEYS)}
-    for secret in filter(None, secrets):
-        from urllib.parse import quote, unquote
-
-        for form in {secret, unquote(secret), quote(secret, safe="")}:
-            text = text.replace(form, "***")
+    forms = {form for secret in filter(None, secrets) for form in _forms(secret)}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, "***")
     return text
+
+
+def _forms(secret: str) -> set[str]:
+    """The spellings under which a secret may stand in a text."""
+    plain = {secret, unquote(secret)}
+    forms = plain | {quote(form, safe="") for form in plain} | {quote_plus(form) for form in plain}
+    for form in plain:
+        for before in range(3) if len(form) > 5 else ():  # what stands before it shifts its bits
+            data = bytes(before) + form.encode()
+            # Only characters that no neighbour has a part in.
+            begin, end = -(-before * 8 // 6), len(data) * 8 // 6
+            forms |= {encode(data).decode()[begin:end] for encode in _BASE64}
+    return forms
 
 
 def sources() -> list[str]:
