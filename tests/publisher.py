@@ -1,5 +1,6 @@
 """A publisher on loopback that answers, and misbehaves, as a test tells it to."""
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,8 +48,8 @@ class Publisher:
 
 
 @contextmanager
-def serving() -> Iterator[Publisher]:
-    """A publisher for as long as the context lasts."""
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[Publisher]:
+    """A publisher for as long as the context lasts; with `tls` it speaks https."""
     known = Publisher("", {})
 
     class Handler(BaseHTTPRequestHandler):
@@ -71,7 +72,9 @@ def serving() -> Iterator[Publisher]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    known.url = f"http://127.0.0.1:{server.server_port}"
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    known.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield known
     server.shutdown()

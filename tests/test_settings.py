@@ -70,6 +70,11 @@ def test_mirrors_are_pairs(monkeypatch):
         ("SOURCE_MEMORY_MB", "4 GB", "not a number"),
         ("DATABASE_URL", "mysql://h/d", "does not begin with postgresql"),
         ("CONTACT", "me\r\nX-Injected: yes", "CONTACT has a control character"),
+        (
+            "SOCRATA_APP_TOKEN",
+            "a key",
+            "^SOCRATA_APP_TOKEN has a blank .* no key has$",
+        ),
     ],
 )
 def test_a_value_that_is_not_understood_is_named(monkeypatch, name, value, message):
@@ -84,6 +89,15 @@ def test_a_password_is_masked_in_every_form(monkeypatch, url):
     assert settings.masked("DATABASE_URL", url) == url.replace("p%40ss", "***")
     assert settings.redact("failed for p@ss and p%40ss") == "failed for *** and ***"
     assert settings.masked("CONTACT", "me") == "me"
+
+
+def test_a_key_is_shown_nowhere(monkeypatch):
+    key = "a/secret+key"
+    here = load(monkeypatch, SOCRATA_APP_TOKEN=key)
+    assert here.socrata_app_token == key
+    assert settings.masked("SOCRATA_APP_TOKEN", key) == "***"
+    assert settings.redact(f"?$$app_token=a%2Fsecret%2Bkey&x={key}") == "?$$app_token=***&x=***"
+    assert key not in repr(here)
 
 
 def test_sources_are_the_scripts_of_the_api_folder(tmp_path):

@@ -7,10 +7,13 @@ handler, for some of the requests:
 """
 
 import gzip
+import ssl
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from email.utils import formatdate
+from pathlib import Path
 
 from publisher import Answer, Request
 
@@ -167,6 +170,18 @@ def gzip_bomb(megabytes: int) -> Fault:
 def changed(change: Callable[[bytes], bytes]) -> Fault:
     """The body as a function makes it."""
     return lambda answer: replace(answer, body=change(answer.body))
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """TLS for 127.0.0.1 with a certificate that nobody vouches for; needs openssl."""
+    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1"
+    words += " -addext subjectAltName=IP:127.0.0.1"
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    files = ["-out", certificate, "-keyout", key]
+    subprocess.run([*words.split(), *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 def _head(answer: Answer, framing: str) -> bytes:

@@ -113,8 +113,8 @@ class DataSet:
     def _page(self, asked: dict) -> Answer:
         if int(asked["$top"]) > MOST:
             return Answer(b'{"error": {"code": 400, "message": "$top"}}', 400)
-        place = self.header.index(asked["$orderby"])
-        found = sorted(self._found(asked), key=lambda row: row[place])
+        places = [self.header.index(name) for name in asked["$orderby"].split(",")]
+        found = sorted(self._found(asked), key=lambda row: [row[place] for place in places])
         begin = 0 if self.ignores_skip else int(asked["$skip"])
         begin = max(0, begin - self.repeats) + (self.skips if begin else 0)
         return self._csv(found[begin : begin + min(int(asked["$top"]), self.real_cap)])

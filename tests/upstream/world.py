@@ -1,5 +1,6 @@
 """All publishers on one port of loopback, each under its own host by MIRRORS."""
 
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def _scripted(answers: list[Answer]) -> Handler:
 
 
 @contextmanager
-def world() -> Iterator[World]:
-    """A world without hosts, for as long as the context lasts."""
-    with serving() as publisher:
+def world(tls: ssl.SSLContext | None = None) -> Iterator[World]:
+    """A world without hosts, for as long as the context lasts; with `tls` it speaks https."""
+    with serving(tls) as publisher:
         yield World(publisher, set())
