@@ -46,10 +46,12 @@ _DOCUMENTS = {"geojson": _Features, "topojson": _Topology}
 def rows(path: Path, kind: str) -> int | None:
     """The rows of a raw file of one of content.KINDS; None where that is for its script to know.
 
-    Records of a CSV are counted by the parity of quotes, its header is none of them.
+    Records of a CSV are counted by the parity of quotes, its header is none of them. One that ends
+    inside quotes cannot be counted; stage `preprocess` names the place.
     """
     if kind.startswith(("csv", "tsv")):
-        return max(0, _records(path, b'"' if kind.startswith("csv") else None) - 1)
+        records = _records(path, b'"' if kind.startswith("csv") else None)
+        return None if records is None else max(0, records - 1)
     if kind not in _DOCUMENTS:
         return None
     try:
@@ -59,7 +61,7 @@ def rows(path: Path, kind: str) -> int | None:
     return document.rows
 
 
-def _records(path: Path, quote: bytes | None) -> int:
+def _records(path: Path, quote: bytes | None) -> int | None:
     """The line ends outside of quotes; a last line without one is a record, a blank one none."""
     records, is_inside, begun = 0, False, b""
     for block in archive.blocks(path, 1 << 20):
@@ -70,6 +72,8 @@ def _records(path: Path, quote: bytes | None) -> int:
             ends &= ~inside
         records += len(bitmask.positions(ends))
         begun = (begun + block)[-4:]
+    if is_inside:
+        return None
     last = begun.replace(b"\r", b"")
     return records + (last[-1:] not in (b"", b"\n")) - (last[-2:] == b"\n\n")
 

@@ -48,6 +48,7 @@ def nights(publisher, *counts, **more):
         ("csv", b"a,b\n1,2\n", 1),
         ("csv", b"a,b\r\n1,2\r\n3,4", 2),
         ("csv", b'a,b\n1,"two\nlines, and ""more""\n"\n3,4\n', 2),
+        ("csv", b'a,b\n1,6" pipe\n3,4\n', None),
         ("tsv", b'a\tb\n6"\t7\n8\t9\n', 2),
         ("geojson", b'{"type":"FeatureCollection","features":[{"a":[1]},{}]}', 2),
         ("geojson", b'{"type":"FeatureCollection","features":[]}', 0),
