@@ -6,14 +6,13 @@ the count were the same before and after it and every row came once, by a unique
 it is read again, and after that refused.
 """
 
-import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from pipeline import content
+from pipeline import content, csv_column
 from pipeline.candidate import Candidate, resource
 from pipeline.errors import SourceError, Transient
 from pipeline.printable import escaped, shown
@@ -21,7 +20,6 @@ from pipeline.settings import redact
 
 READS = 3  # of a data set that changes while it is being read
 MOST_PAGES = 10_000
-LARGEST_FIELD = 64 * 1024 * 1024  # characters; the standard library stops at 131,072
 _ANSWER = ".answer"
 _CODES = ("code", "status", "statusCode", "errorCode")
 
@@ -49,7 +47,7 @@ class _Reading:
 
     header: list[str] = field(default_factory=list)
     rows: int = 0
-    keys: set[str] = field(default_factory=set)
+    keys: set[bytes] = field(default_factory=set)
 
 
 def fetch(candidate: Candidate, service: Service) -> None:
@@ -117,44 +115,22 @@ def _pages(candidate: Candidate, service: Service, expected: int) -> _Reading:
     raise SourceError(f"{shown(address)}: page {MOST_PAGES:,} and no end; it gives too few at once")
 
 
-def _page(candidate, service: Service, address: str, name: str) -> tuple[list[str], list[str]]:
+def _page(candidate, service: Service, address: str, name: str) -> tuple[list[str], list[bytes]]:
     """Fetch one page into the candidate; returns its header and its keys."""
-    came: list[tuple[list[str], list[str]]] = []
+    came: list[tuple[list[str], list[bytes]]] = []
     source, where = candidate.source, shown(address)
 
     def looks_right(path: Path, is_delimited: bool) -> None:
         _raise_for_error(path, where)
         newline = source.final_newline
         content.check(path, "csv", where, is_delimited=is_delimited, final_newline=newline)
-        came.append(_keys(path, service.key, where))
+        came.append(csv_column.values(path, service.key, where))
 
     path = candidate.folder / name
     got = candidate.client.get(address, path, headers=dict(service.headers), check=looks_right)
     entry = resource(path, where, got.sha256, got.size, got.media_type, source)
     candidate.resources.append(entry | {"rows": len(came[-1][1])})
     return came[-1]
-
-
-def _keys(path: Path, key: str, where: str) -> tuple[list[str], list[str]]:
-    """The header and the values of the key of a CSV file, in its order."""
-    csv.field_size_limit(LARGEST_FIELD)
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            records = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(records)]
-            header[0] = header[0].removeprefix("\ufeff")
-            if header.count(key) != 1:
-                columns = escaped(", ".join(header))
-                raise SourceError(f"{where}: no column {escaped(key)} among {columns}")
-            place, width, keys = header.index(key), len(header), []
-            for record in records:
-                if len(record) != width:
-                    what = f"{len(record)} fields where the header has {width}"
-                    raise SourceError(f"{where}: line {records.line_num}: {what}")
-                keys.append(record[place])
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise SourceError(f"{where}: not the CSV that was asked for: {error}") from None
-    return header, keys
 
 
 def ask(

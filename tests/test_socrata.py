@@ -185,7 +185,7 @@ def test_rows_repeated_or_skipped_between_pages_are_noticed(data, fault, message
         (VIEW, b'{"id": "abcd-efgh", "name": "x"}', "asked for swc5-untb, abcd-efgh was described"),
         (PAGES, b'{"error": true, "message": "no such column"}', "status 200: .*no such column"),
         (PAGES, b'[{"locationid": "01001"}]', "JSON came instead of csv"),
-        (PAGES, b'"year"\n"2022"\n', "no column :id among year"),
+        (PAGES, b'"year"\n"2022"\n', "not one column :id but year"),
         (PAGES, b"<!DOCTYPE html><p>Sign in</p>", "a web page came instead of csv"),
     ],
 )

@@ -1,0 +1,81 @@
+"""One column of a CSV, held against the parser of the standard library."""
+
+import csv
+import io
+import random
+
+import pytest
+from conftest import CAPTURES
+
+from pipeline import csv_column
+from pipeline.errors import SourceError
+
+PARTS = ["", "a", "é", '"', ",", "\n", "\r\n", " ", "long " * 20]
+
+
+def column(tmp_path, data: bytes, name: str):
+    path = tmp_path / "page.csv"
+    path.write_bytes(data)
+    return csv_column.values(path, name, "https://e.gov/")
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_it_finds_what_a_parser_finds(tmp_path, quoting, end, place):
+    chance = random.Random(place)
+    header = ["a", "b", "c", "d", "e"]
+    rows = [["".join(chance.choices(PARTS, k=3)) for _ in header] for _ in range(300)]
+    for number, row in enumerate(rows):
+        row[place] = f"key-{number}"
+    text = io.StringIO()
+    csv.writer(text, quoting=quoting, lineterminator=end).writerows([header, *rows])
+    names, found = column(tmp_path, text.getvalue().encode(), header[place])
+    assert names == header
+    assert found == [row[place].encode() for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"id\n", []),
+        (b"id", []),
+        (b"id\n1\n2", [b"1", b"2"]),
+        (b'\xef\xbb\xbf"id",x\r\n1,\r\n', [b"1"]),
+        (b" id ,x\n,\n", [b""]),
+    ],
+)
+def test_small_files(tmp_path, data, found):
+    assert column(tmp_path, data, "id")[1] == found
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"id,x\n1,2\n3\n", "line 3: 1 fields where the header has 2"),
+        (b'id,x\n1,"a\nb"\n3,4,5\n', "line 4: 3 fields where the header has 2"),
+        (b"id,x\n\n1,2\n", "line 2: 1 fields"),
+        (b"id,x\n1\n2,3,4\n", "line 2: 1 fields"),
+        (b"id,x\n1,2\n\n", "line 3: 1 fields"),
+        (b'id,x\n1,"2\n', "ends inside quotes"),
+        (b'"i"d,x\n1,2\n', "the header is no CSV"),
+        (b"x,y\n1,2\n", "not one column id but x, y"),
+        (b"id,id\n1,2\n", "not one column id but id, id"),
+        (b"id\n\xe9\n", "not UTF-8"),
+    ],
+)
+def test_what_is_no_such_csv_is_refused(tmp_path, data, message):
+    with pytest.raises(SourceError, match=message):
+        column(tmp_path, data, "id")
+
+
+@pytest.mark.parametrize("name", ["fema/FemaWebDisasterDeclarations_2025-02-04.csv"])
+def test_a_real_file(tmp_path, name):
+    capture = CAPTURES / name
+    if not capture.exists():
+        pytest.skip(f"the captures are not here: {capture}")
+    with capture.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = csv_column.values(capture, "disasterName", "https://e.gov/")[1]
+    assert len(found) == len(rows) == 5030
+    assert column(tmp_path, capture.read_bytes(), "id")[1] == [row["id"].encode() for row in rows]
