@@ -1,9 +1,12 @@
 {#- Which casts there are is known from the staging models' config: see cast_or_null. -#}
 {%- set staging_models = [
     ref('stg_bls_unemployment'),
+    ref('stg_cdc_places'),
     ref('stg_census_counties'),
+    ref('stg_census_population'),
     ref('stg_faa_airports'),
     ref('stg_faa_wildlife_strikes'),
+    ref('stg_noaa_storm_events'),
     ref('stg_usgs_earthquakes'),
 ] | map(attribute='identifier') | list -%}
 {%- set casts = [] -%}

@@ -1,0 +1,40 @@
+"""Health of the counties' adults: estimates of chronic diseases, their risks and disabilities.
+
+Publisher  Centers for Disease Control and Prevention, PLACES, data set swc5-untb:
+           https://data.cdc.gov/500-Cities-Places/PLACES-Local-Data-for-Better-Health-County-Data-20/swc5-untb;
+           the measures: https://www.cdc.gov/places/measure-definitions/; paging:
+           https://dev.socrata.com/docs/paging.html
+Rhythm     a release a year, under the same address; about 230,000 rows
+One row is one measure of one county, crude or adjusted for age; the nation's rows are among them.
+"""
+
+from pipeline import socrata
+from pipeline.fetch import Candidate, Source, run
+
+SOURCE = Source(
+    title="PLACES: Local Data for Better Health, county data",
+    publisher="Centers for Disease Control and Prevention, Division of Population Health",
+    page="https://www.cdc.gov/places/",
+    licence="U.S. government work",
+    licence_page="https://www.usa.gov/government-works",
+    kind="csv",
+    volatile_columns=(":id",),  # new in every release, whatever it changes
+)
+HOST = "https://data.cdc.gov"
+DATASET = "swc5-untb"
+# Named, since the portal adds columns of its own (:@computed_region_…), which come and go.
+COLUMNS = (
+    "year,stateabbr,statedesc,locationname,datasource,category,measure,data_value_unit,"
+    "data_value_type,data_value,data_value_footnote_symbol,data_value_footnote,"
+    "low_confidence_limit,high_confidence_limit,totalpopulation,totalpop18plus,locationid,"
+    "categoryid,measureid,datavaluetypeid,short_question_text,geolocation"
+)
+
+
+def fetch(candidate: Candidate) -> None:
+    """The whole data set, page by page."""
+    socrata.fetch(candidate, HOST, DATASET, select=COLUMNS)
+
+
+if __name__ == "__main__":
+    run(SOURCE, fetch)

@@ -1,0 +1,22 @@
+"""Population: the publisher's CSV. Encoding and last line end change with the vintage.
+
+One row is one county or county equivalent, or one state.
+"""
+
+from pathlib import Path
+
+from pipeline import delimited
+from pipeline.legible import Legible
+from pipeline.preprocess import run
+from pipeline.snapshot import Snapshot
+
+
+def make_legible(snapshot: Snapshot, output: Path) -> Legible:
+    """UTF-8 where the whole file is (2020 and later), else Latin-1; the receipt notes which."""
+    return delimited.write_csv(
+        snapshot.file, output, encoding=("utf-8", "latin-1"), final_newline=False
+    )
+
+
+if __name__ == "__main__":
+    run(make_legible)
