@@ -18,9 +18,42 @@ airports as (
 
 ),
 
+loaded_sources as (
+
+    select * from {{ ref('int_loaded_sources') }}
+
+),
+
 county_unemployment as (
 
     select * from {{ ref('county_unemployment') }}
+
+),
+
+county_population as (
+
+    select * from {{ ref('county_population') }}
+
+),
+
+county_matches as (
+
+    select * from {{ ref('int_county_matches') }}
+
+),
+
+-- Of a county that was divided since the map the parts make up the whole, unless one of them has
+-- ground in another county too (Connecticut's planning regions): then its population is unknown.
+populations as (
+
+    select
+        county_matches.county_fips,
+        sum(county_population.population) as population
+    from county_matches
+    inner join county_population
+        on county_matches.reported_county_fips = county_population.county_fips
+    group by county_matches.county_fips
+    having bool_and(county_population.map_county_fips is not null)
 
 ),
 
@@ -32,7 +65,11 @@ event_counts as (
         max(severity_value) filter (where hazard_type = 'earthquake')
             as strongest_earthquake_magnitude,
         max(started_at) filter (where hazard_type = 'earthquake') as latest_earthquake_at,
-        count(*) filter (where hazard_type = 'wildlife_strike') as wildlife_strike_count
+        count(*) filter (where hazard_type = 'wildlife_strike') as wildlife_strike_count,
+        count(*) filter (where hazard_type = 'storm_event') as storm_event_count,
+        count(*) filter (where hazard_type = 'wildfire') as wildfire_count,
+        count(*) filter (where hazard_type = 'disaster') as disaster_count,
+        count(*) filter (where hazard_type = 'weather_alert') as weather_alert_count
     from hazard_events
     group by county_fips
 
@@ -48,14 +85,19 @@ airport_counts as (
 
 ),
 
--- A county without an event has 0; without a single event anywhere the source is missing and
--- the count is unknown.
+-- A county without an event has 0, even on a day when no fire burns anywhere; of a source that
+-- was never loaded the count is unknown.
 known as (
 
     select
-        exists(select from hazard_events where source = 'usgs_earthquakes') as has_earthquakes,
-        exists(select from hazard_events where source = 'faa_wildlife_strikes') as has_strikes,
-        exists(select from airports) as has_airports
+        count(*) filter (where source_name = 'usgs_earthquakes') = 1 as has_earthquakes,
+        count(*) filter (where source_name = 'faa_wildlife_strikes') = 1 as has_strikes,
+        count(*) filter (where source_name = 'noaa_storm_events') = 1 as has_storms,
+        count(*) filter (where source_name = 'faa_airports') = 1 as has_airports,
+        count(*) filter (where source_name = 'nifc_wildfires') = 1 as has_wildfires,
+        count(*) filter (where source_name = 'fema_disaster_declarations') = 1 as has_disasters,
+        count(*) filter (where source_name = 'nws_alerts') = 1 as has_weather_alerts
+    from loaded_sources
 
 ),
 
@@ -67,11 +109,15 @@ final as (
         counties.state_fips,
         case when known.has_earthquakes then coalesce(event_counts.earthquake_count, 0) end::integer
             as earthquake_count,
-        null::integer as wildfire_count,
-        null::integer as storm_event_count,
-        null::integer as disaster_count,
-        null::integer as weather_alert_count,
-        null::integer as population,
+        case when known.has_wildfires then coalesce(event_counts.wildfire_count, 0) end::integer
+            as wildfire_count,
+        case when known.has_storms then coalesce(event_counts.storm_event_count, 0) end::integer
+            as storm_event_count,
+        case when known.has_disasters then coalesce(event_counts.disaster_count, 0) end::integer
+            as disaster_count,
+        case when known.has_weather_alerts then coalesce(event_counts.weather_alert_count, 0) end
+        ::integer as weather_alert_count,
+        populations.population::integer as population,
         county_unemployment.unemployment_rate_pct,
         counties.state_code,
         event_counts.strongest_earthquake_magnitude,
@@ -84,6 +130,7 @@ final as (
     cross join known
     left join event_counts on counties.county_fips = event_counts.county_fips
     left join airport_counts on counties.county_fips = airport_counts.county_fips
+    left join populations on counties.county_fips = populations.county_fips
     left join county_unemployment on counties.county_fips = county_unemployment.county_fips
 
 )

@@ -18,6 +18,30 @@ airports as (
 
 ),
 
+disaster_declarations as (
+
+    select * from {{ ref('disaster_declarations') }}
+
+),
+
+wildfires as (
+
+    select * from {{ ref('wildfires') }}
+
+),
+
+weather_alerts as (
+
+    select * from {{ ref('weather_alerts') }}
+
+),
+
+storm_events as (
+
+    select * from {{ ref('storm_events') }}
+
+),
+
 -- Quarry blasts and explosions shake the ground, but are no earthquakes.
 earthquake_events as (
 
@@ -62,11 +86,108 @@ wildlife_strike_events as (
 
 ),
 
+storm_hazard_events as (
+
+    select
+        'storm_event' as hazard_type,
+        county_fips,
+        started_at,
+        'noaa_storm_events' as source,
+        storm_event_id as source_key,
+        'minute' as started_at_precision,
+        state_fips,
+        event_type || ' in ' || place_name as event_name,
+        (
+            coalesce(property_damage_usd + crop_damage_usd, property_damage_usd, crop_damage_usd)
+        )::double precision as severity_value,
+        'usd' as severity_unit,
+        longitude,
+        latitude,
+        url
+    from storm_events
+
+),
+
+disaster_events as (
+
+    select
+        'disaster' as hazard_type,
+        county_fips,
+        coalesce(incident_began_at, declared_at) as started_at,
+        'fema_disaster_declarations' as source,
+        disaster_declaration_id as source_key,
+        'day' as started_at_precision,
+        state_fips,
+        declaration_title || ', ' || designated_area as event_name,
+        null::double precision as severity_value,
+        null as severity_unit,
+        null::double precision as longitude,
+        null::double precision as latitude,
+        'https://www.fema.gov/disaster/' || disaster_number as url
+    from disaster_declarations
+
+),
+
+-- A complex is no fire of its own: its fires are incidents too.
+wildfire_events as (
+
+    select
+        case incident_type
+            when 'prescribed fire' then 'prescribed_fire'
+            when 'complex' then 'wildfire_complex'
+            else 'wildfire'
+        end as hazard_type,
+        county_fips,
+        coalesce(discovered_at, created_at) as started_at,
+        'nifc_wildfires' as source,
+        wildfire_id as source_key,
+        'second' as started_at_precision,
+        left(county_fips, 2) as state_fips,
+        incident_name as event_name,
+        size_acres as severity_value,
+        'acres' as severity_unit,
+        longitude,
+        latitude,
+        null as url
+    from wildfires
+
+),
+
+-- A cancellation takes an alert back.
+weather_alert_events as (
+
+    select
+        'weather_alert' as hazard_type,
+        county_fips,
+        coalesce(onset_at, effective_at, sent_at) as started_at,
+        'nws_alerts' as source,
+        weather_alert_id as source_key,
+        'second' as started_at_precision,
+        left(county_fips, 2) as state_fips,
+        coalesce(headline, alert_type) as event_name,
+        null::double precision as severity_value,
+        null as severity_unit,
+        null::double precision as longitude,
+        null::double precision as latitude,
+        url
+    from weather_alerts
+    where message_type in ('Alert', 'Update')
+
+),
+
 events as (
 
     select * from earthquake_events
     union all
     select * from wildlife_strike_events
+    union all
+    select * from disaster_events
+    union all
+    select * from wildfire_events
+    union all
+    select * from weather_alert_events
+    union all
+    select * from storm_hazard_events
 
 ),
 

@@ -6,7 +6,11 @@
     ref('stg_census_population'),
     ref('stg_faa_airports'),
     ref('stg_faa_wildlife_strikes'),
+    ref('stg_fema_disaster_declarations'),
+    ref('stg_fema_disasters'),
+    ref('stg_nifc_wildfires'),
     ref('stg_noaa_storm_events'),
+    ref('stg_nws_alerts'),
     ref('stg_usgs_earthquakes'),
 ] | map(attribute='identifier') | list -%}
 {%- set casts = [] -%}

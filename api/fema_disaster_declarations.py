@@ -1,0 +1,34 @@
+"""Areas designated in federally declared disasters since 1953: counties, reservations, states.
+
+Publisher  Federal Emergency Management Agency (OpenFEMA); the data set and its fields:
+           https://www.fema.gov/openfema-data-page/disaster-declarations-summaries-v2, paging:
+           https://www.fema.gov/about/openfema/api
+Rhythm     refreshed every 20 minutes
+One row is one designated area of one disaster. `id` is unique, but a changed row returns under
+a new one, and `hash` and `lastRefresh` move with it.
+"""
+
+from pipeline import openfema
+from pipeline.fetch import Candidate, Source, run
+
+SOURCE = Source(
+    title="FEMA Disaster Declarations Summaries",
+    publisher="Federal Emergency Management Agency",
+    page="https://www.fema.gov/openfema-data-page/disaster-declarations-summaries-v2",
+    licence="U.S. public domain",
+    licence_page="https://www.fema.gov/about/openfema/terms-conditions",
+    kind="csv",
+    volatile_columns=("id", "hash", "lastRefresh"),
+)
+SERVICE = "https://www.fema.gov/api/open"
+DATASET = "DisasterDeclarationsSummaries"
+
+
+def fetch(candidate: Candidate) -> None:
+    """The whole data set, page by page, ordered by what stays when the ids move."""
+    order = "disasterNumber,fipsStateCode,fipsCountyCode,placeCode,id"
+    openfema.fetch(candidate, SERVICE, DATASET, version=2, order=order, unique_key="id")
+
+
+if __name__ == "__main__":
+    run(SOURCE, fetch)

@@ -1,0 +1,45 @@
+"""Wildfires: the features of every page, one row each.
+
+One row is one incident; a few come twice.
+"""
+
+from pathlib import Path
+
+from pipeline import geojson
+from pipeline.legible import Legible
+from pipeline.preprocess import run
+from pipeline.snapshot import Snapshot
+
+# The layer's fields, so that the columns are there when no fire burns.
+PROPERTIES = """
+OBJECTID SourceOID ABCDMisc ADSPermissionState ContainmentDateTime ControlDateTime
+CreatedBySystem IncidentSize DiscoveryAcres DispatchCenterID EstimatedCostToDate FinalAcres
+FinalFireReportApprovedByTitle FinalFireReportApprovedByUnit FinalFireReportApprovedDate
+FireBehaviorGeneral FireBehaviorGeneral1 FireBehaviorGeneral2 FireBehaviorGeneral3 FireCause
+FireCauseGeneral FireCauseSpecific FireCode FireDepartmentID FireDiscoveryDateTime
+FireMgmtComplexity FireOutDateTime FireStrategyConfinePercent FireStrategyFullSuppPercent
+FireStrategyMonitorPercent FireStrategyPointZonePercent FSJobCode FSOverrideCode GACC
+ICS209ReportDateTime ICS209ReportForTimePeriodFrom ICS209ReportForTimePeriodTo
+ICS209ReportStatus IncidentManagementOrganization IncidentName IncidentShortDescription
+IncidentTypeCategory IncidentTypeKind InitialLatitude InitialLongitude InitialResponseAcres
+InitialResponseDateTime IrwinID IsFireCauseInvestigated IsFireCodeRequested IsFSAssisted
+IsMultiJurisdictional IsQuarantined IsReimbursable IsTrespass IsUnifiedCommand IsValid
+LocalIncidentIdentifier ModifiedBySystem PercentContained PercentPerimeterToBeContained POOCity
+POOCounty POODispatchCenterID POOFips POOJurisdictionalAgency POOJurisdictionalUnit
+POOJurisdictionalUnitParentUnit POOLandownerCategory POOLandownerKind
+POOLegalDescPrincipalMeridian POOLegalDescQtr POOLegalDescQtrQtr POOLegalDescRange
+POOLegalDescSection POOLegalDescTownship POOPredictiveServiceAreaID POOProtectingAgency
+POOProtectingUnit POOState PredominantFuelGroup PredominantFuelModel PrimaryFuelModel
+SecondaryFuelModel TotalIncidentPersonnel UniqueFireIdentifier WFDSSDecisionStatus
+EstimatedFinalCost OrganizationalAssessment StrategicDecisionPublishDate CreatedOnDateTime_dt
+ModifiedOnDateTime_dt IsCpxChild CpxName CpxID SourceGlobalID GlobalID IncidentComplexityLevel
+""".split()  # noqa: SIM905 - a name a line is no easier to read
+
+
+def make_legible(snapshot: Snapshot, output: Path) -> Legible:
+    """Flatten the features of all pages into rows; no feature at all is an answer."""
+    return geojson.write_csv(snapshot.files, output, properties=PROPERTIES, may_be_empty=True)
+
+
+if __name__ == "__main__":
+    run(make_legible)

@@ -1,0 +1,28 @@
+"""Weather alerts: the features of the answer, one row each; lists as their JSON text.
+
+One row is one message.
+"""
+
+from pathlib import Path
+
+from pipeline import geojson
+from pipeline.legible import Legible
+from pipeline.preprocess import run
+from pipeline.snapshot import Snapshot
+
+# What a message can have: hardly one has all, and there may be no message.
+PROPERTIES = """
+@id @type id areaDesc geocode affectedZones references sent effective onset expires ends status
+messageType category severity certainty urgency event sender senderName headline description
+instruction response note parameters scope code language web eventCode replacedBy replacedAt
+expiredReferences
+""".split()  # noqa: SIM905 - a name a line is no easier to read
+
+
+def make_legible(snapshot: Snapshot, output: Path) -> Legible:
+    """Flatten the features of all pages into rows; no feature at all is an answer."""
+    return geojson.write_csv(snapshot.files, output, properties=PROPERTIES, may_be_empty=True)
+
+
+if __name__ == "__main__":
+    run(make_legible)

@@ -1,0 +1,49 @@
+with
+
+source as (
+
+    select * from {{ source('source', 'nifc_wildfires') }}
+
+),
+
+renamed as (
+
+    select
+        -- {A761CEEE-…} and a761ceee-… are one identifier.
+        lower(trim("IrwinID", '{}')) as wildfire_id,
+        {{ cast_or_null('"OBJECTID"', 'bigint') }} as layer_object_id,
+        "UniqueFireIdentifier" as unique_fire_identifier,
+        "IncidentName" as incident_name,
+        "IncidentTypeCategory" as incident_type_code,
+        "IncidentShortDescription" as place,
+        {{ epoch_ms_to_timestamp('"FireDiscoveryDateTime"') }} as discovered_at,
+        {{ epoch_ms_to_timestamp('"ContainmentDateTime"') }} as contained_at,
+        {{ epoch_ms_to_timestamp('"ControlDateTime"') }} as controlled_at,
+        {{ epoch_ms_to_timestamp('"FireOutDateTime"') }} as out_at,
+        {{ epoch_ms_to_timestamp('"CreatedOnDateTime_dt"') }} as created_at,
+        {{ epoch_ms_to_timestamp('"ModifiedOnDateTime_dt"') }} as updated_at,
+        {{ cast_or_null('"IncidentSize"', 'double precision') }} as size_acres,
+        {{ cast_or_null('"DiscoveryAcres"', 'double precision') }} as discovery_size_acres,
+        {{ cast_or_null('"PercentContained"', 'double precision') }} as contained_pct,
+        {{ cast_or_null('"TotalIncidentPersonnel"', 'integer') }}
+            as personnel_count,
+        {{ cast_or_null('"EstimatedCostToDate"', 'numeric') }} as cost_to_date_usd,
+        "FireCause" as fire_cause,
+        "FireBehaviorGeneral" as fire_behavior,
+        "IncidentComplexityLevel" as complexity_level,
+        "PredominantFuelGroup" as fuel_group,
+        "POOFips" as reported_county_fips,
+        replace("POOState", 'US-', '') as state_code,
+        "POOLandownerCategory" as landowner_category,
+        "POOProtectingAgency" as protecting_agency,
+        {{ cast_or_null('"IsCpxChild"', 'integer') }} = 1 as is_part_of_complex,
+        "CpxName" as complex_name,
+        {{ cast_or_null(geojson_coordinate('"geometry"', 0), 'double precision', 'geometry') }}
+            as longitude,
+        {{ cast_or_null(geojson_coordinate('"geometry"', 1), 'double precision', 'geometry') }}
+            as latitude
+    from source
+
+)
+
+select * from renamed
