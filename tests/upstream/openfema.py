@@ -125,6 +125,18 @@ class DataSet:
         return Answer(text.getvalue().encode(), headers={"Content-Type": "text/csv"})
 
 
+def register(publisher: Publisher, prefix: str, *datasets: DataSet) -> None:
+    """Several data sets under one catalogue."""
+    for data in datasets:
+        data.register(publisher, prefix)
+
+    def catalogue(request) -> Answer:
+        asked = next((data for data in datasets if data.name in request.path), datasets[0])
+        return asked.catalogue(request)
+
+    publisher.answers[f"{prefix}{BASE}/v1/OpenFemaDataSets"] = catalogue
+
+
 def declarations(count: int) -> DataSet:
     """Disaster declarations, a county each."""
     header = ["disasterNumber", "state", "declarationTitle", "designatedArea", "lastRefresh", "id"]
