@@ -95,4 +95,12 @@ def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.stdout is None:  # closed by whoever started this
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - held until the process ends
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = errors.OK
+    sys.exit(code)

@@ -114,7 +114,7 @@ def prepare(connection: psycopg.Connection) -> None:
 def hold_run_lock(connection: psycopg.Connection) -> None:
     """Keep other machines' runs off this database as long as the connection lasts."""
     if not connection.execute("select pg_try_advisory_lock(%s)", [RUN_LOCK]).fetchone()[0]:
-        raise BusyError("another run is in progress on this database; nothing was done")
+        raise BusyError("another run is in progress on this database; nothing was loaded")
 
 
 def understood(error: psycopg.Error, what: str) -> PipelineError:

@@ -15,6 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.settings import ROOT, Settings
 
 PARTS = ("api/{}.py", "preprocess/{}.py", "preprocess/test_{}.py", "load/{}.sql")
+NO_ROOM = 100 * 1024**2  # bytes free below which a night cannot succeed
 LITTLE_ROOM = 2 * 1024**3  # bytes free below which a night may fail
 
 
@@ -23,8 +24,9 @@ def check() -> int:
     console = Console(soft_wrap=True, width=1000)  # a path must stay whole, to be copied
     here = settings.load()
     _print_facts(console, "Setting", _settings())
-    stops = _folders(here) + _parts(here)
-    remarks = _room(here) + _programs(here) + stash.problems(here)
+    stops = _folders(here) + _room(here, NO_ROOM) + _parts(here)
+    remarks = [] if stops else _room(here, LITTLE_ROOM)
+    remarks += _programs(here) + stash.problems(here)
     try:
         _print_facts(console, "Database", _database(here))
     except PipelineError as error:
@@ -102,10 +104,10 @@ def _parts(here: Settings) -> list[str]:
     ]
 
 
-def _room(here: Settings) -> list[str]:
+def _room(here: Settings, wanted: int) -> list[str]:
     folder = here.data_dir if here.data_dir.exists() else ROOT
     free = shutil.disk_usage(folder).free
-    return [f"only {free / 1024**3:.1f} GB free at {folder}"] if free < LITTLE_ROOM else []
+    return [f"only {free >> 20:,} MB free at {folder}: make room"] if free < wanted else []
 
 
 def _programs(here: Settings) -> list[str]:

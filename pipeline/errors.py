@@ -7,6 +7,7 @@ prints it as one line; a traceback is for faults of our own and goes to the log.
 OK = 0
 FAILED = 1
 DEGRADED = 2
+ENDS_RUN = 3  # between a script and its run only: this failure is not of one source
 USAGE = 64
 BUSY = 75
 SETUP = 78

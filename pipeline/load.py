@@ -89,8 +89,9 @@ def _attempt(here: Settings, source: str, force: bool) -> dict:
     with database.connect(here) as connection:
         database.prepare(connection)
         noted = state.read(here, source).get("preprocess", {})
-        if not noted.get("sha256"):
+        if not _has_table(connection, source):  # whatever comes of the file, models can build
             _make_empty_table(connection, source)
+        if not noted.get("sha256"):
             return {
                 "outcome": "missing",
                 "reason": "there is no legible file; the table is as it was",
@@ -98,6 +99,11 @@ def _attempt(here: Settings, source: str, force: bool) -> dict:
         if not force and not pending(connection, here, [source]):
             return {"outcome": "unchanged", "rows": noted["rows"]}
         return _load_patiently(connection, here, source, noted)
+
+
+def _has_table(connection: psycopg.Connection, source: str) -> bool:
+    found = connection.execute("select to_regclass(%s)", [f"source.{source}"]).fetchone()
+    return found[0] is not None
 
 
 def _make_empty_table(connection: psycopg.Connection, source: str) -> None:

@@ -55,6 +55,9 @@ class Night:
             self.screen.stage(stage)
             try:
                 self.facts[stage] = getattr(self, f"_{stage}")()
+            except OSError as error:
+                self._give_up(script.ends_run(error))
+                break
             except (psycopg.Error, PipelineError) as error:
                 if isinstance(error, (BusyError, SetupError)) and stage == stages[0]:
                     raise
@@ -65,9 +68,9 @@ class Night:
                 break
         code = self._close()
         if len(stages) > 1:
-            durable.write_json(
-                self.here.state / "night.json", {"ended_at": script.now(), "exit_code": code}
-            )
+            with suppress(OSError):  # a full disk: said above
+                ended = {"ended_at": script.now(), "exit_code": code}
+                durable.write_json(self.here.state / "night.json", ended)
         return code
 
     def _api(self) -> dict[str, dict]:
@@ -93,6 +96,8 @@ class Night:
 
     def _transform(self) -> dict[str, dict]:
         if not self.options.force and transform.is_current(self._connect()):
+            if self._noted(publication.ALL_MODELS, "transform").get("outcome") == "failed":
+                self._forget_failure("transform", publication.ALL_MODELS)
             self.screen.line("transform", publication.ALL_MODELS, {"outcome": "unchanged"})
             return {publication.ALL_MODELS: {"outcome": "unchanged"}}
         command = ("-m", "pipeline.transform", *self._flags())
@@ -104,9 +109,21 @@ class Night:
         for name in self.sources:
             if name not in wanted:
                 outcome = state.read(self.here, name).get(stage, {}).get("outcome")
+                if outcome == "failed":  # mended since, and not by this stage
+                    self._forget_failure(stage, name)
                 outcome = "missing" if outcome in (None, "missing") else "unchanged"
                 self.screen.line(stage, name, {"outcome": outcome})
         return wanted
+
+    def _forget_failure(self, stage: str, name: str) -> None:
+        """Note that a stage which failed before has nothing to do now."""
+        facts = {"outcome": "unchanged", "reason": "", "remedy": "", "run": self.run_id}
+        facts = state.update(self.here, name, stage, **facts, started_at=script.now())
+        if stage in ("load", "transform"):
+            ledger.note(self._connect(), self.run_id, stage, name, facts)
+
+    def _noted(self, name: str, stage: str) -> dict:
+        return state.read(self.here, name).get(stage, {})
 
     def _run_sources(self, stage: str, names: list[str]) -> dict[str, dict]:
         return self._run_jobs([source_job(stage, name, self._flags()) for name in names])
@@ -263,6 +280,8 @@ def _check_folders(here: Settings) -> None:
             raise SetupError(
                 f"{folder} cannot be written by this user", "chown it, or set DATA_DIR"
             )
+    for left_by_a_kill in here.state.glob(".*.json.*"):
+        left_by_a_kill.unlink(missing_ok=True)
 
 
 def was_missed() -> bool:

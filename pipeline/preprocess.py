@@ -5,6 +5,7 @@ a refused one is kept in `data/quarantine/` for inspection.
 """
 
 import hashlib
+import mmap
 import os
 import re
 import subprocess
@@ -15,10 +16,12 @@ from pathlib import Path
 from pipeline import durable, script, snapshot, state
 from pipeline.errors import SourceError
 from pipeline.legible import Legible
+from pipeline.printable import escaped
 from pipeline.settings import ROOT, Settings
 from pipeline.snapshot import Snapshot
 
 TESTS_PASSED = 0
+LONGEST_LAST_LINE = 1024 * 1024
 
 
 def run(make_legible: Callable[[Snapshot, Path], Legible]) -> None:
@@ -92,6 +95,7 @@ def _work(here: Settings, options, source: str, make_legible) -> dict:
     aside = output.with_name(f".{source}.csv.new")
     try:
         legible = make_legible(taken, aside)
+        _refuse_cut_end(source, aside, output)
         _run_data_tests(source, aside)
     except BaseException:
         snapshot.refuse(here, source, aside)
@@ -108,6 +112,33 @@ def _work(here: Settings, options, source: str, make_legible) -> dict:
         "notes": legible.notes,
         "stamp": _stamp(output),
     }
+
+
+def _refuse_cut_end(source: str, aside: Path, output: Path) -> None:
+    """Refuse a file whose last row is the beginning of a row known from before.
+
+    Only a file without a line end at its end can be cut inside its last field unnoticed; what is
+    known is the last good file, or the bundled capture.
+    """
+    last = _last_line(aside)
+    if last.endswith(b"\n"):
+        return
+    capture = snapshot.bundled(source)
+    for known in [output] if output.exists() else capture.files if capture else []:
+        with known.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            at = text.find(b"\n" + last)
+            follows = text[at + 1 + len(last) : at + 2 + len(last)]
+        if at >= 0 and follows not in (b"", b"\r", b"\n"):
+            raise SourceError(
+                f"{source}: the file is cut inside its last row: {escaped(last.decode())}",
+                "the old table stays; the next night fetches it again",
+            )
+
+
+def _last_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LONGEST_LAST_LINE))
+        return file.read().splitlines(keepends=True)[-1]
 
 
 def _run_data_tests(source: str, legible: Path) -> None:

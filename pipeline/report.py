@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import errors, ledger, publication, state
+from pipeline.printable import escaped
 from pipeline.settings import Settings
 
 COLOURS = {"new": "green", "unchanged": "green", "published": "green", "failed": "red"}
@@ -41,12 +42,14 @@ def outcome_of(stages: dict[str, dict]) -> tuple[str, str, str]:
     fetched = stages.get("api", {})
     if not fetched:
         return "missing", "never fetched", "./run_pipeline.sh"
-    for stage in ("preprocess", "load"):
-        facts = stages.get(stage, {})
-        if facts.get("outcome") == "failed":
-            outcome = "kept" if stages.get("load", {}).get("rows") else "missing"
-            return outcome, facts.get("reason") or "", facts.get("remedy") or ""
-    return fetched["outcome"], fetched.get("reason") or "", fetched.get("remedy") or ""
+    failed = [s for s in STAGES if stages.get(s, {}).get("outcome") == "failed"]
+    told = [stages[stage] for stage in dict.fromkeys(["api", *failed])]
+    reasons = [facts["reason"] for facts in told if facts.get("reason")]
+    remedies = [facts["remedy"] for facts in told if facts.get("remedy")]
+    outcome = fetched["outcome"]
+    if failed:
+        outcome = "kept" if stages.get("load", {}).get("rows") else "missing"
+    return outcome, "; ".join(reasons), "; ".join(dict.fromkeys(remedies))
 
 
 def notes_of(whole: dict) -> list[str]:
@@ -144,7 +147,7 @@ def _advice(stages_of: dict[str, dict[str, dict]]) -> list[str]:
         for what, count in (stages.get("preprocess", {}).get("notes") or {}).items():
             groups.setdefault(("note", f"{what}: {count:,}", ""), []).append(source)
     return [
-        f"{', '.join(names)}: " + ", ".join(filter(None, (outcome, reason, remedy)))
+        escaped(f"{', '.join(names)}: " + ", ".join(filter(None, (outcome, reason, remedy))), 2000)
         for (outcome, reason, remedy), names in groups.items()
     ]
 

@@ -144,9 +144,6 @@ class Runner:
     def _judge(self, job: Job, code: int | None, tail: list[str], seconds: float) -> dict:
         noted = state.read(self.here, job.name).get(job.stage, {})
         told = noted.get("run") == self.run_id
-        if told and noted.get("ends_run"):
-            self.failures.append(PipelineError(noted["reason"], noted["remedy"]))
-            return noted
         if told and code in (errors.OK, errors.DEGRADED):
             return noted
         if code is None:
@@ -155,21 +152,19 @@ class Runner:
             what = f"ended by signal {signal.Signals(-code).name}"
         else:
             last = next((text for text in reversed(tail) if text), "it printed nothing")
+            if code == errors.ENDS_RUN:
+                self.failures.append(PipelineError(last.removeprefix(f"{job.name}: ")))
             what = f"ended with code {code} without saying what it did: {last}"
         return self._failed(job, what, seconds)
 
     def _failed(self, job: Job, what: str, seconds: float) -> dict:
-        return state.update(
-            self.here,
-            job.name,
-            job.stage,
-            run=self.run_id,
-            outcome="failed",
-            reason=what,
-            remedy="see the log",
-            started_at=script.now(),
-            seconds=round(seconds, 3),
-        )
+        facts = {"run": self.run_id, "outcome": "failed", "reason": what, "remedy": "see the log"}
+        facts |= {"started_at": script.now(), "seconds": round(seconds, 3)}
+        try:
+            return state.update(self.here, job.name, job.stage, **facts)
+        except OSError as error:
+            self.failures.append(script.ends_run(error))
+            return facts
 
 
 def _signal_group(process: subprocess.Popen, number: int) -> None:

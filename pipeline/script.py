@@ -19,8 +19,10 @@ from pathlib import Path
 
 from pipeline import errors, lock, settings, state
 from pipeline.errors import PipelineError, SourceError
+from pipeline.printable import escaped
 
 # What leaves a source without tonight's data; the night then ends with code 2.
+LONGEST_LINE = 1000
 DEGRADED_OUTCOMES = {"kept", "bundled", "missing", "failed"}
 
 
@@ -71,10 +73,8 @@ def run(stage: str, source: str, description: str, work: Callable[..., dict]) ->
             facts = _attempt(stage, source, work, options)
     except PipelineError as error:
         print(f"{source}: {error}", file=sys.stderr)
-        if os.environ.get("PIPELINE_RUN"):  # what ends the whole run is told apart from a crash
-            facts = {"outcome": "failed", "reason": error.what, "remedy": error.remedy}
-            _tell(stage, source, now(), 0, facts | {"ends_run": error.exit_code})
-        sys.exit(error.exit_code)
+        # A crash of Python ends with 1 too: the run is told apart what ends all of it.
+        sys.exit(errors.ENDS_RUN if os.environ.get("PIPELINE_RUN") else error.exit_code)
     print(line(source, facts), flush=True)
     sys.exit(errors.DEGRADED if facts["outcome"] in DEGRADED_OUTCOMES else errors.OK)
 
@@ -93,9 +93,13 @@ def _attempt(stage: str, source: str, work: Callable[..., dict], options) -> dic
 def _tell(stage: str, source: str, started: str, seconds: float, facts: dict) -> dict:
     """Note what came of a step, in the name of the run or of this script's own."""
     run_id = os.environ.get("PIPELINE_RUN") or f"{started} by hand {os.getpid()}"
-    told = {"reason": "", "remedy": "", "rows": None, "bytes": None, "ends_run": None} | facts
+    # A failure leaves rows and hash of the last good file as they are noted.
+    told = {"reason": "", "remedy": ""} | facts
     told |= {"run": run_id, "started_at": started, "seconds": seconds}
-    return state.update(settings.load(), source, stage, **told)
+    try:
+        return state.update(settings.load(), source, stage, **told)
+    except OSError as error:
+        raise understood(error) from None
 
 
 def understood(error: Exception) -> SourceError:
@@ -108,15 +112,24 @@ def understood(error: Exception) -> SourceError:
         return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise PipelineError(
-            f"the disk is full: {error.filename or settings.load().data_dir}"
+            f"the disk is full: {error.filename or settings.load().data_dir}",
+            "make room; what was finished stays, the next run does the rest",
         ) from None
     if isinstance(error, PipelineError):
         raise error
     traceback.print_exc()
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(frame.filename).name} line {frame.lineno}"
-    what = f"{type(error).__name__}: {settings.redact(str(error))} ({where})"
+    what = f"{type(error).__name__}: {escaped(settings.redact(str(error)))} ({where})"
     return SourceError(what, "the traceback is in the log")
+
+
+def ends_run(error: OSError) -> PipelineError:
+    """An error of the file system that met the run itself, as what ends it."""
+    try:
+        return PipelineError(understood(error).what)
+    except PipelineError as told:
+        return told
 
 
 def line(source: str, facts: dict) -> str:
@@ -130,4 +143,4 @@ def line(source: str, facts: dict) -> str:
         parts.append(facts["reason"])
     if facts.get("remedy"):
         parts.append(facts["remedy"])
-    return ", ".join(parts)
+    return escaped(", ".join(parts), LONGEST_LINE)

@@ -17,7 +17,9 @@ def read(settings: Settings, source: str) -> dict:
         remembered = json.loads((settings.state / f"{source}.json").read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
-    return remembered if isinstance(remembered, dict) else {}
+    if not isinstance(remembered, dict):
+        return {}
+    return {stage: facts for stage, facts in remembered.items() if isinstance(facts, dict)}
 
 
 def update(settings: Settings, source: str, stage: str, **facts: object) -> dict:

@@ -15,7 +15,8 @@ def show() -> int:
         tables = report.published(connection)
         newest = ledger.newest(connection, "transform").get(publication.ALL_MODELS)
         last = ledger.last_run(connection)
-    notes = report.notes_of(newest["facts"]) if newest else []
+        built = ledger.newest(connection, "transform", ("published",)).get(publication.ALL_MODELS)
+    notes = report.notes_of(built["facts"]) if built else []
     if newest and newest["outcome"] == "failed":
         notes.insert(0, f"transform: {newest['reason']} - {newest['remedy']}")
     if not tables:
@@ -26,4 +27,4 @@ def show() -> int:
         ended = f"{last['ended_at']:%Y-%m-%d %H:%M %Z}"
         print(f"last run: ended {ended} with code {code} ({report.meaning(code)})")
     well = all(report.outcome_of(s)[0] in ("new", "unchanged") for s in stages_of.values())
-    return errors.OK if well and tables and newest["outcome"] == "published" else errors.DEGRADED
+    return errors.OK if well and tables and newest["outcome"] != "failed" else errors.DEGRADED

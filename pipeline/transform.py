@@ -91,10 +91,17 @@ def _build_and_publish(here: Settings, force: bool) -> dict:
 
 def _refuse_failures(results: list) -> None:
     failures = [r for r in results if r.status in ("error", "fail", "runtime error")]
+    if full := [r for r in failures if "No space left on device" in str(r.message)]:
+        raise PipelineError(
+            f"the database's disk is full: {_first_line(full[0].message)}",
+            "make room; the published tables stay as they were",
+        )
     if failures:
+        more = f"; and {len(failures) - 3} more" if len(failures) > 3 else ""
         raise SourceError(
             f"nothing is published, {len(failures)} of {len(results)} dbt steps failed: "
-            + "; ".join(f"{r.node.name}: {_first_line(r.message)}" for r in failures[:5]),
+            + "; ".join(f"{r.node.name}: {_first_line(r.message)}" for r in failures[:3])
+            + more,
             "the published tables stay as they were; see the log",
         )
     if not _models(results):

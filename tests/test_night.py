@@ -576,3 +576,89 @@ def test_an_ordinary_user_gets_the_same_night(open_folder, world):
     finally:
         run("db", "stop")
         shutil.rmtree(made.folder)
+
+
+def test_a_bad_file_and_a_lost_database_still_publish(clone, night, world):
+    bring_in(night, "faa_wildlife_strikes")
+    spoilt = bundled_bytes("faa_wildlife_strikes").replace(b"Night", b"N\xffght", 1)
+    world.answers[SOURCES["faa_wildlife_strikes"]] = [Answer(spoilt)]
+    assert night().returncode == 2
+    for schema in ("source", "pipeline", "transformed"):
+        clone.query(f"drop schema {schema} cascade")
+    done = night()
+    assert done.returncode == 2, done.stdout
+    assert counted(clone, "source.faa_wildlife_strikes") == 10_000
+    assert counted(clone, "transformed.county_hazard_profile") > 3000
+    serve_all(world)
+    assert night().returncode == 0
+
+
+def test_a_file_without_a_final_line_end_is_not_cut_unnoticed(clone, night, world):
+    bring_in(night, "faa_wildlife_strikes")
+    cut = bundled_bytes("faa_wildlife_strikes")[:-2]
+    world.answers[SOURCES["faa_wildlife_strikes"]] = [Answer(cut)]
+    night("api", "faa_wildlife_strikes")
+    done = night("preprocess", "faa_wildlife_strikes")
+    assert done.returncode == 2
+    assert "cut inside its last row" in done.stdout
+    serve_all(world)
+    bring_in(night, "faa_wildlife_strikes")
+
+
+def test_a_failure_that_was_mended_is_no_longer_reported(clone, night):
+    night()
+    legible = clone.folder / "data" / "preprocessed" / "faa_airports.csv"
+    legible.write_bytes(legible.read_bytes().replace(b"Thigpen", b"Thigpin"))
+    done = night("load", "faa_airports", "--force")
+    assert done.returncode == 2
+    assert "faa_airports  kept" in done.stdout, "the table has all its rows"
+    done = night()
+    assert done.returncode == 0, done.stdout
+    assert "not what preprocess wrote" not in done.stdout
+    failing = clone.folder / "transform" / "tests" / "never_true.sql"
+    failing.write_text("select county_fips from {{ ref('counties') }}")
+    assert night().returncode == 2
+    failing.unlink()
+    done = night()
+    assert done.returncode == 0
+    assert "never_true" not in done.stdout
+    assert clone.run("status").returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small file system")
+def test_a_full_disk_is_one_clear_line_and_the_next_night_is_well(clone, night, open_folder):
+    small = open_folder / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small])
+    if mounted.returncode:
+        pytest.skip("a tmpfs cannot be mounted here")
+    try:
+        small.chmod(0o755)
+        address = clone.run("db", "url").stdout.strip()
+        done = night("--offline", DATA_DIR=str(small / "data"), DATABASE_URL=address)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "the disk is full" in done.stdout
+        assert "ended with code 1" in done.stdout
+        assert "Traceback" not in done.stdout + done.stderr
+    finally:
+        subprocess.run(["umount", small], check=True)
+    assert night().returncode == 0
+
+
+def test_a_closed_standard_output_stops_nothing(clone, night):
+    command = f"exec '{clone.folder}/run_pipeline.sh' api --offline >&-"
+    done = subprocess.run(["bash", "-c", command], env=clone.environment, stderr=subprocess.PIPE)
+    assert done.returncode == 2, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_an_exceptions_text_cannot_forge_the_report(clone, night):
+    rogue = clone.folder / "api" / "rogue_forger.py"
+    rogue.write_text("raise RuntimeError('boom \\x1b[31m red\\n- faa_airports: fine')")
+    try:
+        done = night("api", "rogue_forger")
+        assert done.returncode == 2
+        assert "\x1b" not in done.stdout
+        assert "\n- faa_airports: fine" not in done.stdout
+    finally:
+        rogue.unlink()
