@@ -35,6 +35,32 @@ def test_it_finds_what_a_parser_finds(tmp_path, quoting, end, place):
     assert found == [row[place].encode() for row in rows]
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize(
+    ("columns", "header", "row", "empty"),
+    [
+        ((), b"a,b,c,d", b'1,"2,\n3",4,5', b",,,"),
+        (("a",), b"b,c,d", b'"2,\n3",4,5', b",,"),
+        (("d",), b"a,b,c", b'1,"2,\n3",4', b",,"),
+        (("b",), b"a\nc,d", b"1\n4,5", b"\n,"),
+        (("d", "a"), b"b,c", b'"2,\n3",4', b","),
+        (("a", "c"), b"b\nd", b'"2,\n3"\n5', b"\n"),
+    ],
+)
+def test_rows_without_some_columns(tmp_path, end, columns, header, row, empty):
+    path = tmp_path / "page.csv"
+    path.write_bytes(b"".join(line + end for line in (b"a,b,c,d", b'1,"2,\n3",4,5', b",,,")))
+    assert csv_column.rows_without(path, columns, "here", "utf-8") == [header, row, empty]
+
+
+def test_rows_in_latin_1_and_a_column_that_is_not_there(tmp_path):
+    path = tmp_path / "page.csv"
+    path.write_bytes("id,name\n1,Doña Ana\n".encode("latin-1"))
+    assert csv_column.rows_without(path, ("id",), "here", "latin-1")[1] == b"Do\xf1a Ana"
+    with pytest.raises(SourceError, match="here: not one column hash but id, name"):
+        csv_column.rows_without(path, ("hash",), "here", "latin-1")
+
+
 @pytest.mark.parametrize(
     ("data", "found"),
     [
