@@ -89,6 +89,7 @@ def _attempt(here: Settings, source: str, force: bool) -> dict:
     with database.connect(here) as connection:
         database.prepare(connection)
         noted = state.read(here, source).get("preprocess", {})
+        is_waiting = force or pending(connection, here, [source])
         if not _has_table(connection, source):  # whatever comes of the file, models can build
             _make_empty_table(connection, source)
         if not noted.get("sha256"):
@@ -96,7 +97,7 @@ def _attempt(here: Settings, source: str, force: bool) -> dict:
                 "outcome": "missing",
                 "reason": "there is no legible file; the table is as it was",
             }
-        if not force and not pending(connection, here, [source]):
+        if not is_waiting:
             return {"outcome": "unchanged", "rows": noted["rows"]}
         return _load_patiently(connection, here, source, noted)
 

@@ -13,22 +13,21 @@ from pathlib import Path
 
 import pytest
 from clone import Clone, make_clone
-from publisher import Answer, Publisher, serving
+from publisher import Answer, Publisher
+from upstream.twelve import twelve
 
+from pipeline import settings
 from pipeline.settings import BUNDLED
 
+CDN = "/cdn.jsdelivr.net/npm"
 SOURCES = {
-    "bls_unemployment": "/npm/vega-datasets@3.2.1/data/unemployment.tsv",
-    "census_counties": "/npm/us-atlas@3.0.1/counties-10m.json",
-    "faa_airports": "/npm/vega-datasets@3.2.1/data/airports.csv",
-    "faa_wildlife_strikes": "/npm/vega-datasets@3.2.1/data/birdstrikes.csv",
+    "bls_unemployment": f"{CDN}/vega-datasets@3.2.1/data/unemployment.tsv",
+    "census_counties": f"{CDN}/us-atlas@3.0.1/counties-10m.json",
+    "faa_airports": f"{CDN}/vega-datasets@3.2.1/data/airports.csv",
+    "faa_wildlife_strikes": f"{CDN}/vega-datasets@3.2.1/data/birdstrikes.csv",
 }
-EVENT = {
-    "type": "Feature",
-    "properties": {"mag": 3.10, "place": "x", "time": 0, "type": "earthquake", "tsunami": 0},
-    "geometry": {"type": "Point", "coordinates": [-118.6, 34.4, 26.49]},
-    "id": "",
-}
+EVENTS = "/earthquake.usgs.gov/fdsnws/event/1"
+ALL = len(settings.sources())
 
 
 def bundled_bytes(source: str) -> bytes:
@@ -45,9 +44,9 @@ def feature(begin: str) -> dict:
 
 
 def serve_all(publisher: Publisher) -> None:
-    """Let the publisher serve all five sources, one earthquake a month."""
-    for source, path in SOURCES.items():
-        publisher.answers[path] = [Answer(bundled_bytes(source), headers={"ETag": f'"{source}"'})]
+    """Let every publisher answer honestly, with one earthquake a month."""
+    publisher.answers.clear()
+    publisher.answers.update(publisher.honest)
 
     def query(request):
         begin = re.search(r"starttime=(\d{4}-\d{2})", request.path)[1]
@@ -58,19 +57,21 @@ def serve_all(publisher: Publisher) -> None:
         }
         return Answer(json.dumps(body).encode(), headers={"Content-Type": "application/json"})
 
-    publisher.answers["/fdsnws/event/1/query"] = query
-    publisher.answers["/fdsnws/event/1/count"] = [Answer(b'{"count":1,"maxAllowed":20000}')]
+    publisher.answers[f"{EVENTS}/query"] = query
+    publisher.answers[f"{EVENTS}/count"] = [Answer(b'{"count":1,"maxAllowed":20000}')]
 
 
 def mirrors(publisher: Publisher) -> str:
-    return f"cdn.jsdelivr.net={publisher.url},earthquake.usgs.gov={publisher.url}"
+    return publisher.mirrors
 
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[Publisher]:
-    """A publisher for the whole module, serving all five sources."""
-    with serving() as publisher:
-        serve_all(publisher)
+    """The publishers of all sources, for the whole module, on one port."""
+    with twelve() as known:
+        publisher = known.publisher
+        publisher.mirrors = known.mirrors
+        publisher.honest = dict(publisher.answers)
         yield publisher
 
 
@@ -149,22 +150,22 @@ def test_a_second_night_changes_nothing_and_starts_no_dbt(clone, night):
 def test_a_live_night_is_new_then_unchanged_then_kept(clone, night, world):
     done = night()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(re.findall(r"api \w+: new", done.stdout)) == 5
+    assert len(re.findall(r"api \w+: new", done.stdout)) == ALL
     assert counted(clone, "source.usgs_earthquakes") == 24
     generation_of_new = generation(clone)
 
     world.requests.clear()
     done = night()
     assert done.returncode == 0, done.stdout
-    assert len(re.findall(r"api \w+: unchanged", done.stdout)) == 5
+    assert len(re.findall(r"api \w+: unchanged", done.stdout)) == ALL
     assert generation(clone) == generation_of_new
-    months_read = [path for path in world.paths() if path.startswith("/fdsnws/event/1/query")]
+    months_read = [path for path in world.paths() if path.startswith(f"{EVENTS}/query")]
     assert len(months_read) == 2, "only the newest two months are read again"
 
     world.answers.clear()
     done = night()
     assert done.returncode == 2
-    assert len(re.findall(r"api \w+: kept", done.stdout)) == 5
+    assert len(re.findall(r"api \w+: kept", done.stdout)) == ALL
     assert "answered 404" in done.stdout
     assert counted(clone, "source.usgs_earthquakes") == 24
 
@@ -270,7 +271,7 @@ def test_a_bad_source_leaves_the_others_their_night(clone, night, world):
     ],
 )
 def test_bad_geojson_is_refused(clone, night, world, body, place):
-    world.answers["/fdsnws/event/1/query"] = [Answer(body)]
+    world.answers[f"{EVENTS}/query"] = [Answer(body)]
     done = night("api", "usgs_earthquakes")
     assert done.returncode == 2
     assert re.search(place, done.stdout), done.stdout
@@ -375,7 +376,7 @@ def test_a_rogue_script_takes_nothing_else_with_it(clone, night, rogues):
     assert done.returncode == 2
     for name, (_, words) in ROGUES.items():
         assert re.search(rf"rogue_{name}: failed.*{words}", done.stdout), done.stdout
-    assert len(re.findall(r"api [a-z]+_[a-z_]+: (?:new|unchanged)", done.stdout)) == 5
+    assert len(re.findall(r"api [a-z]+_[a-z_]+: (?:new|unchanged)", done.stdout)) == ALL
 
 
 def start(clone: Clone, world: Publisher, *words: str) -> subprocess.Popen:
