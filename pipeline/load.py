@@ -19,6 +19,7 @@ from pipeline.errors import SourceError
 from pipeline.settings import ROOT, Settings, sources
 
 BLOCK = 1024 * 1024
+UNDESCRIBED = "Not described yet;"  # how the comment of a column begins that nobody declared
 LOCK_TIMEOUT = "2s"  # for how long new readers may queue behind our TRUNCATE
 
 
@@ -166,26 +167,28 @@ def _load(connection: psycopg.Connection, here: Settings, source: str, noted: di
 def _add_new_columns(connection: psycopg.Connection, source: str, columns: list[str]) -> list[str]:
     """Add columns the publisher added; refuse a file that lacks one of the declared.
 
+    A column added so, and not declared since, may be gone again: it is null then.
     Returns the names of the added ones.
     """
-    declared = [
-        row[0]
-        for row in connection.execute(
-            """select attname from pg_catalog.pg_attribute
+    comments = dict(
+        connection.execute(
+            """select attname, coalesce(col_description(attrelid, attnum), '')
+            from pg_catalog.pg_attribute
             where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attnum""",
             [f"source.{source}"],
-        )
-    ]
+        ).fetchall()
+    )
+    declared = [name for name, comment in comments.items() if not comment.startswith(UNDESCRIBED)]
     if missing := [column for column in declared if column not in columns]:
         raise SourceError(
             f"{source}: the file lacks columns {', '.join(missing)}; it has {', '.join(columns)}",
             f"the old rows stay; if the publisher means it, change load/{source}.sql",
         )
-    added = [column for column in columns if column not in declared]
+    added = [column for column in columns if column not in comments]
     for column in added:
         names = {"table": sql.Identifier("source", source), "column": sql.Identifier(column)}
         connection.execute(sql.SQL("alter table {table} add column {column} text").format(**names))
-        comment = f"Not described yet; appeared on {script.now()[:10]}"
+        comment = f"{UNDESCRIBED} appeared on {script.now()[:10]}"
         connection.execute(
             sql.SQL("comment on column {table}.{column} is {comment}").format(
                 comment=sql.Literal(comment), **names

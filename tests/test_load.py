@@ -251,6 +251,9 @@ def test_a_new_column_is_added_last_commented_and_reported(place, owner, declare
     assert "appeared on" in owner.execute(comment).fetchone()[0]
     made_legible(place, b"a,fresh,b\n4,5,6\n")
     assert "reason" not in load.run(place, SOURCE)
+    made_legible(place, b"a,b\n7,8\n")  # gone again, and nobody had declared it
+    load.run(place, SOURCE)
+    assert rows(owner) == [("7", "8", None)]
 
 
 def test_a_column_that_is_missing_holds_the_source_with_both_lists(place, owner, declare):
