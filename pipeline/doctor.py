@@ -107,7 +107,7 @@ def _parts(here: Settings) -> list[str]:
 def _room(here: Settings, wanted: int) -> list[str]:
     folder = here.data_dir if here.data_dir.exists() else ROOT
     free = shutil.disk_usage(folder).free
-    return [f"only {free >> 20:,} MB free at {folder}: make room"] if free < wanted else []
+    return [f"only {free / 1024**3:.1f} GB free at {folder}: make room"] if free < wanted else []
 
 
 def _programs(here: Settings) -> list[str]:

@@ -185,5 +185,6 @@ def _stashed(here: Settings, name: str, taken: Snapshot, remembered: dict) -> di
     identity = f"{here.stash} {taken.content} {taken.fetched_at}"
     if here.stash == "off" or remembered.get("stashed") == identity:
         return {"stashed": remembered.get("stashed"), "stash_note": ""}
-    stored = stash.store(here, name, f"{name}: {taken.origin}, fetched {taken.fetched_at}")
+    what = f"fetched {taken.fetched_at}" if taken.origin == "live" else "the bundled capture"
+    stored = stash.store(here, name, f"{name}: {what}")
     return {"stashed": identity if stored.done else None, "stash_note": stored.note}

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from pipeline.errors import PipelineError
+from pipeline.printable import escaped
 
 LOCAL_SECONDS = 120  # one local command; it takes milliseconds unless the disk hangs
 FIXED = {
@@ -132,8 +133,6 @@ def trouble(command: str, said: bytes) -> PipelineError:
     for sign, (what, remedy) in _TROUBLES.items():
         if sign in text:
             return PipelineError(what, remedy)
-    from pipeline.download import escaped  # here: it brings requests with it
-
     lines = [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("To ", "hint:"))]
     line = "; ".join(lines[:3]) or "it said nothing"

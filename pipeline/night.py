@@ -66,7 +66,7 @@ class Night:
             if self.runner.failures:
                 self._give_up(self.runner.failures[0])
                 break
-        code = self._close()
+        code = self._close(stages)
         if len(stages) > 1:
             with suppress(OSError):  # a full disk: said above
                 ended = {"ended_at": script.now(), "exit_code": code}
@@ -177,7 +177,7 @@ class Night:
         self.trouble.append(error)
         self.screen.say(f"failed: {error}")
 
-    def _close(self) -> int:
+    def _close(self, stages: list[str]) -> int:
         code = self._exit_code()
         tables: dict[str, dict] = {}
         stages_of = report.from_state(self.here, self.sources)
@@ -191,7 +191,10 @@ class Night:
                 tables = report.published(connection)
         self.screen.close()
         self.screen.report(stages_of, tables, self._notes())
-        self.screen.say(f"ended with code {code} ({report.meaning(code)}); log: {self.screen.path}")
+        # A single stage judges its own work only.
+        meaning = f"the stage is well: {stages[0]}" if not code and len(stages) == 1 else ""
+        meaning = meaning or report.meaning(code)
+        self.screen.say(f"ended with code {code} ({meaning}); log: {self.screen.path}")
         return code
 
     def _exit_code(self) -> int:

@@ -61,7 +61,8 @@ class Screen:
         """The closing report, to the person and to the log."""
         from pipeline import report
 
-        report.show(self._file, stages_of, tables, notes)
+        with suppress(OSError, ValueError):
+            report.show(self._file, stages_of, tables, notes)
         try:
             report.show(sys.stdout, stages_of, tables, notes)
             sys.stdout.flush()

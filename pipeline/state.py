@@ -10,6 +10,8 @@ import json
 from pipeline import durable
 from pipeline.settings import Settings
 
+STAGES = ("api", "preprocess", "load", "transform", "validators")
+
 
 def read(settings: Settings, source: str) -> dict:
     """What is remembered of a source, by stage; an unreadable file counts as nothing known."""
@@ -19,7 +21,8 @@ def read(settings: Settings, source: str) -> dict:
         return {}
     if not isinstance(remembered, dict):
         return {}
-    return {stage: facts for stage, facts in remembered.items() if isinstance(facts, dict)}
+    wrong = [stage for stage in STAGES if not isinstance(remembered.get(stage, {}), dict)]
+    return {name: known for name, known in remembered.items() if name not in wrong}
 
 
 def update(settings: Settings, source: str, stage: str, **facts: object) -> dict:
