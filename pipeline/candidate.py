@@ -121,6 +121,33 @@ class Candidate:
         self.resources.append(dict(self.current.resource(name)))
         snapshot.carry_over(self.current.folder / name, self.folder)
 
+    def carry_over_all(self) -> None:
+        """Keep the current snapshot as it is: its publisher has nothing newer."""
+        known = self.current.descriptor
+        for entry in known["resources"]:
+            self.carry_over(entry["path"])
+        self.extra |= {"completeness": known["completeness"], "content": self.current.content}
+        self.validators = dict(self._known)
+
+    def note_pages(self, asked: str, version: str) -> None:
+        """Tell that the files are pages of one table, by the publisher's version of it.
+
+        However the publisher cut them, the same rows are the same content. The version is noted
+        for the next night beside the validators of files: where it moves without the content, the
+        snapshot and its manifest stay as they are.
+        """
+        self.extra["content"] = content.total(entry["content"] for entry in self.resources)
+        known = {"version": version, "content": self.extra["content"]}
+        self.validators = {asked: known} if version else {}
+
+    def is_of_version(self, asked: str, version: str) -> bool:
+        """Whether the current snapshot is the answer to the same question in this version."""
+        if not self.current or self.current.descriptor.get("asked") != asked:
+            return False
+        known = self._known.get(asked, {})
+        seen = known.get("version") if known.get("content") == self.current.content else None
+        return version in (seen, self.current.descriptor.get("publisher_version"))
+
     def forget(self, name: str) -> None:
         """Take a file out again, to read it anew."""
         self.resources = [entry for entry in self.resources if entry["path"] != name]
@@ -143,10 +170,19 @@ class Candidate:
         return entry
 
 
-def resource(path: Path, url: str, sha256: str, size: int, media_type: str, source: Source) -> dict:
+def resource(
+    path: Path,
+    url: str,
+    sha256: str,
+    size: int,
+    media_type: str,
+    source: Source,
+    content_fingerprint: str = "",
+) -> dict:
     """The descriptor's entry of one file.
 
-    A media type that the publisher left out or garbled is the one of the source's kind.
+    A media type that the publisher left out or garbled is the one of the source's kind. The
+    content fingerprint is made as the source declares when it is left out.
     """
     if not _MEDIA_TYPE.fullmatch(media_type):
         media_type = _MEDIA_TYPES.get(source.kind, "application/json")
@@ -159,7 +195,7 @@ def resource(path: Path, url: str, sha256: str, size: int, media_type: str, sour
         "mediatype": media_type,
         "encoding": source.encoding,
         "url": url,
-        "content": _content_of(path, source) or sha256,
+        "content": content_fingerprint or _content_of(path, source) or sha256,
     }
 
 
@@ -178,8 +214,12 @@ def _resource_name(text: str) -> str:
 def descriptor(source: Source, name: str, origin: str, resources: list[dict], **extra) -> dict:
     """The Data Package descriptor of a snapshot, `origin` being `live` or `bundled`.
 
-    `extra` are members beside the standard's own, such as `completeness`.
+    `extra` are members beside the standard's own, such as `completeness`; its `content` is the
+    content fingerprint of pages of one table, which is otherwise made of the files' own.
     """
+    fingerprint = extra.pop("content", "") or snapshot.fingerprint_of(
+        {entry["path"]: entry["content"] for entry in resources}
+    )
     described = {
         "$schema": PROFILE,
         "name": name,
@@ -197,6 +237,6 @@ def descriptor(source: Source, name: str, origin: str, resources: list[dict], **
     described |= extra
     described["fingerprints"] = {
         "bytes": snapshot.fingerprint_of({r["path"]: r["hash"] for r in resources}),
-        "content": snapshot.fingerprint_of({r["path"]: r["content"] for r in resources}),
+        "content": fingerprint,
     }
     return described | {"resources": resources}

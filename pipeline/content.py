@@ -3,13 +3,13 @@
 These are the checks that need no knowledge of the data set; stage `preprocess` reads every byte.
 """
 
-import csv
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
-from pipeline import archive
+from pipeline import archive, csv_column
 from pipeline.errors import SourceError, Transient
 from pipeline.printable import escaped
 from pipeline.settings import redact
@@ -111,30 +111,43 @@ def fingerprint(path: Path, volatile: tuple[str, ...]) -> str:
 
 
 def fingerprint_of_rows(path: Path, volatile_columns: tuple[str, ...], encoding: str) -> str:
-    """SHA-256 of the rows of a CSV, in any order, without the columns that move by themselves.
+    """The fingerprint of the rows of a CSV, in any order, without the columns that move.
 
     Raises SourceError when the file has no such column, or cannot be read as CSV.
     """
-    try:
-        with path.open(encoding=encoding, newline="") as file:
-            rows = csv.reader(file, strict=True)
-            header = next(rows, [])
-            if missing := [name for name in volatile_columns if name not in header]:
-                raise SourceError(
-                    f"{path.name}: no column {', '.join(missing)}; it has {escaped(str(header))}",
-                    "change volatile_columns in the source's script",
-                )
-            kept = [n for n, name in enumerate(header) if name not in volatile_columns]
-            digests = sorted(_digest([row[n] for n in kept if n < len(row)]) for row in rows)
-            names = _digest([header[n] for n in kept])
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise SourceError(f"{path.name}: not CSV in {encoding}: {error}") from None
-    return hashlib.sha256(b"".join([names, *digests])).hexdigest()
+    table = csv_column.read(path, path.name, encoding)
+    return fingerprint_of_table(table, volatile_columns)
 
 
-def _digest(values: list[str]) -> bytes:
-    """SHA-256 of some texts; where one ends and the next begins counts."""
-    return hashlib.sha256(msgspec.json.encode(values)).digest()
+def fingerprint_of_table(table: csv_column.Table, volatile_columns: tuple[str, ...] = ()) -> str:
+    """The same, of a CSV that was read already."""
+    header, *rows = table.rows_without(volatile_columns)
+    return fingerprint_of_parts(rows, header)
+
+
+def fingerprint_of_parts(parts: Iterable[bytes], heading: bytes = b"") -> str:
+    """One fingerprint of many rows or features, whatever their order: the sum of their SHA-256.
+
+    A sum, so that it is the same however the parts were cut into pages (`total`); `heading` is
+    what they all stand under.
+    """
+    begun = hashlib.sha256(heading + b"\0")
+
+    def number(part: bytes) -> int:
+        digest = begun.copy()
+        digest.update(part)
+        return int.from_bytes(digest.digest())
+
+    return _hex(sum(map(number, parts)))
+
+
+def total(fingerprints: Iterable[str]) -> str:
+    """The fingerprint of all parts of several pages, from the fingerprint of each page."""
+    return _hex(sum(int(fingerprint, 16) for fingerprint in fingerprints))
+
+
+def _hex(number: int) -> str:
+    return f"{number % 2**256:064x}"
 
 
 def _without(document: bytes, paths: list[list[str]]) -> bytes:

@@ -58,16 +58,14 @@ def fetch(candidate: Candidate, service: Service) -> None:
     version = service.version()
     told = {"asked": redact(service.address(0)), "publisher_version": version}
     candidate.extra |= told
-    known = candidate.current.descriptor if candidate.current else {}
-    if version and told.items() <= known.items():
-        for entry in known["resources"]:
-            candidate.carry_over(entry["path"])
-        candidate.extra["completeness"] = known["completeness"]
+    if version and candidate.is_of_version(told["asked"], version):
+        candidate.carry_over_all()
         return
     for _ in range(READS):
         proof, detail = _read(candidate, service, version)
         if proof["verdict"] == "complete":
             candidate.extra["completeness"] = proof
+            candidate.note_pages(told["asked"], version)
             return
         for entry in list(candidate.resources):
             candidate.forget(entry["path"])
@@ -117,20 +115,23 @@ def _pages(candidate: Candidate, service: Service, expected: int) -> _Reading:
 
 def _page(candidate, service: Service, address: str, name: str) -> tuple[list[str], list[bytes]]:
     """Fetch one page into the candidate; returns its header and its keys."""
-    came: list[tuple[list[str], list[bytes]]] = []
+    came: list[tuple[csv_column.Table, list[bytes]]] = []
     source, where = candidate.source, shown(address)
 
     def looks_right(path: Path, is_delimited: bool) -> None:
         _raise_for_error(path, where)
         newline = source.final_newline
         content.check(path, "csv", where, is_delimited=is_delimited, final_newline=newline)
-        came.append(csv_column.values(path, service.key, where))
+        table = csv_column.read(path, where)
+        came.append((table, table.values(service.key)))
 
     path = candidate.folder / name
     got = candidate.client.get(address, path, headers=dict(service.headers), check=looks_right)
-    entry = resource(path, where, got.sha256, got.size, got.media_type, source)
-    candidate.resources.append(entry | {"rows": len(came[-1][1])})
-    return came[-1]
+    table, keys = came[-1]
+    told = content.fingerprint_of_table(table, source.volatile_columns)
+    entry = resource(path, where, got.sha256, got.size, got.media_type, source, told)
+    candidate.resources.append(entry | {"rows": len(keys)})
+    return table.header, keys
 
 
 def ask(

@@ -1,4 +1,4 @@
-"""One column of a CSV, held against the parser of the standard library."""
+"""Columns of a CSV, held against the parser of the standard library."""
 
 import csv
 import io
@@ -16,7 +16,8 @@ PARTS = ["", "a", "é", '"', ",", "\n", "\r\n", " ", "long " * 20]
 def column(tmp_path, data: bytes, name: str):
     path = tmp_path / "page.csv"
     path.write_bytes(data)
-    return csv_column.values(path, name, "https://e.gov/")
+    table = csv_column.read(path, "https://e.gov/")
+    return table.header, table.values(name)
 
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
@@ -50,15 +51,17 @@ def test_it_finds_what_a_parser_finds(tmp_path, quoting, end, place):
 def test_rows_without_some_columns(tmp_path, end, columns, header, row, empty):
     path = tmp_path / "page.csv"
     path.write_bytes(b"".join(line + end for line in (b"a,b,c,d", b'1,"2,\n3",4,5', b",,,")))
-    assert csv_column.rows_without(path, columns, "here", "utf-8") == [header, row, empty]
+    assert csv_column.read(path, "here").rows_without(columns) == [header, row, empty]
 
 
 def test_rows_in_latin_1_and_a_column_that_is_not_there(tmp_path):
     path = tmp_path / "page.csv"
     path.write_bytes("id,name\n1,Doña Ana\n".encode("latin-1"))
-    assert csv_column.rows_without(path, ("id",), "here", "latin-1")[1] == b"Do\xf1a Ana"
-    with pytest.raises(SourceError, match="here: not one column hash but id, name"):
-        csv_column.rows_without(path, ("hash",), "here", "latin-1")
+    table = csv_column.read(path, "here", "latin-1")
+    assert table.rows_without(("id",))[1] == b"Do\xf1a Ana"
+    with pytest.raises(SourceError, match="here: not one column hash but id, name") as caught:
+        table.rows_without(("hash",))
+    assert "renamed" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -84,7 +87,11 @@ def test_small_files(tmp_path, data, found):
         (b"id,x\n1\n2,3,4\n", "line 2: 1 fields"),
         (b"id,x\n1,2\n\n", "line 3: 1 fields"),
         (b'id,x\n1,"2\n', "ends inside quotes"),
-        (b'"i"d,x\n1,2\n', "the header is no CSV"),
+        (b'"i"d,x\n1,2\n', "line 1: a quote inside a field: "),
+        (b'id,x\n"1"0,2\n', "line 2: a quote inside a field: "),
+        (b'id,x\n1,6" and 8"\n', 'line 2: a quote inside a field: .*6" and'),
+        (b"", "no header"),
+        (b"\n", "no header"),
         (b"x,y\n1,2\n", "not one column id but x, y"),
         (b"id,id\n1,2\n", "not one column id but id, id"),
         (b"id\n\xe9\n", "not UTF-8"),
@@ -102,6 +109,6 @@ def test_a_real_file(tmp_path, name):
         pytest.skip(f"the captures are not here: {capture}")
     with capture.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    found = csv_column.values(capture, "disasterName", "https://e.gov/")[1]
+    found = csv_column.read(capture, "https://e.gov/").values("disasterName")
     assert len(found) == len(rows) == 5030
     assert column(tmp_path, capture.read_bytes(), "id")[1] == [row["id"].encode() for row in rows]
