@@ -1,5 +1,6 @@
 """What readers are told of how old everything is: the rules, and the table and view they read."""
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -567,3 +568,20 @@ def test_a_load_of_which_nothing_else_is_known(owner):
     known = data_status.loaded(owner)["usgs"]
     assert known.pop("loaded_at") == TONIGHT
     assert set(known.values()) == {None}
+
+
+# What readers are told of it
+
+
+def test_the_page_tells_of_every_column_and_its_queries_run(owner):
+    page = (ROOT / "docs" / "data_status.md").read_text("utf-8")
+    for name in (*data_status.COLUMNS, *data_status.COMPUTED):
+        assert re.search(rf"^\| .*`{name}`.* \|", page.split("## Columns")[1], re.MULTILINE), name
+    for state in ("fresh", *freshness.WORST_FIRST):
+        assert f"| `{state}` |" in page
+    tell(owner, told())
+    owner.execute("create table transformed.airports (airport_id text)")
+    queries = [block for block in page.split("\n\n") if block.startswith("    ")]
+    assert len(queries) == 5
+    for query in queries:
+        owner.execute(query)
