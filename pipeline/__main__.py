@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from pipeline import errors, script, settings
+from pipeline import errors, script, settings, transform
 from pipeline.errors import PipelineError
 
 USAGE = """
@@ -13,6 +13,8 @@ USAGE = """
   ./run_pipeline.sh status                   what readers have now, how old, and what is not well
   ./run_pipeline.sh doctor                   what would stop tonight's run, with the remedy
   ./run_pipeline.sh accept SOURCE            let the refused snapshot of a source in, once
+  ./run_pipeline.sh transform --accept-contract MODEL
+                                             let the columns of a published table change, once
   ./run_pipeline.sh db url|psql|start|stop   the dev database: `db psql -- -c 'select 1'`
   ./run_pipeline.sh cron                     the crontab lines for this machine
   .venv/bin/python api/SOURCE.py             one script by hand
@@ -56,27 +58,14 @@ def _parser(stages: list[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--if-missed", action="store_true", help="only if no night ended within 24 hours"
     )
+    transform.add_options(parser)
     return parser
 
 
 def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
     command, names = options.command, options.names
     if command in ("night", "accept", *stages):
-        known = settings.sources()
-        if unknown := [name for name in names if name not in known]:
-            parser.error(f"no source is called {unknown[0]}; there are {', '.join(known)}")
-        if command == "accept":
-            if not names:
-                parser.error("accept what? name the source")
-            from pipeline import accept
-
-            return accept.run(names)
-        from pipeline import night
-
-        if options.if_missed and not night.was_missed():
-            print("nothing was missed: a night ended within the last 24 hours")
-            return errors.OK
-        return night.run(stages if command == "night" else [command], names or known, options)
+        return _of_sources(parser, stages, options)
     if command == "db" and len(names) == 1:
         from pipeline import db_command
 
@@ -92,6 +81,28 @@ def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
         return doctor.check() if command == "doctor" else doctor.print_crontab()
     parser.error(f"no such command: {' '.join([command, *names])}")
     return errors.USAGE
+
+
+def _of_sources(parser, stages: list[str], options) -> int:
+    """The commands that take names of sources."""
+    command, names, known = options.command, options.names, settings.sources()
+    if unknown := [name for name in names if name not in known]:
+        parser.error(f"no source is called {unknown[0]}; there are {', '.join(known)}")
+    if command == "accept":
+        if not names:
+            parser.error("accept what? name the source")
+        from pipeline import accept
+
+        return accept.run(names)
+    for model in options.accept_contract:
+        if command not in ("night", "transform") or not transform.has_model(model):
+            parser.error(f"--accept-contract {model}: stage transform has no such model")
+    from pipeline import night
+
+    if options.if_missed and not night.was_missed():
+        print("nothing was missed: a night ended within the last 24 hours")
+        return errors.OK
+    return night.run(stages if command == "night" else [command], names or known, options)
 
 
 if __name__ == "__main__":

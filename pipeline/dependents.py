@@ -12,10 +12,21 @@ from pipeline import grants
 from pipeline.errors import SourceError
 
 
+class Refused(SourceError):
+    """What others made stands in the way of some published tables, which are held then."""
+
+    def __init__(self, tables: set[str], what: str):
+        super().__init__(
+            f"objects of others depend on it: {what}", "drop them, or let them read a copy"
+        )
+        self.tables = tables
+
+
 class View(NamedTuple):
     """A view of somebody else's that reads a published table, and all it takes to make it anew."""
 
     name: sql.Identifier
+    tables: set[str]  # the published tables it reads, at any depth
     owner: str  # quoted where it must be
     options: str | None
     definition: str
@@ -24,17 +35,17 @@ class View(NamedTuple):
 
 
 _VIEWS = """
-with recursive upon (oid, depth) as (
-    select unnest(%(tables)s::oid[]), 0
+with recursive upon (root, oid, depth) as (
+    select table_oid, table_oid, 0 from unnest(%(tables)s::oid[]) as table_oid
     union
-    select ev_class, depth + 1
+    select root, ev_class, depth + 1
     from upon
     join pg_depend on refclassid = 'pg_class'::regclass and refobjid = upon.oid
     join pg_rewrite on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
     where ev_class <> upon.oid
 )
 select
-    pg_class.oid, nspname, relname, relowner::regrole::text,
+    pg_class.oid, nspname, relname, roots, relowner::regrole::text,
     (select string_agg(format('%%s=%%L', option_name, option_value), ', ')
         from pg_options_to_table(reloptions)),
     pg_get_viewdef(pg_class.oid),
@@ -42,14 +53,16 @@ select
         from pg_description left join pg_attribute on attrelid = objoid and attnum = objsubid
             and objsubid > 0
         where classoid = 'pg_class'::regclass and objoid = pg_class.oid)
-from (select oid, max(depth) as depth from upon group by oid) as deepest
+from (
+    select oid, max(depth) as depth, array_agg(distinct root) as roots from upon group by oid
+) as deepest
 join pg_class using (oid) join pg_namespace on pg_namespace.oid = relnamespace
 where relkind = 'v'
 order by depth, pg_class.oid
 """
 # What goes with a table or a view without a word from PostgreSQL.
 _LOST = """
-select format('%%s on %%s', what, relation::regclass) from (
+select relation, format('%%s on %%s', what, relation::regclass) from (
     select 'row security policy ' || polname, polrelid from pg_policy
     union all
     select 'trigger ' || tgname, tgrelid from pg_trigger where not tgisinternal
@@ -64,23 +77,26 @@ order by 1
 """
 
 
-def views(connection: psycopg.Connection, tables: list[int]) -> list[View]:
+def views(connection: psycopg.Connection, tables: dict[str, int]) -> list[View]:
     """The views upon tables, at any depth, in the order in which they can be made.
 
-    Raises SourceError naming what would be lost with one of the tables or views.
+    tables: oids by name. Raises Refused naming what would be lost with one of them or of the views.
     """
-    found = connection.execute(_VIEWS, {"tables": tables}).fetchall()
-    relations = [*tables, *(row[0] for row in found)]
-    if lost := [row[0] for row in connection.execute(_LOST, [relations])]:
-        raise refused("; ".join(lost[:5]))
+    names = {oid: name for name, oid in tables.items()}
+    found = connection.execute(_VIEWS, {"tables": list(names)}).fetchall()
+    read = {oid: {names[root] for root in roots} for oid, _, _, roots, *_ in found}
+    read |= {oid: {name} for oid, name in names.items()}
+    if lost := connection.execute(_LOST, [list(read)]).fetchall():
+        at_fault = set.union(*(read[relation] for relation, _ in lost))
+        raise Refused(at_fault, "; ".join(what for _, what in lost[:5]))
     return [
-        View(sql.Identifier(schema, name), *rest, grants.of_others(connection, oid))
-        for oid, schema, name, *rest in found
+        View(sql.Identifier(schema, name), read[oid], *rest, grants.of_others(connection, oid))
+        for oid, schema, name, _, *rest in found
     ]
 
 
 def make(connection: psycopg.Connection, view: View) -> None:
-    """Make a view anew, as it was. Raises SourceError when it does not fit the new tables."""
+    """Make a view anew, as it was. Raises Refused when it does not fit the new tables."""
     # Options, owner and definition are the server's own words, quoted where they must be.
     options = sql.SQL(f"with ({view.options})" if view.options else "")
     definition, owner = sql.SQL(view.definition), sql.SQL(view.owner)
@@ -96,12 +112,4 @@ def make(connection: psycopg.Connection, view: View) -> None:
         connection.execute(sql.SQL("alter view {} owner to {}").format(view.name, owner))
     except (psycopg.ProgrammingError, psycopg.NotSupportedError) as error:
         name = view.name.as_string(connection)
-        raise refused(f"view {name} ({error.diag.message_primary})") from None
-
-
-def refused(what: str) -> SourceError:
-    """The error of a publication that would break what others made."""
-    return SourceError(
-        f"the publication is put off: objects of others depend on published tables: {what}",
-        "drop them, or make them read a copy; the published tables stay as they were",
-    )
+        raise Refused(view.tables, f"view {name} ({error.diag.message_primary})") from None

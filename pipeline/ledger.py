@@ -95,6 +95,14 @@ def newest(
         return {row["name"]: row for row in cursor}
 
 
+def generation(connection: psycopg.Connection) -> int:
+    """The greatest generation that was ever published; 0 before the first."""
+    return connection.execute(
+        """select coalesce(max((facts ->> 'generation')::bigint), 0) from pipeline.steps
+        where stage = 'transform' and outcome = 'published'"""
+    ).fetchone()[0]
+
+
 def last_run(connection: psycopg.Connection) -> dict | None:
     """The newest run that has ended."""
     with connection.cursor(row_factory=dict_row) as cursor:

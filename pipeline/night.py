@@ -95,12 +95,14 @@ class Night:
         return self._run_sources("load", wanted)
 
     def _transform(self) -> dict[str, dict]:
-        if not self.options.force and transform.is_current(self._connect()):
+        is_asked = self.options.force or self.options.accept_contract
+        if not is_asked and transform.is_current(self._connect()):
             if self._noted(publication.ALL_MODELS, "transform").get("outcome") == "failed":
                 self._forget_failure("transform", publication.ALL_MODELS)
             self.screen.line("transform", publication.ALL_MODELS, {"outcome": "unchanged"})
             return {publication.ALL_MODELS: {"outcome": "unchanged"}}
-        command = ("-m", "pipeline.transform", *self._flags())
+        accepted = [f"--accept-contract={name}" for name in self.options.accept_contract]
+        command = ("-m", "pipeline.transform", *self._flags(), *accepted)
         return self._run_jobs([Job("transform", publication.ALL_MODELS, command)])
 
     def _unless_current(self, stage: str, is_current) -> list[str]:
@@ -168,7 +170,7 @@ class Night:
         """Note in the ledger what failed; what succeeded was noted in its own transaction."""
         for stage in ("load", "transform"):
             for name, facts in self.facts.get(stage, {}).items():
-                if facts["outcome"] not in ("new", "published", "unchanged"):
+                if facts["outcome"] not in ("new", *transform.ENDED):
                     ledger.note(connection, self.run_id, stage, name, facts)
 
     def _give_up(self, error: psycopg.Error | PipelineError) -> None:

@@ -10,27 +10,37 @@ each. Three things make that true, each of them measured:
 3.  Only then do the new tables take the places of the old ones. A wait of 200 ms, for whatever it
     may be, undoes all of it, and it is tried again.
 
-The schema itself stays, with what others granted on it and put into it.
+The schema itself stays, with what others granted on it and put into it, and so do the tables that
+were not built, or are held. Table `data_status_facts` is locked with the rest, so that nobody reads
+the status of one generation and the rows of another in one transaction.
 """
 
 import random
 import time
+from collections.abc import Callable, Iterable
 
 import psycopg
 from psycopg import sql
 
-from pipeline import dependents, grants, ledger, script
+from pipeline import dependents, grants, ledger
 from pipeline.errors import SourceError
 from pipeline.settings import Settings
 
 PUBLISHED, NEXT = "transformed", "transformed_next"
+STATUS = "data_status_facts"
 ALL_MODELS = "all models"  # the name of the whole stage's step; no source or model is called so
 LOCK_TIMEOUT = "200ms"  # below the server's deadlock_timeout of 1 s
 
 
-def exists(connection: psycopg.Connection, tables: list[str]) -> bool:
-    """Whether all these tables are published."""
-    return set(tables) <= set(_tables(connection, PUBLISHED))
+def tables(connection: psycopg.Connection, schema: str = PUBLISHED) -> dict[str, int]:
+    """The oids of the tables in a schema, by name."""
+    return dict(
+        connection.execute(
+            """select relname, oid from pg_class
+            where relnamespace = to_regnamespace(%s) and relkind = 'r' order by 1""",
+            [schema],
+        ).fetchall()
+    )
 
 
 def make_room(connection: psycopg.Connection) -> int:
@@ -41,59 +51,66 @@ def make_room(connection: psycopg.Connection) -> int:
         return connection.execute(f"select '{NEXT}'::regnamespace::oid").fetchone()[0]
 
 
+def pass_through(connection: psycopg.Connection, names: Iterable[str]) -> None:
+    """Let the published tables stand in for those that are not built, or are held.
+
+    What was built under such a name goes; where nothing is published yet, nothing stands in.
+    """
+    published, built = tables(connection), tables(connection, NEXT)
+    for name in names:
+        beside = sql.Identifier(NEXT, name)
+        with connection.transaction():
+            if name in built:
+                connection.execute(sql.SQL("drop table {}").format(beside))
+            if name in published:
+                view = sql.SQL("create or replace view {} as select * from {}")
+                connection.execute(view.format(beside, _published(name)))
+
+
 def publish(
     connection: psycopg.Connection,
     here: Settings,
-    run_id: str,
     room: int,
-    models: dict[str, dict],
-    fingerprint: str,
-    facts: dict,
-) -> dict:
-    """Publish what stands in `transformed_next`; the ledger's rows are part of the transaction.
+    names: Iterable[str],
+    note: Callable[[psycopg.Connection, int], None],
+    gone: Iterable[str] = (),
+) -> int:
+    """Publish tables that stand in `transformed_next`; the others stay as they are.
 
     Parameters
     ----------
-    room:        what `make_room` returned before the build.
-    models:      rows and seconds of each table built, by name.
-    fingerprint: what the tables are made of.
-    facts:       what else to note.
+    room:  what `make_room` returned before the build.
+    names: the tables to publish.
+    note:  called with the connection and the new generation within the transaction: what it
+           writes is there together with the tables, or not at all.
+    gone:  published tables whose model is no more and whose time is up; they are dropped.
 
-    Returns the facts of the stage. Raises SourceError when readers did not let go in time, or
-    when what others built upon a published table cannot be made anew; nothing has changed then.
+    Returns the generation. Raises SourceError when readers did not let go in time and Refused when
+    what others built upon a published table cannot be made anew; nothing has changed then.
     """
-    started = time.monotonic()
-    deadline = started + here.publish_patience
+    names = sorted(names)
+    deadline = time.monotonic() + here.publish_patience
     _freeze(connection, deadline)
     while True:
         try:
             with connection.transaction():
                 connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
                 _hold_room(connection, room)
-                _exchange(connection, models)
-                facts = facts | {"generation": _next_generation(connection)}
-                facts |= {
-                    "outcome": "published",
-                    "rows": sum(m["rows"] or 0 for m in models.values()),
-                }
-                _note(connection, run_id, models, fingerprint, facts)
-            break
+                _exchange(connection, names, gone)
+                generation = 1 + ledger.generation(connection)
+                note(connection, generation)
+            return generation
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             if time.monotonic() > deadline:
                 raise _put_off(connection, "hold published tables", _HOLDERS) from None
             time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - not for secrets
-        except psycopg.errors.DependentObjectsStillExist as error:
-            raise dependents.refused(" ".join(error.diag.message_detail.split())) from None
-        except psycopg.errors.DuplicateTable as error:
-            raise dependents.refused(error.diag.message_primary) from None
-    return facts | {"publication_seconds": round(time.monotonic() - started, 3)}
 
 
 def _freeze(connection: psycopg.Connection, deadline: float) -> None:
     """Freeze the new tables until no snapshot anywhere can find them empty."""
     built_by = connection.execute("select pg_current_xact_id()::xid").fetchone()[0]
     while True:
-        for table in _tables(connection, NEXT):
+        for table in tables(connection, NEXT):
             name = sql.Identifier(NEXT, table)
             connection.execute(sql.SQL("vacuum (freeze, analyze) {}").format(name))
         waiting = connection.execute(
@@ -139,17 +156,6 @@ def _put_off(connection: psycopg.Connection, why: str, condition: str) -> Source
     )
 
 
-def _tables(connection: psycopg.Connection, schema: str) -> dict[str, int]:
-    """The oids of the tables in a schema, by name."""
-    return dict(
-        connection.execute(
-            """select relname, oid from pg_class
-            where relnamespace = to_regnamespace(%s) and relkind = 'r' order by 1""",
-            [schema],
-        ).fetchall()
-    )
-
-
 def _hold_room(connection: psycopg.Connection, room: int) -> None:
     """Publish only what this run built: a run that slept may find another one's tables here."""
     found = connection.execute("select to_regnamespace(%s)::oid", [NEXT]).fetchone()[0]
@@ -157,56 +163,58 @@ def _hold_room(connection: psycopg.Connection, room: int) -> None:
         raise SourceError("another run built new tables meanwhile; this one's are not published")
 
 
-def _exchange(connection: psycopg.Connection, models: dict[str, dict]) -> None:
+def _exchange(connection: psycopg.Connection, names: list[str], gone: Iterable[str]) -> None:
     """Put the new tables in the places of the old ones."""
-    old = _ours(connection, models)
-    views = dependents.views(connection, list(old.values()))
+    old = _ours(connection, {*names, *gone})
+    views = dependents.views(connection, old)
     # Views first, the outermost before all: in this order their readers lock too. LOCK TABLE would
     # demand that a view's owner may lock what is below it.
-    try:
-        _all_at_once(connection, "drop view {}", [view.name for view in reversed(views)])
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise dependents.refused(error.diag.message_primary) from None
-    tables = [_published(name) for name in old]
-    _all_at_once(connection, "lock table {} in access exclusive mode", tables)
+    for view in reversed(views):
+        _drop(connection, "drop view {}", view.name, view.tables)
+    _lock(connection, old)
     granted = {name: grants.of_others(connection, oid) for name, oid in old.items()}
-    _all_at_once(connection, "drop table {}", tables)
+    for name in old:
+        _drop(connection, "drop table {}", _published(name), {name})
     connection.execute(f"create schema if not exists {PUBLISHED}")
     by_default = grants.by_default(connection, PUBLISHED)
-    for name in _tables(connection, NEXT):
-        move = sql.SQL("alter table {} set schema {}")
-        move = move.format(sql.Identifier(NEXT, name), sql.Identifier(PUBLISHED))
-        connection.execute(move)
+    for name in names:
+        _move_in(connection, name)
         grants.give(connection, _published(name), granted.get(name, by_default))
-    connection.execute(f"drop schema {NEXT}")
+    connection.execute(f"drop schema {NEXT} cascade")  # with the views that stood in
     for view in views:
         dependents.make(connection, view)
 
 
-def _ours(connection: psycopg.Connection, models: dict[str, dict]) -> dict[str, int]:
-    """The published tables that this pipeline made; by their names alone if the ledger is lost."""
-    known = ledger.newest(connection, "transform", ("published",)).keys() or models.keys()
-    return {k: oid for k, oid in _tables(connection, PUBLISHED).items() if k in known}
+def _ours(connection: psycopg.Connection, wanted: set[str]) -> dict[str, int]:
+    """Those of the tables that are published by this pipeline; by name if the ledger is lost."""
+    known = ledger.newest(connection, "transform", ("published",)).keys() or wanted
+    return {k: oid for k, oid in tables(connection).items() if k in known & wanted}
 
 
 def _published(name: str) -> sql.Identifier:
     return sql.Identifier(PUBLISHED, name)
 
 
-def _all_at_once(connection, statement: str, relations: list[sql.Identifier]) -> None:
-    if relations:
-        connection.execute(sql.SQL(statement).format(sql.SQL(", ").join(relations)))
+def _lock(connection: psycopg.Connection, old: Iterable[str]) -> None:
+    """Lock all that readers could mix with what comes, in one statement."""
+    status = [name for name in (STATUS,) if name in tables(connection)]
+    if found := [_published(name) for name in (*old, *status)]:
+        statement = sql.SQL("lock table {} in access exclusive mode")
+        connection.execute(statement.format(sql.SQL(", ").join(found)))
 
 
-def _next_generation(connection: psycopg.Connection) -> int:
-    last = ledger.newest(connection, "transform", ("published",))
-    return 1 + max((step["facts"].get("generation", 0) for step in last.values()), default=0)
+def _drop(connection, statement: str, name: sql.Identifier, at_fault: set[str]) -> None:
+    try:
+        connection.execute(sql.SQL(statement).format(name))
+    except psycopg.errors.DependentObjectsStillExist as error:
+        raise dependents.Refused(at_fault, " ".join(error.diag.message_detail.split())) from None
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise dependents.Refused(at_fault, error.diag.message_primary) from None
 
 
-def _note(connection, run_id: str, models: dict[str, dict], fingerprint: str, facts: dict) -> None:
-    ledger.begin(connection, run_id, "transform", script.now())
-    stamp = {"started_at": script.now()}
-    for name, model in models.items():
-        told = model | stamp | {"outcome": "published", "generation": facts["generation"]}
-        ledger.note(connection, run_id, "transform", name, told)
-    ledger.note(connection, run_id, "transform", ALL_MODELS, facts | stamp, fingerprint)
+def _move_in(connection: psycopg.Connection, name: str) -> None:
+    move = sql.SQL("alter table {} set schema {}")
+    try:
+        connection.execute(move.format(sql.Identifier(NEXT, name), sql.Identifier(PUBLISHED)))
+    except psycopg.errors.DuplicateTable as error:
+        raise dependents.Refused({name}, error.diag.message_primary) from None

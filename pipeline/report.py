@@ -7,7 +7,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import errors, ledger, publication, state
+from pipeline import errors, ledger, state, transform
 from pipeline.printable import escaped
 from pipeline.settings import Settings
 
@@ -31,10 +31,11 @@ def from_ledger(connection, sources: list[str]) -> dict[str, dict[str, dict]]:
 
 
 def published(connection) -> dict[str, dict]:
-    """The tables readers have, by name; the newest step of each that is part of the publication."""
+    """The tables readers have, by name; the step of each that published it."""
     steps = ledger.newest(connection, "transform", ("published",))
-    whole = steps.get(publication.ALL_MODELS)
-    return {name: steps[name] for name in (whole["facts"]["tables"] if whole else [])}
+    whole = transform.last_build(connection)
+    names = whole["facts"]["tables"] if whole else []
+    return {name: steps[name] for name in names if name in steps}
 
 
 def outcome_of(stages: dict[str, dict]) -> tuple[str, str, str]:
@@ -53,13 +54,25 @@ def outcome_of(stages: dict[str, dict]) -> tuple[str, str, str]:
 
 
 def notes_of(whole: dict) -> list[str]:
-    """What the newest build tells of values it could not read, and of tests that only warn."""
+    """What the newest build holds, could not read, and warns of."""
+    held = [f"transformed.{name}: held, {reason}" for name, reason in _dict(whole, "held")]
+    held += [f"{name}: failed, {reason}" for name, reason in _dict(whole, "failed")]
+    held += [
+        f"transformed.{name}: it has no model since {since}, and is dropped "
+        f"{transform.GRACE.days} days after that"
+        for name, since in _dict(whole, "gone")
+    ]
     uncast = [
         f"source.{u['source']}, column {u['column']}: {u['count']:,} values are not {u['type']} "
         f"and are null in the models, such as {u['example']!a}"
         for u in whole.get("uncastable") or []
     ]
-    return uncast + [f"warning: {warning}" for warning in whole.get("warnings") or []]
+    warnings = [f"warning: {name}: {text}" for name, text in _dict(whole, "warnings")]
+    return [*held, *uncast, *warnings]
+
+
+def _dict(whole: dict, key: str) -> list[tuple[str, str]]:
+    return list((whole.get(key) or {}).items())
 
 
 def meaning(code: int) -> str:
@@ -144,6 +157,9 @@ def _advice(stages_of: dict[str, dict[str, dict]]) -> list[str]:
         note = stages.get("api", {}).get("stash_note")
         if note:
             groups.setdefault(("not in the stash", note, ""), []).append(source)
+        note = stages.get("api", {}).get("note")
+        if note:
+            groups.setdefault(("note", note, ""), []).append(source)
         for what, count in (stages.get("preprocess", {}).get("notes") or {}).items():
             groups.setdefault(("note", f"{what}: {count:,}", ""), []).append(source)
     return [

@@ -23,7 +23,7 @@ from pipeline.printable import escaped
 
 # What leaves a source without tonight's data; the night then ends with code 2.
 LONGEST_LINE = 1000
-DEGRADED_OUTCOMES = {"kept", "bundled", "missing", "failed"}
+DEGRADED_OUTCOMES = {"kept", "held", "bundled", "missing", "failed"}
 
 
 def now() -> str:
@@ -31,12 +31,14 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def parse(description: str) -> argparse.Namespace:
-    """The options every script has: `force` and `offline`."""
+def parse(description: str, add_more: Callable | None = None) -> argparse.Namespace:
+    """The options every script has, `force` and `offline`, and those that `add_more` adds."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_options(parser)
+    if add_more:
+        add_more(parser)
     return parse_with(parser)
 
 
@@ -58,7 +60,13 @@ def _wrong_usage(parser: argparse.ArgumentParser, message: str):
     sys.exit(errors.USAGE)
 
 
-def run(stage: str, source: str, description: str, work: Callable[..., dict]) -> None:
+def run(
+    stage: str,
+    source: str,
+    description: str,
+    work: Callable[..., dict],
+    add_more: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> None:
     """Do the work of one script and end the process with its exit code.
 
     Parameters
@@ -66,8 +74,9 @@ def run(stage: str, source: str, description: str, work: Callable[..., dict]) ->
     stage, source: whose outcome is noted.
     description:   the text of `--help`.
     work:          `work(settings, options)` returns the facts to note, `outcome` among them.
+    add_more:      gives the parser the options of this stage alone.
     """
-    options = parse(description)
+    options = parse(description, add_more)
     try:
         with lock.held_by_this_run(settings.load()):
             facts = _attempt(stage, source, work, options)

@@ -2,7 +2,7 @@
 
 import sys
 
-from pipeline import database, errors, ledger, publication, report, settings
+from pipeline import database, errors, ledger, publication, report, settings, transform
 
 
 def show() -> int:
@@ -15,7 +15,7 @@ def show() -> int:
         tables = report.published(connection)
         newest = ledger.newest(connection, "transform").get(publication.ALL_MODELS)
         last = ledger.last_run(connection)
-        built = ledger.newest(connection, "transform", ("published",)).get(publication.ALL_MODELS)
+        built = transform.last_build(connection)
     notes = report.notes_of(built["facts"]) if built else []
     if newest and newest["outcome"] == "failed":
         notes.insert(0, f"transform: {newest['reason']} - {newest['remedy']}")
@@ -27,4 +27,5 @@ def show() -> int:
         ended = f"{last['ended_at']:%Y-%m-%d %H:%M %Z}"
         print(f"last run: ended {ended} with code {code} ({report.meaning(code)})")
     well = all(report.outcome_of(s)[0] in ("new", "unchanged") for s in stages_of.values())
-    return errors.OK if well and tables and newest["outcome"] != "failed" else errors.DEGRADED
+    well = well and tables and newest["outcome"] not in ("failed", "held")
+    return errors.OK if well else errors.DEGRADED

@@ -1,28 +1,38 @@
-"""Stage `transform`: dbt builds the marts where nobody reads; then they are published at once.
+"""Stage `transform`: dbt builds the marts where nobody reads; what passes its tests is published.
 
 `python -m pipeline.transform` builds and publishes; the runner starts it so. dbt is started only
-when a source's rows, the dbt project or dbt itself changed since the last publication.
+when a source's rows, the dbt project or dbt itself changed since, or a mart is held; then only the
+marts that are made of what changed are built.
 """
 
 import hashlib
 import os
-from importlib.metadata import version
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from pipeline import database, ledger, publication, script, settings, snapshot
-from pipeline.errors import PipelineError, SourceError
-from pipeline.settings import ROOT, Settings
+from pipeline import (
+    contract,
+    database,
+    dbt_run,
+    dependents,
+    ledger,
+    lineage,
+    publication,
+    script,
+    snapshot,
+)
+from pipeline.dbt_run import Dbt, Result
+from pipeline.errors import PipelineError
+from pipeline.hold import Verdict
+from pipeline.lineage import Lineage
+from pipeline.settings import Settings
 
-PROJECT = ROOT / "transform"
-# libpq's words that dbt's profile has no place for, by the variable libpq reads them from.
-_LIBPQ = {
-    "sslrootcert": "PGSSLROOTCERT",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
-    "channel_binding": "PGCHANNELBINDING",
-    "hostaddr": "PGHOSTADDR",
-}
+ENDED = ("published", "held", "unchanged")  # outcomes of a build that came to its end
+GRACE = timedelta(days=7)  # for the table of a model that is no more
+AUDIT = "audit"  # the schema of the rows that failed a test
 
 
 def main() -> None:
@@ -31,152 +41,307 @@ def main() -> None:
         "transform",
         publication.ALL_MODELS,
         __doc__,
-        lambda here, options: run(here, options.force),
+        lambda here, options: run(here, options.force, options.accept_contract),
+        add_options,
     )
+
+
+def add_options(parser) -> None:
+    """The option of this stage alone."""
+    parser.add_argument(
+        "--accept-contract",
+        metavar="MODEL",
+        action="append",
+        default=[],
+        help="let the columns of a published table change, this once",
+    )
+
+
+def has_model(name: str) -> bool:
+    """Whether the project has a model of that name."""
+    return any(path.name == f"{name}.sql" for path in dbt_run.files())
 
 
 def fingerprint_of(connection: psycopg.Connection) -> str:
     """SHA-256 over all that the published tables are made of: rows loaded, models, dbt."""
-    loaded = ledger.newest(connection, "load", ("new",))
-    parts = {f"source {name}": step["fingerprint"] for name, step in loaded.items()}
-    for path in sorted(PROJECT.rglob("*")):
-        relative = path.relative_to(PROJECT)
-        if path.is_file() and relative.parts[0] not in ("target", "logs") and path.name[0] != ".":
-            parts[f"file {relative}"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    parts["dbt"] = f"{version('dbt-core')} {version('dbt-postgres')}"
+    parts = {f"source {name}": made_of for name, made_of in _loaded(connection).items()}
+    for path in dbt_run.files():
+        relative = path.relative_to(dbt_run.PROJECT)
+        parts[f"file {relative}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    parts["dbt"] = dbt_run.version_of_dbt()
     return snapshot.fingerprint_of(parts)
 
 
+def last_build(connection: psycopg.Connection) -> dict | None:
+    """The ledger's step of the newest build that came to its end."""
+    return ledger.newest(connection, "transform", ENDED).get(publication.ALL_MODELS)
+
+
 def is_current(connection: psycopg.Connection) -> bool:
-    """Whether what is published was made of what there is now."""
-    last = ledger.newest(connection, "transform", ("published",)).get(publication.ALL_MODELS)
+    """Whether what is published was made of what there is now, and nothing is held."""
+    last = last_build(connection)
     return (
         last is not None
+        and last["outcome"] != "held"
+        and not _due(last["facts"].get("gone", {}))
         and last["fingerprint"] == fingerprint_of(connection)
-        and publication.exists(connection, last["facts"]["tables"])
+        and set(last["facts"]["tables"]) <= publication.tables(connection).keys()
     )
 
 
-def run(here: Settings, force: bool = False) -> dict:
-    """Build and publish, unless nothing changed; returns the facts of the stage.
+def run(here: Settings, force: bool = False, accepted: Iterable[str] = ()) -> dict:
+    """Build what changed and publish what passed, unless nothing changed; returns the facts.
 
-    Raises SourceError when a model, a test or the publication fails: the published tables stay.
-    PipelineError when it does not come to a build, SetupError when a permission is missing.
+    accepted: names of the models whose columns may change.
+
+    Raises SourceError when readers or another run forbid the publication: the published tables
+    stay. PipelineError when it does not come to a build, SetupError when a permission is missing.
     """
     try:
-        return _build_and_publish(here, force)
+        with database.connect(here) as connection:
+            database.prepare(connection)
+            if not force and not accepted and is_current(connection):
+                return {"outcome": "unchanged"}
+            return _build_and_publish(here, connection, force, accepted)
     except psycopg.Error as error:
         raise database.understood(error, "nothing is published") from None
 
 
-def _build_and_publish(here: Settings, force: bool) -> dict:
-    with database.connect(here) as connection:
-        database.prepare(connection)
-        if not force and is_current(connection):
-            return {"outcome": "unchanged"}
-        wanted = fingerprint_of(connection)
-        room = publication.make_room(connection)
-        results = _build(here, connection)
-        _refuse_failures(results)
-        models = _models(results)
-        warnings = [
-            f"{r.node.name}: {_first_line(r.message)}" for r in results if r.status == "warn"
-        ]
-        facts = {"tables": sorted(models), "uncastable": _uncastable(connection)}
-        facts["warnings"] = warnings
-    run_id = os.environ.get("PIPELINE_RUN") or f"{script.now()} {os.getpid()}"
-    with database.connect(here) as publisher:
-        return publication.publish(publisher, here, run_id, room, models, wanted, facts)
+@dataclass
+class _Build:
+    """A build on its way: what it is made of, and what came of it so far."""
+
+    fingerprint: str
+    lineage: Lineage
+    made_of: dict[str, str]  # fingerprint by unique id
+    last: dict  # facts of the last build
+    verdict: Verdict
+    room: int
+    results: dict[str, Result] = field(default_factory=dict)  # by unique id
 
 
-def _refuse_failures(results: list) -> None:
-    failures = [r for r in results if r.status in ("error", "fail", "runtime error")]
-    if full := [r for r in failures if "No space left on device" in str(r.message)]:
-        raise PipelineError(
-            f"the database's disk is full: {_first_line(full[0].message)}",
-            "make room; the published tables stay as they were",
-        )
-    if failures:
-        more = f"; and {len(failures) - 3} more" if len(failures) > 3 else ""
-        raise SourceError(
-            f"nothing is published, {len(failures)} of {len(results)} dbt steps failed: "
-            + "; ".join(f"{r.node.name}: {_first_line(r.message)}" for r in failures[:3])
-            + more,
-            "the published tables stay as they were; see the log",
-        )
-    if not _models(results):
-        raise SourceError("nothing is published: the dbt project built no table")
+def _build_and_publish(here: Settings, connection, force: bool, accepted: Iterable[str]) -> dict:
+    fingerprint = fingerprint_of(connection)
+    dbt = Dbt(here, connection)
+    graph = lineage.read(dbt.manifest, publication.NEXT, dbt_run.version_of_dbt())
+    if not graph.marts:
+        raise PipelineError("the dbt project has no mart: nothing is built", "see transform/models")
+    made_of = graph.made_of(_loaded(connection))
+    wanted = set(graph.marts) if force else _changed(connection, graph, made_of)
+    room = publication.make_room(connection)
+    publication.pass_through(connection, graph.marts.keys() - wanted)
+    last = (last_build(connection) or {"facts": {}})["facts"]
+    build = _Build(fingerprint, graph, made_of, last, Verdict(graph, wanted), room)
+    _judge(connection, build, dbt, _selection(build))
+    _hold_what_is_no_table(connection, build)
+    _hold_broken_contracts(connection, build, accepted)
+    return _publish_what_passes(here, connection, build, dbt)
 
 
-def _build(here: Settings, connection: psycopg.Connection) -> list:
-    """Run `dbt build`; returns its results. PipelineError when it does not come to that."""
-    target = here.state / "dbt"
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PipelineError(f"{target} cannot be made: {error.strerror}", "see to it") from None
-    _give_dbt_its_connection(connection)
-    os.environ |= {"DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(here.logs / "dbt")}
-    try:
-        from dbt.cli.main import dbtRunner
-    except ImportError as error:
-        raise PipelineError(
-            f"dbt is not there: {error}", "delete .venv; the next run installs it anew"
-        ) from None
-    words = ["build", "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
-    outcome = dbtRunner().invoke([*words, "--no-use-colors", "--log-level", "info"])
-    results = getattr(outcome.result, "results", None)
-    if results is None:
-        # dbt's text for every error of the server, a lost connection included.
-        is_of_server = "Database Error" in str(outcome.exception)
-        what = "the database failed dbt" if is_of_server else "the dbt project does not parse"
-        raise PipelineError(f"{what}: {_first_line(outcome.exception)}", "see the log")
-    return list(results)
+def _loaded(connection: psycopg.Connection) -> dict[str, str]:
+    """What the rows of each source are made of, by name."""
+    steps = ledger.newest(connection, "load", ("new",))
+    return {name: step["fingerprint"] for name, step in steps.items()}
 
 
-def _give_dbt_its_connection(connection: psycopg.Connection) -> None:
-    """Set what `transform/profiles.yml` reads; a password stays out of files and command lines.
-
-    It is the server this connection found, whatever words, files and variables led there.
-    """
-    info = connection.info
-    words = info.get_parameters()
-    given = {
-        "DBT_HOST": info.host or info.hostaddr,
-        "DBT_PORT": str(info.port),
-        "DBT_USER": info.user,
-        "DBT_DBNAME": info.dbname,
-        "DBT_ENV_SECRET_PASSWORD": info.password,
-        "DBT_SSLMODE": words.get("sslmode", "prefer"),
-        "DBT_THREADS": str(max(2, os.cpu_count() or 2)),
-    }
-    given |= {name: words[word] for word, name in _LIBPQ.items() if word in words}
-    given["PGOPTIONS"] = f"{words.get('options', '')} {_session(connection)}".strip()
-    os.environ |= given
-
-
-def _session(connection: psycopg.Connection) -> str:
-    """The settings of our own sessions (those that this server knows) as libpq's options."""
-    names = [name for name in database.SESSION if name != "search_path"]  # models name extensions
-    known = connection.execute("select name from pg_settings where name = any(%s)", [names])
-    words = {name: database.SESSION[name].replace(" ", r"\ ") for (name,) in known}
-    return " ".join(f"-c {name}={value}" for name, value in words.items())
-
-
-def _models(results: list) -> dict[str, dict]:
-    """Rows and seconds of each mart that was built, by name."""
+def _changed(connection, graph: Lineage, made_of: dict[str, str]) -> set[str]:
+    """The marts that are not published as they should be now."""
+    known = ledger.newest(connection, "transform", ("published",))
+    there = publication.tables(connection)
     return {
-        result.node.name: {
-            "rows": (result.adapter_response or {}).get("rows_affected"),
-            "seconds": round(result.execution_time, 3),
-        }
-        for result in results
-        if result.node.resource_type == "model" and result.node.config.materialized == "table"
+        name
+        for name, uid in graph.marts.items()
+        if name not in there or name not in known or known[name]["fingerprint"] != made_of[uid]
     }
+
+
+def _selection(build: _Build) -> set[str]:
+    """What dbt is asked for: the marts, all views below any mart, and the tests about them.
+
+    The tests of a view are left out that passed on the same rows before.
+    """
+    graph, marts = build.lineage, build.verdict.built
+    views = {node.uid for node in graph.others()}
+    tested = build.last.get("tested", {})
+    new_views = {uid for uid in views if tested.get(uid) != build.made_of[uid]}
+    tests = {test.uid for test in graph.tests if (marts | new_views).intersection(test.parents)}
+    return {graph.nodes[uid].fqn for uid in marts | views | tests}
+
+
+def _judge(connection: psycopg.Connection, build: _Build, dbt: Dbt, selection: set[str]) -> None:
+    """Let dbt build and test, and hold what fails; the rows that failed a test are kept."""
+    results = dbt.build(selection)
+    _refuse_full_disk(results)
+    build.results |= {result.uid: result for result in results}
+    nodes = build.lineage.nodes
+    failed = {r.uid: r for r in results if r.status == "fail" and nodes[r.uid].kind == "test"}
+    if failed:
+        connection.execute(f"drop schema if exists {AUDIT} cascade")
+        stored = dbt.test({nodes[uid].fqn for uid in failed}, store=True)
+        failed |= {r.uid: r for r in stored if r.status == "fail"}
+    build.verdict.judge([failed.get(result.uid, result) for result in results])
+
+
+def _refuse_full_disk(results: list[Result]) -> None:
+    for result in results:
+        if "No space left on device" in result.message:
+            raise PipelineError(
+                f"the database's disk is full: {result.message}",
+                "make room; the published tables stay as they were",
+            )
+
+
+def _hold_what_is_no_table(connection, build: _Build) -> None:
+    """A view in the published schema would be bound to tables that are replaced under it."""
+    others = set(build.verdict.going) - publication.tables(connection, publication.NEXT).keys()
+    build.verdict.hold(others, "it is not built as a table, and marts are tables")
+
+
+def _hold_broken_contracts(connection, build: _Build, accepted: Iterable[str]) -> None:
+    for name in build.verdict.going:
+        if name not in accepted:
+            old = contract.columns(connection, publication.PUBLISHED, name)
+            new = contract.columns(connection, publication.NEXT, name)
+            if changed := contract.difference(old, new):
+                remedy = f"./run_pipeline.sh transform --accept-contract {name}"
+                build.verdict.hold([name], f"its columns changed: {changed} ({remedy})")
+
+
+def _publish_what_passes(here: Settings, connection, build: _Build, dbt: Dbt) -> dict:
+    """Publish; what turns out to stand in the way is held too, until nothing more does."""
+    started = datetime.now(UTC)
+    while True:
+        _prove(connection, build, dbt)
+        try:
+            facts = _publish(here, connection, build)
+            seconds = (datetime.now(UTC) - started).total_seconds()
+            return facts | {"publication_seconds": round(seconds, 3)}
+        except dependents.Refused as refused:
+            known = refused.tables & set(build.verdict.going)
+            if not known:  # the table of a model that is no more: see _gone
+                raise
+            build.verdict.hold(known, str(refused))
+
+
+def _prove(connection: psycopg.Connection, build: _Build, dbt: Dbt) -> None:
+    """Run again, on what will be published, the tests that saw anything else."""
+    while True:
+        publication.pass_through(connection, build.verdict.held)
+        tests = build.verdict.unproven()
+        if not tests:
+            return
+        results = dbt.test({test.fqn for test in tests})
+        _refuse_full_disk(results)
+        build.results |= {result.uid: result for result in results}
+        build.verdict.judge(results)
+        for test in tests:
+            if test.uid not in build.results:
+                names = {name for name, uid in build.lineage.marts.items() if uid in test.parents}
+                build.verdict.hold(names, f"dbt did not run test {test.name}")
+
+
+def _publish(here: Settings, connection: psycopg.Connection, build: _Build) -> dict:
+    run_id = os.environ.get("PIPELINE_RUN") or f"{script.now()} {os.getpid()}"
+    gone = _gone(connection, build)
+    due = _due(gone)
+    facts = _facts(connection, build, {k: since for k, since in gone.items() if k not in due})
+
+    def note(connection: psycopg.Connection, generation: int) -> None:
+        _note(connection, run_id, build, facts | {"generation": generation})
+
+    going = build.verdict.going
+    if due and facts["outcome"] == "unchanged":
+        facts["outcome"] = "published"
+    if going or due:
+        try:
+            generation = publication.publish(connection, here, build.room, going, note, due)
+        except psycopg.Error as error:
+            # The answer to the commit may be all that was lost.
+            if not database.is_lost(error) or not _was_noted(here, run_id):
+                raise
+            generation = _generation_of(here)
+        return facts | {"generation": generation}
+    generation = ledger.generation(connection)
+    with connection.transaction():
+        note(connection, generation)
+    return facts | {"generation": generation}
+
+
+def _was_noted(here: Settings, run_id: str) -> bool:
+    with database.connect(here) as connection:
+        last = last_build(connection)
+        return last is not None and last["run_id"] == run_id
+
+
+def _generation_of(here: Settings) -> int:
+    with database.connect(here) as connection:
+        return ledger.generation(connection)
+
+
+def _facts(connection: psycopg.Connection, build: _Build, gone: dict[str, str]) -> dict:
+    """What is noted of the build as a whole."""
+    graph, verdict = build.lineage, build.verdict
+    going, held = verdict.going, verdict.held
+    there = publication.tables(connection).keys()
+    tables = {*going} | (graph.marts.keys() & there) | gone.keys()
+    facts = {
+        "outcome": "held" if held or verdict.loose else "published" if going else "unchanged",
+        "tables": sorted(tables),
+        "published": going,
+        "held": held,
+        "failed": verdict.loose,
+        "gone": gone,
+        "sources": {name: graph.sources_of(name) for name in graph.marts},
+        "rows": sum(build.results[graph.marts[name]].rows or 0 for name in going),
+        "tested": _tested(build),
+        "warnings": _warnings(build),
+        "uncastable": _uncastable(connection),
+    }
+    if held or verdict.loose:
+        facts["reason"] = f"{len(held)} of {len(graph.marts)} tables are held"
+        facts["remedy"] = "they stay at their last good rows; see the report"
+    return facts
+
+
+def _gone(connection: psycopg.Connection, build: _Build) -> dict[str, str]:
+    """Since when the published tables have had no model that have none now, by name."""
+    ours = ledger.newest(connection, "transform", ("published",)).keys()
+    without = (ours & publication.tables(connection).keys()) - build.lineage.marts.keys()
+    before = build.last.get("gone", {})
+    return {name: before.get(name, script.now()) for name in sorted(without)}
+
+
+def _due(gone: dict[str, str]) -> list[str]:
+    """The tables without a model whose time of grace is over."""
+    now = datetime.now(UTC)
+    return [name for name, since in gone.items() if datetime.fromisoformat(since) + GRACE <= now]
+
+
+def _tested(build: _Build) -> dict[str, str]:
+    """What the views were made of on which all their tests passed, for the next night."""
+    failed = {
+        parent
+        for test in build.lineage.tests
+        if test.uid in build.results and not build.results[test.uid].is_good
+        for parent in test.parents
+    }
+    views = {node.uid for node in build.lineage.others()}
+    return {uid: build.made_of[uid] for uid in sorted(views - failed)}
+
+
+def _warnings(build: _Build) -> dict[str, str]:
+    """What the tests warn of by name, those included that had no cause to run again."""
+    ran = {r.name: r for r in build.results.values()}
+    known = {test.name for test in build.lineage.tests}
+    old = build.last.get("warnings") or {}
+    kept = {name: text for name, text in old.items() if name in known and name not in ran}
+    return kept | {name: r.message for name, r in ran.items() if r.status == "warn"}
 
 
 def _uncastable(connection: psycopg.Connection) -> list[dict]:
     """What the staging casts could not read, counted by column; null in the models."""
+    if not connection.execute("select to_regclass('staging.uncastable_values')").fetchone()[0]:
+        return []  # it could not be built: see Verdict.loose
     rows = connection.execute(
         """select source_name, column_name, target_type, uncastable_count, example
         from staging.uncastable_values where uncastable_count > 0 order by 1, 2"""
@@ -185,9 +350,20 @@ def _uncastable(connection: psycopg.Connection) -> list[dict]:
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def _first_line(message: object) -> str:
-    lines = [line.strip() for line in str(message).splitlines() if line.strip()]
-    return settings.redact(" ".join(lines[:2])[:300]) if lines else "no reason given"
+def _note(connection: psycopg.Connection, run_id: str, build: _Build, facts: dict) -> None:
+    """Write the ledger's rows of a build; they are part of the publication."""
+    graph, stamp = build.lineage, {"started_at": script.now(), "generation": facts["generation"]}
+    ledger.begin(connection, run_id, "transform", script.now())
+    for name in facts["published"]:
+        uid = graph.marts[name]
+        result = build.results[uid]
+        told = stamp | {"outcome": "published", "rows": result.rows, "seconds": result.seconds}
+        ledger.note(connection, run_id, "transform", name, told, build.made_of[uid])
+    for name, reason in facts["held"].items():
+        told = stamp | {"outcome": "held", "reason": reason}
+        ledger.note(connection, run_id, "transform", name, told)
+    whole = facts | stamp
+    ledger.note(connection, run_id, "transform", publication.ALL_MODELS, whole, build.fingerprint)
 
 
 if __name__ == "__main__":

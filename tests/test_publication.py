@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from pipeline import database, ledger, publication
+from pipeline.dependents import Refused
 from pipeline.errors import SourceError
 from pipeline.settings import ROOT, Settings
 
@@ -51,14 +52,24 @@ def build(connection: psycopg.Connection, number: int, tables=("one", "two")) ->
     return room
 
 
-def publish(here: Settings, number: int, tables=("one", "two")) -> dict:
-    """One whole publication."""
-    models = {table: {"rows": ROWS, "seconds": 0.1} for table in tables}
+def noting(number: int, tables=("one", "two")):
+    """What the ledger is told of a publication, as stage transform tells it."""
+
+    def note(connection: psycopg.Connection, generation: int) -> None:
+        ledger.begin(connection, f"run {number}", "transform", "2026-01-01T00:00:00Z")
+        told = {"outcome": "published", "generation": generation, "tables": list(tables)}
+        for name in (*tables, publication.ALL_MODELS):
+            ledger.note(connection, f"run {number}", "transform", name, told, f"made of {number}")
+
+    return note
+
+
+def publish(here: Settings, number: int, tables=("one", "two"), gone=()) -> int:
+    """One whole publication; returns the generation."""
     with database.connect(here) as connection:
         room = build(connection, number, tables)
-        return publication.publish(
-            connection, here, f"run {number}", room, models, f"made of {number}", {}
-        )
+        note = noting(number, tables)
+        return publication.publish(connection, here, room, tables, note, gone)
 
 
 def generations(connection: psycopg.Connection, tables=("one", "two")) -> set[int]:
@@ -72,15 +83,13 @@ def value(connection: psycopg.Connection, statement: str):
 
 
 def test_a_first_publication_and_a_second_one(place, owner):
-    assert publish(place, 1)["generation"] == 1
+    assert publish(place, 1) == 1
     assert generations(owner) == {1}
-    assert publish(place, 2)["generation"] == 2
+    assert publish(place, 2) == 2
     assert generations(owner) == {2}
-    assert publication.exists(owner, ["one", "two"])
-    assert not publication.exists(owner, ["one", "three"])
+    assert list(publication.tables(owner)) == ["one", "two"]
     noted = ledger.newest(owner, "transform", ("published",))
     assert noted[publication.ALL_MODELS]["fingerprint"] == "made of 2"
-    assert noted["one"]["rows"] == ROWS
     schemas = "select array_agg(nspname::text) from pg_namespace where nspname like 'transformed%'"
     assert value(owner, schemas) == ["transformed"]
 
@@ -91,18 +100,36 @@ def test_the_constraints_and_indexes_come_along(place, owner):
     assert value(owner, "select 'transformed.one_pkey'::regclass::text") == "transformed.one_pkey"
 
 
-def test_a_table_that_is_built_no_more_is_gone(place, owner):
+def test_what_is_not_built_stays_and_what_is_gone_goes(place, owner):
     publish(place, 1)
     publish(place, 2, ("one", "three"))
-    assert publication.exists(owner, ["one", "three"])
-    assert not publication.exists(owner, ["two"])
+    assert list(publication.tables(owner)) == ["one", "three", "two"]
+    assert generations(owner, ("one", "three")) == {2}
+    assert generations(owner, ("two",)) == {1}
+    publish(place, 3, ("one",), gone=["two"])
+    assert list(publication.tables(owner)) == ["one", "three"]
+    publish(place, 4, (), gone=["three"])
+    assert list(publication.tables(owner)) == ["one"]
+
+
+def test_published_tables_stand_in_for_what_is_not_built(place, owner):
+    publish(place, 1)
+    build(owner, 2, ("one", "three"))
+    publication.pass_through(owner, ["one", "two", "three"])
+    publication.pass_through(owner, ["one", "two", "three"])  # as often as it takes
+    found = owner.execute(
+        """select generation from transformed_next.one
+        union select generation from transformed_next.two"""
+    ).fetchall()
+    assert found == [(1,)]
+    assert value(owner, "select to_regclass('transformed_next.three')") is None
 
 
 def test_leftovers_of_a_killed_build_are_tidied(place, owner):
     build(owner, 1, ("half",))
     publish(place, 2)
     assert generations(owner) == {2}
-    assert not publication.exists(owner, ["half"])
+    assert "half" not in publication.tables(owner)
 
 
 def test_only_what_this_run_built_is_published(place, owner):
@@ -110,7 +137,7 @@ def test_only_what_this_run_built_is_published(place, owner):
     stale = build(owner, 2)
     build(owner, 3)  # by another run, while this one slept
     with pytest.raises(SourceError, match="another run built"):
-        publication.publish(owner, place, "late", stale, {}, "", {})
+        publication.publish(owner, place, stale, ["one", "two"], noting(2))
     assert generations(owner) == {1}
 
 
@@ -246,9 +273,10 @@ def test_what_others_built_and_cannot_be_kept_is_named_and_nothing_changes(place
     with database.connect(place) as connection:
         room = build(connection, 2, ("one", "two", "late"))
         connection.execute("alter table transformed_next.one drop column wide")
-        with pytest.raises(SourceError, match=REFUSED[statement].replace(".", r"\.")) as caught:
-            publication.publish(connection, place, "run", room, {"one": {}, "two": {}}, "", {})
+        with pytest.raises(Refused, match=REFUSED[statement].replace(".", r"\.")) as caught:
+            publication.publish(connection, place, room, ["one", "two", "late"], noting(2))
     assert "objects of others" in caught.value.what
+    assert caught.value.tables == {"one"}
     assert generations(owner) == {1}
     assert ledger.newest(owner, "transform")[publication.ALL_MODELS]["run_id"] == "run 1"
     owner.execute("drop schema other cascade")
@@ -264,8 +292,7 @@ def test_a_publisher_that_is_no_superuser(place, owner):
             connection.execute("set session authorization publisher")
             database.prepare(connection)
             room = build(connection, number)
-            models = {"one": {"rows": ROWS}, "two": {"rows": ROWS}}
-            publication.publish(connection, place, f"run {number}", room, models, "", {})
+            publication.publish(connection, place, room, ["one", "two"], noting(number))
 
     try:
         publish_weakly(1)
@@ -274,7 +301,7 @@ def test_a_publisher_that_is_no_superuser(place, owner):
         )
         publish_weakly(2)
         owner.execute("create view public.v as select * from transformed.one")
-        with pytest.raises(SourceError, match=r"objects of others .*must be owner of view v"):
+        with pytest.raises(Refused, match=r"objects of others .*must be owner of view v"):
             publish_weakly(3)
         assert generations(owner) == {2}
     finally:
@@ -289,7 +316,7 @@ def test_what_others_put_into_the_schema_stays(place, owner):
     publish(place, 2)
     mine = "select generation + transformed.f() from transformed.mine"
     assert value(owner, mine) == 2
-    with pytest.raises(SourceError, match='relation "mine" already exists'):
+    with pytest.raises(Refused, match='relation "mine" already exists'):
         publish(place, 3, ("one", "two", "mine"))
     assert value(owner, mine) == 2
     assert generations(owner) == {2}

@@ -1,3 +1,4 @@
+{{ config(meta={'about': 'county_hazard_profile'}) }}
 -- No event with a county is lost or counted twice on its way into the profile.
 with
 

@@ -1,0 +1,158 @@
+"""dbt, in this process: one parse, then as many builds and tests as it takes.
+
+Its connection is given to it by environment variables that `transform/profiles.yml` reads, so a
+password stands in no file and on no command line.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import psycopg
+
+from pipeline import database, settings
+from pipeline.errors import PipelineError
+from pipeline.settings import ROOT, Settings
+
+PROJECT = ROOT / "transform"
+GOOD = ("success", "pass", "warn", "no-op")
+# libpq's words that dbt's profile has no place for, by the variable libpq reads them from.
+_LIBPQ = {
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "channel_binding": "PGCHANNELBINDING",
+    "hostaddr": "PGHOSTADDR",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one node: dbt's status, its words in one line, rows written, seconds."""
+
+    uid: str
+    name: str
+    status: str
+    message: str
+    rows: int | None
+    seconds: float
+    relation: str | None  # where a test that stores its failures put them
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is held because of it; a warning is good."""
+        return self.status in GOOD
+
+
+class Dbt:
+    """A parsed project, ready to run against one database."""
+
+    def __init__(self, here: Settings, connection: psycopg.Connection):
+        """Parse the project. Raises PipelineError when that fails, or dbt is not there."""
+        self._words = _words(here, connection)
+        try:
+            from dbt.cli.main import dbtRunner
+        except ImportError as error:
+            raise PipelineError(
+                f"dbt is not there: {error}", "delete .venv; the next run installs it anew"
+            ) from None
+        self._runner = dbtRunner
+        self.manifest = self._invoke(None, ["parse"]).result
+
+    def build(self, fqns: Iterable[str]) -> list[Result]:
+        """Make the named models and run the named tests, in the order of the graph."""
+        return self._run("build", fqns)
+
+    def test(self, fqns: Iterable[str], *, store: bool = False) -> list[Result]:
+        """Run the named tests; with `store` the rows that fail stay in tables of schema `audit`."""
+        return self._run("test", fqns, *(["--store-failures"] if store else []))
+
+    def _run(self, command: str, fqns: Iterable[str], *flags: str) -> list[Result]:
+        words = [command, "--indirect-selection", "empty", *flags, "--select", *sorted(fqns)]
+        return [_result(found) for found in self._invoke(self.manifest, words).result.results]
+
+    def _invoke(self, manifest, words: list[str]):
+        """Call dbt's command line. Raises PipelineError when it does not come to results."""
+        outcome = self._runner(manifest=manifest).invoke([*words, *self._words])
+        if outcome.exception is not None or outcome.result is None:
+            # dbt's text for every error of the server, a lost connection included.
+            is_of_server = "Database Error" in str(outcome.exception)
+            what = "the database failed dbt" if is_of_server else "the dbt project does not parse"
+            raise PipelineError(f"{what}: {first_line(outcome.exception)}", "see the log")
+        return outcome
+
+
+def version_of_dbt() -> str:
+    """The versions of what turns the project into tables."""
+    return f"{version('dbt-core')} {version('dbt-postgres')}"
+
+
+def first_line(message: object) -> str:
+    """What dbt says, short, on one line and without secrets."""
+    lines = [line.strip() for line in str(message).splitlines() if line.strip()]
+    return settings.redact(" ".join(lines[:2])[:300]) if lines else "no reason given"
+
+
+def _result(found) -> Result:
+    response = found.adapter_response or {}
+    return Result(
+        found.node.unique_id,
+        found.node.name,
+        str(found.status),
+        first_line(found.message) if found.message else "",
+        response.get("rows_affected"),
+        round(found.execution_time, 3),
+        getattr(found.node, "relation_name", None),
+    )
+
+
+def _words(here: Settings, connection: psycopg.Connection) -> list[str]:
+    """The options of every call; makes dbt's folder and sets its environment."""
+    target = here.state / "dbt"
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PipelineError(f"{target} cannot be made: {error.strerror}", "see to it") from None
+    _give_connection(connection)
+    os.environ |= {"DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(here.logs / "dbt")}
+    folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
+    return [*folders, "--no-use-colors", "--log-level", "info"]
+
+
+def _give_connection(connection: psycopg.Connection) -> None:
+    """Lead dbt to the server of this connection, whatever words, files and variables led there."""
+    info = connection.info
+    words = info.get_parameters()
+    given = {
+        "DBT_HOST": info.host or info.hostaddr,
+        "DBT_PORT": str(info.port),
+        "DBT_USER": info.user,
+        "DBT_DBNAME": info.dbname,
+        "DBT_ENV_SECRET_PASSWORD": info.password,
+        "DBT_SSLMODE": words.get("sslmode", "prefer"),
+        "DBT_THREADS": str(max(2, os.cpu_count() or 2)),
+    }
+    given |= {name: words[word] for word, name in _LIBPQ.items() if word in words}
+    given["PGOPTIONS"] = f"{words.get('options', '')} {_session(connection)}".strip()
+    os.environ |= given
+
+
+def _session(connection: psycopg.Connection) -> str:
+    """The settings of our own sessions (those that this server knows) as libpq's options."""
+    names = [name for name in database.SESSION if name != "search_path"]  # models name extensions
+    known = connection.execute("select name from pg_settings where name = any(%s)", [names])
+    words = {name: database.SESSION[name].replace(" ", r"\ ") for (name,) in known}
+    return " ".join(f"-c {name}={value}" for name, value in words.items())
+
+
+def files() -> list[Path]:
+    """All files that the project is made of."""
+    return [
+        path
+        for path in sorted(PROJECT.rglob("*"))
+        if path.is_file()
+        and path.relative_to(PROJECT).parts[0] not in ("target", "logs")
+        and path.name[0] != "."
+    ]

@@ -1,0 +1,170 @@
+"""What is made of what in the dbt project: ancestors, tests, and a fingerprint of each node.
+
+A mart is rebuilt when its fingerprint changed: the hash of its own SQL and settings, of the macros
+and tests that are about it, and of the fingerprints of all it reads, down to the rows of the
+sources.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+
+from pipeline.snapshot import fingerprint_of
+
+TESTS = ("test", "unit_test")
+_OF_DBT = ("dbt", "dbt_postgres")  # packages whose macros the version of dbt stands for
+# What of a node's definition its table or verdict depends on.
+_DEFINITION = (
+    "config",
+    "columns",
+    "constraints",
+    "description",
+    "raw_code",
+    "checksum",
+    "test_metadata",
+    "given",
+    "expect",
+    "overrides",
+)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One model, seed, snapshot, source or test of the project."""
+
+    uid: str
+    name: str
+    kind: str  # dbt's resource type
+    schema: str
+    fqn: str  # how `--select` names it, and nothing else
+    parents: tuple[str, ...]
+    attached: str | None  # the node that a test is about, where it is about one
+    own: str = field(repr=False)  # hash of its own definition
+
+
+class Lineage:
+    """The graph of a parsed project."""
+
+    def __init__(self, nodes: Iterable[Node], marts_schema: str):
+        self.nodes = {node.uid: node for node in nodes}
+        self.marts = {
+            node.name: node.uid
+            for node in self.nodes.values()
+            if node.schema == marts_schema and node.kind not in (*TESTS, "source")
+        }
+        self.tests = [node for node in self.nodes.values() if node.kind in TESTS]
+        self.ancestors = cache(self._ancestors)
+
+    def _ancestors(self, uid: str) -> frozenset[str]:
+        """All that a node is made of, without itself."""
+        found: set[str] = set()
+        for parent in self.nodes[uid].parents:
+            if parent in self.nodes:
+                found |= {parent} | self.ancestors(parent)
+        return frozenset(found)
+
+    def others(self) -> list[Node]:
+        """What stands between the sources and the marts: staging and intermediate models, seeds."""
+        marts = set(self.marts.values())
+        return [
+            node
+            for node in self.nodes.values()
+            if node.kind not in (*TESTS, "source") and node.uid not in marts
+        ]
+
+    def sources_of(self, mart: str) -> list[str]:
+        """The names of the tables in schema `source` that a mart descends from."""
+        found = (self.nodes[uid] for uid in self.ancestors(self.marts[mart]))
+        return sorted(n.name for n in found if n.kind == "source" and n.schema == "source")
+
+    def made_of(self, loaded: dict[str, str]) -> dict[str, str]:
+        """The fingerprint of every node but the tests, by unique id.
+
+        loaded: fingerprint of the rows of each source that was ever loaded, by name.
+        """
+        about: dict[str, dict[str, str]] = {}
+        for test in self.tests:
+            for parent in test.parents:
+                about.setdefault(parent, {})[test.uid] = test.own
+        known: dict[str, str] = {}
+
+        def of(uid: str) -> str:
+            if uid not in known:
+                node = self.nodes[uid]
+                parts = {"own": node.own} | about.get(uid, {})
+                if node.kind == "source":
+                    parts["rows"] = _rows_of(node, loaded)
+                parts |= {f"of {p}": of(p) for p in node.parents if p in self.nodes}
+                known[uid] = fingerprint_of(parts)
+            return known[uid]
+
+        return {uid: of(uid) for uid, node in self.nodes.items() if node.kind not in TESTS}
+
+
+def _rows_of(source: Node, loaded: dict[str, str]) -> str:
+    """What the rows of a source are; of the ledger models read which sources were ever loaded."""
+    if source.schema == "source":
+        return loaded.get(source.name, "never loaded")
+    return " ".join(sorted(loaded))
+
+
+def read(manifest, marts_schema: str, version: str) -> Lineage:
+    """The lineage of a project that dbt has parsed.
+
+    Parameters
+    ----------
+    manifest:     dbt's Manifest.
+    marts_schema: where dbt builds what is published.
+    version:      of dbt, part of every fingerprint.
+    """
+    macros = _Macros(manifest.macros, version)
+    nodes = [_node(uid, node, macros) for uid, node in manifest.nodes.items()]
+    nodes += [_node(uid, node, macros) for uid, node in manifest.unit_tests.items()]
+    nodes += [
+        Node(uid, s.identifier, "source", s.schema, "", (), None, "")
+        for uid, s in manifest.sources.items()
+    ]
+    return Lineage(nodes, marts_schema)
+
+
+def _node(uid: str, node, macros: "_Macros") -> Node:
+    kind = str(node.resource_type)
+    told = node.to_dict(omit_none=True)
+    parts = {key: json.dumps(told.get(key), sort_keys=True, default=str) for key in _DEFINITION}
+    parts["macros"] = macros.fingerprint(node.depends_on.macros)
+    return Node(
+        uid,
+        node.name,
+        kind,
+        node.schema,
+        ".".join(node.fqn),
+        tuple(node.depends_on.nodes),
+        _attached(node),
+        fingerprint_of(parts),
+    )
+
+
+def _attached(node) -> str | None:
+    """The one node a test is about: generic ones have it, others may name it in `meta: about`."""
+    about = node.config.meta.get("about") if node.resource_type == "test" else None
+    named = [uid for uid in node.depends_on.nodes if uid.endswith(f".{about}")]
+    return named[0] if named else getattr(node, "attached_node", None)
+
+
+class _Macros:
+    """Hashes of the project's macros, with those they call."""
+
+    def __init__(self, macros: dict, version: str):
+        self._macros, self._version = macros, version
+
+    def fingerprint(self, uids: Iterable[str]) -> str:
+        found: dict[str, str] = {"dbt": self._version}
+        waiting = list(uids)
+        while waiting:
+            uid = waiting.pop()
+            macro = self._macros.get(uid)
+            if macro and macro.package_name not in _OF_DBT and uid not in found:
+                found[uid] = macro.macro_sql
+                waiting += macro.depends_on.macros
+        return fingerprint_of(found)

@@ -1,0 +1,351 @@
+"""Per model: what fails is held with all that descends from it, and everything else goes out."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pipeline import database, dbt_run, ledger, publication, transform
+from pipeline.errors import SourceError
+from pipeline.settings import ROOT, Settings
+
+MARTS = "models/marts/"
+STAGING = "models/staging/"
+# people -> ages -> averages, towns beside them; towns and ages are held together by tests.
+PROJECT = {
+    STAGING + "_sources.yml": """
+version: 2
+sources:
+  - {name: source, schema: source, tables: [{name: people}, {name: towns}]}
+""",
+    STAGING + "stg_people.sql": "select * from {{ source('source', 'people') }}",
+    STAGING + "stg_towns.sql": "select * from {{ source('source', 'towns') }}",
+    STAGING + "staging.yml": """
+version: 2
+models:
+  - {name: stg_people, columns: [{name: person, data_tests: [not_null]}]}
+""",
+    MARTS + "ages.sql": "select person, age::integer as age, town from {{ ref('stg_people') }}",
+    MARTS + "averages.sql": "select avg(age)::integer as age from {{ ref('ages') }}",
+    MARTS + "towns.sql": "select town from {{ ref('stg_towns') }}",
+    MARTS + "marts.yml": """
+version: 2
+models:
+  - name: ages
+    config: {contract: {enforced: false}}
+    columns:
+      - name: person
+        data_tests: [unique]
+      - name: town
+        data_tests: [{relationships: {arguments: {to: ref('towns'), field: town}}}]
+  - name: averages
+    config: {contract: {enforced: false}}
+  - name: towns
+    config: {contract: {enforced: false}}
+    columns: [{name: town, data_tests: [unique]}]
+""",
+}
+
+
+class Place:
+    """A database with two sources, and a dbt project over them."""
+
+    def __init__(self, here: Settings, project: Path, owner: psycopg.Connection):
+        self.here, self.project, self.owner = here, project, owner
+        self.loads = 0
+
+    def load(self, source: str, rows: str) -> None:
+        """Replace the rows of a source, as stage load does: `a 1 x, b 2 y`."""
+        self.owner.execute(f"truncate source.{source}")
+        for row in rows.split(", "):
+            values = ", ".join(f"'{value}'" for value in row.split())
+            self.owner.execute(f"insert into source.{source} values ({values})")
+        self.loads += 1
+        ledger.begin(self.owner, "run", "load", "2026-01-01T00:00:00Z")
+        facts = {"outcome": "new"}
+        ledger.note(self.owner, "run", "load", source, facts, f"load {self.loads}")
+
+    def write(self, name: str, text: str) -> None:
+        path = self.project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def run(self, **words) -> dict:
+        return transform.run(self.here, **words)
+
+    def rows(self, table: str) -> list[tuple]:
+        return self.owner.execute(f"select * from transformed.{table} order by 1").fetchall()
+
+
+@pytest.fixture
+def place(here: Settings, database_url, tmp_path: Path, monkeypatch) -> Iterator[Place]:
+    """Two people in two towns, published as generation 1."""
+    before = dict(os.environ)
+    project = tmp_path / "transform"
+    for name in ("dbt_project.yml", "profiles.yml", "macros/generate_schema_name.sql"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "transform" / name, project / name)
+    monkeypatch.setattr(dbt_run, "PROJECT", project)
+    settings = replace(here, database_url=database_url, publish_patience=5)
+    settings.state.mkdir(parents=True)
+    with database.connect(settings) as owner:
+        database.prepare(owner)
+        owner.execute(
+            "create table source.people (person text, age text, town text);"
+            "create table source.towns (town text)"
+        )
+        made = Place(settings, project, owner)
+        for name, text in PROJECT.items():
+            made.write(name, text)
+        made.load("people", "ann 30 ulm, bob 40 bonn")
+        made.load("towns", "ulm, bonn")
+        facts = made.run()
+        assert (facts["outcome"], facts["generation"], facts["held"]) == ("published", 1, {})
+        yield made
+    for name in os.environ.keys() - before.keys():  # what dbt was given
+        del os.environ[name]
+    os.environ.update(before)
+
+
+def test_only_what_is_made_of_a_changed_source_is_built(place):
+    place.load("towns", "ulm, bonn, kiel")
+    facts = place.run()
+    assert (facts["published"], facts["generation"]) == (["towns"], 2)
+    assert facts["tables"] == ["ages", "averages", "towns"]
+    assert facts["sources"] == {"ages": ["people"], "averages": ["people"], "towns": ["towns"]}
+    steps = ledger.newest(place.owner, "transform", ("published",))
+    assert [steps[n]["facts"]["generation"] for n in ("ages", "averages", "towns")] == [1, 1, 2]
+    assert len(place.rows("towns")) == 3
+
+
+def test_only_what_is_made_of_a_changed_model_macro_or_test_is_built(place):
+    place.write(MARTS + "averages.sql", "select max(age) as age from {{ ref('ages') }}")
+    assert place.run()["published"] == ["averages"]
+    macro = "{% macro whole(what) %}{{ what }}::integer{% endmacro %}"
+    place.write("macros/whole.sql", macro)
+    assert place.run()["outcome"] == "unchanged"
+    place.write(
+        MARTS + "averages.sql", "select {{ whole('max(age)') }} as age from {{ ref('ages') }}"
+    )
+    assert place.run()["published"] == ["averages"]
+    place.write("macros/whole.sql", macro.replace("{{ what }}", "({{ what }})"))
+    assert place.run()["published"] == ["averages"]
+    place.write("tests/grown.sql", "select * from {{ ref('averages') }} where age < 18")
+    assert place.run()["published"] == ["averages"]
+    assert place.run(force=True)["published"] == ["ages", "averages", "towns"]
+
+
+def test_a_failing_test_holds_its_model_and_what_descends_from_it(place):
+    place.load("people", "ann 30 ulm, ann 31 ulm")
+    place.load("towns", "ulm, bonn, kiel")
+    facts = place.run()
+    assert (facts["outcome"], facts["published"]) == ("held", ["towns"])
+    assert facts["held"]["averages"] == "it is made from ages"
+    assert "test unique_ages_person failed: Got 1 result" in facts["held"]["ages"]
+    assert place.rows("ages") == [("ann", 30, "ulm"), ("bob", 40, "bonn")]
+    assert place.rows("averages") == [(35,)]
+    assert len(place.rows("towns")) == 3
+    assert ledger.newest(place.owner, "transform")["ages"]["outcome"] == "held"
+    place.load("people", "ann 30 ulm, cid 50 kiel")  # the publisher mended it
+    assert place.run()["published"] == ["ages", "averages"]
+    assert place.rows("averages") == [(40,)]
+
+
+def test_the_rows_that_failed_a_test_are_kept(place):
+    place.load("people", "ann 30 ulm, ann 31 ulm")
+    (reason,) = [r for n, r in place.run()["held"].items() if n == "ages"]
+    relation = reason.partition("(rows: ")[2].partition(")")[0]
+    assert place.owner.execute(f"select * from {relation}").fetchall() == [("ann", 2)]
+
+
+def test_a_model_that_cannot_be_built_is_held_and_tried_again_every_night(place):
+    place.load("people", "ann old ulm")
+    facts = place.run()
+    assert sorted(facts["held"]) == ["ages", "averages"]
+    assert 'invalid input syntax for type integer: "old"' in facts["held"]["ages"]
+    assert facts["generation"] == 1, "nothing went out"
+    assert not transform.is_current(place.owner)
+    again = place.run()
+    assert (again["outcome"], again["held"]) == ("held", facts["held"])
+    assert place.rows("ages") == [("ann", 30, "ulm"), ("bob", 40, "bonn")]
+
+
+def test_a_failing_test_of_a_view_holds_the_marts_made_of_it(place):
+    place.owner.execute("alter table source.people alter person drop not null")
+    place.load("people", "ann 30 ulm")
+    place.owner.execute("update source.people set person = null")
+    facts = place.run()
+    assert sorted(facts["held"]) == ["ages", "averages"]
+    assert "not_null_stg_people_person" in facts["held"]["ages"]
+    assert place.run()["outcome"] == "held", "the test is not forgotten because the view is old"
+
+
+def test_a_view_that_cannot_be_built_holds_the_marts_made_of_it(place):
+    place.write(STAGING + "stg_towns.sql", "select nonsense from {{ source('source', 'towns') }}")
+    place.load("people", "ann 31 ulm, bob 40 bonn")
+    facts = place.run()
+    assert (list(facts["held"]), facts["published"]) == (["towns"], ["ages", "averages"])
+    assert "stg_towns cannot be built" in facts["held"]["towns"]
+
+
+def test_a_model_that_fails_on_its_first_night_is_missing(place):
+    place.write(MARTS + "new.sql", "{{ config(contract={'enforced': false}) }} select 1 / 0 as x")
+    facts = place.run()
+    assert (list(facts["held"]), facts["tables"]) == (["new"], ["ages", "averages", "towns"])
+    assert "new" not in publication.tables(place.owner)
+
+
+def test_a_test_across_a_held_and_a_published_table_is_run_on_what_would_be_published(place):
+    """Towns may not go out without bonn while the old ages, which are held, name it."""
+    place.load("people", "ann 30 ulm, ann 31 ulm")  # fails its own test: the old ages stay
+    place.load("towns", "ulm")  # enough for tonight's ages, not for the old ones
+    facts = place.run()
+    assert sorted(facts["held"]) == ["ages", "averages", "towns"]
+    assert "relationships_ages_town" in facts["held"]["towns"]
+    assert place.rows("towns") == [("bonn",), ("ulm",)]
+    assert facts["generation"] == 1
+
+
+def test_a_test_across_an_unchanged_and_a_new_table_holds_the_new_one(place):
+    place.load("towns", "ulm")
+    facts = place.run()
+    assert list(facts["held"]) == ["towns"]
+    assert place.rows("towns") == [("bonn",), ("ulm",)]
+
+
+def test_a_test_that_names_its_model_holds_no_other(place):
+    about = "{{ config(meta={'about': 'averages'}) }}"
+    select = (
+        "select 1 from {{ ref('averages') }} as a cross join {{ ref('ages') }} where a.age > 90"
+    )
+    place.write("tests/young.sql", f"{about} {select}")
+    place.load("people", "ann 99 ulm")
+    facts = place.run()
+    assert (list(facts["held"]), facts["published"]) == (["averages"], ["ages"])
+
+
+def test_a_failure_that_is_about_no_mart_is_said_and_degrades(place):
+    place.write(STAGING + "uncastable_values.sql", "select nonsense")
+    place.load("towns", "ulm, bonn, kiel")
+    facts = place.run()
+    assert (facts["outcome"], facts["held"], facts["published"]) == ("held", {}, ["towns"])
+    assert "nonsense" in facts["failed"]["uncastable_values"]
+
+
+def test_a_mart_that_is_a_view_is_held(place):
+    place.write(
+        MARTS + "seen.sql",
+        "{{ config(materialized='view', contract={'enforced': false}) }} select 1 as x",
+    )
+    assert "marts are tables" in place.run()["held"]["seen"]
+
+
+def test_a_failing_unit_test_holds_its_model(place):
+    place.write(
+        MARTS + "unit.yml",
+        """
+unit_tests:
+  - name: averages_are_odd
+    model: averages
+    given: [{input: ref('ages'), rows: [{person: x, age: 1, town: y}]}]
+    expect: {rows: [{age: 2}]}
+""",
+    )
+    facts = place.run()
+    assert list(facts["held"]) == ["averages"]
+    assert "averages_are_odd" in facts["held"]["averages"]
+
+
+# The contract
+
+
+def test_columns_change_only_by_consent(place):
+    place.write(
+        MARTS + "averages.sql", "select 'x' as kind, avg(age) as age from {{ ref('ages') }}"
+    )
+    place.load("people", "ann 30 ulm")
+    facts = place.run()
+    assert facts["published"] == ["ages"]
+    assert "kind text is new; age was integer and is numeric" in facts["held"]["averages"]
+    assert "--accept-contract averages" in facts["held"]["averages"]
+    assert place.rows("averages") == [(35,)]
+    assert place.run(accepted=["averages"])["published"] == ["averages"]
+    assert place.rows("averages") == [("x", 30)]
+    assert place.run()["outcome"] == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ("person, town", "age integer is gone"),
+        ("age::integer as age, person, town", "the order was person, age, town and is age, person"),
+        ("1 as x, person, age::integer as age, town", "x integer is new; new columns stand before"),
+    ],
+)
+def test_every_difference_is_shown(place, columns, words):
+    place.write(MARTS + "ages.sql", f"select {columns} from {{{{ ref('stg_people') }}}}")
+    assert words in place.run()["held"]["ages"]
+
+
+# What others built
+
+
+def test_what_others_built_holds_one_model_and_is_named(place):
+    place.owner.execute("create materialized view public.m as select * from transformed.ages")
+    place.owner.execute("create view public.v as select * from transformed.towns")
+    place.load("people", "ann 31 ulm, bob 41 bonn")
+    place.load("towns", "ulm, bonn, kiel")
+    facts = place.run()
+    assert (sorted(facts["held"]), facts["published"]) == (["ages", "averages"], ["towns"])
+    assert "materialized view public.m" in facts["held"]["ages"]
+    assert len(place.owner.execute("select * from public.v").fetchall()) == 3
+    place.owner.execute("drop materialized view public.m")
+    assert place.run()["published"] == ["ages", "averages"]
+
+
+# Models that are no more
+
+
+def test_the_table_of_a_deleted_model_goes_after_a_time_of_grace(place, monkeypatch):
+    (place.project / MARTS / "averages.sql").unlink()
+    marts = (place.project / MARTS / "marts.yml").read_text()
+    place.write(MARTS + "marts.yml", marts.replace("  - name: averages\n", "  - name: nobody\n"))
+    facts = place.run()
+    assert (facts["outcome"], list(facts["gone"])) == ("unchanged", ["averages"])
+    assert "averages" in facts["tables"]
+    assert place.run() == {"outcome": "unchanged"}
+    assert place.rows("averages") == [(35,)]
+    monkeypatch.setattr(transform, "GRACE", transform.GRACE * 0)
+    facts = place.run()
+    assert (facts["generation"], facts["tables"]) == (2, ["ages", "towns"])
+    assert "averages" not in publication.tables(place.owner)
+    assert place.run() == {"outcome": "unchanged"}
+
+
+# The moment of publication
+
+
+def test_the_commit_may_be_done_though_its_answer_is_lost(place, monkeypatch):
+    publish = publication.publish
+
+    def lose_the_answer(*words):
+        publish(*words)
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(publication, "publish", lose_the_answer)
+    monkeypatch.setenv("PIPELINE_RUN", "tonight")
+    place.load("towns", "ulm, bonn, kiel")
+    assert (place.run()["generation"], len(place.rows("towns"))) == (2, 3)
+
+
+def test_nobody_lets_go_and_the_next_night_publishes(place):
+    place.load("towns", "ulm, bonn, kiel")
+    with psycopg.connect(place.here.database_url) as reader:
+        reader.execute("select * from transformed.towns")
+        with pytest.raises(SourceError, match="put off: readers hold"):
+            transform.run(replace(place.here, publish_patience=1))
+    assert place.run()["published"] == ["towns"]
