@@ -9,11 +9,14 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 
-from pipeline.errors import SourceError, Transient
+from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.printable import escaped, shown
 from pipeline.settings import Settings, redact
 
 RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+# The answer is being made: asking again gives it (https://dev.socrata.com/docs/response-codes.html;
+# RFC 9110, 15.3.3).
+RETRIED_STATUSES |= {202}
 
 
 def check_status(url: str, response: requests.Response, expected: set[int]) -> None:
@@ -34,7 +37,8 @@ def check_status(url: str, response: requests.Response, expected: set[int]) -> N
     if status == 416 and 206 in expected:
         raise Transient(what)  # it is shorter now; the next try starts over
     if status in RETRIED_STATUSES:
-        raise Transient(what, _retry_after(response.headers.get("Retry-After", "")))
+        kind = Throttled if status == 429 else Transient
+        raise kind(what, _retry_after(response.headers.get("Retry-After", "")))
     if status in (401, 403):
         raise SourceError(what, "a credential is missing or was refused")
     if status in (404, 410):

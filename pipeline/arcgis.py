@@ -15,12 +15,11 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from pipeline import arcgis_answer as answer
-from pipeline import content
+from pipeline import content, snapshot
 from pipeline.arcgis_answer import Layer, Page
 from pipeline.candidate import Candidate, resource
 from pipeline.download import Client
-from pipeline.errors import SourceError
-from pipeline.framing import Transient
+from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.printable import shown
 from pipeline.settings import redact
 
@@ -76,32 +75,45 @@ def fetch(
     url = layer_url.rstrip("/")
     layer = answer.layer(_ask(candidate, f"{url}?f=json"), shown(url))
     reading = _Reading(candidate, layer, url, where, min(page_size, layer.cap))
-    candidate.extra["asked"] = redact(reading.address())
+    asked = candidate.extra["asked"] = redact(reading.address())
     if layer.version:
         candidate.extra["publisher_version"] = layer.version
-    known = candidate.current.descriptor if candidate.current else {}
-    if _is_unchanged(reading, known):
-        for entry in known["resources"]:
-            candidate.carry_over(entry["path"])
-        candidate.extra["completeness"] = known["completeness"]
+    if _is_unchanged(reading, asked):
+        candidate.carry_over_all()
         return
     for attempt in range(1, READS + 1):
         proof, detail = _read(reading, by_ids=not layer.can_page or attempt == READS)
         if proof["verdict"] == "complete":
             candidate.extra["completeness"] = proof
+            candidate.note_pages(asked, layer.version, _content(candidate))
             return
         for entry in list(candidate.resources):
             candidate.forget(entry["path"])
     raise SourceError(f"{shown(url)}: {proof['verdict']}, read {READS} times: {detail}")
 
 
-def _is_unchanged(reading: _Reading, known: dict) -> bool:
+def _is_unchanged(reading: _Reading, asked: str) -> bool:
     """Whether the snapshot on disk has the answer to the same query of the same edition."""
-    told = reading.candidate.extra
-    if any(told.get(name) != known.get(name) for name in ("asked", "publisher_version")):
+    candidate, version = reading.candidate, reading.layer.version
+    if not version or not candidate.is_of_version(asked, version):
         return False
     # A view whose filter names the time loses rows without an edit: the count is a second witness.
-    return "publisher_version" in told and reading.count() == known.get("rows")
+    return reading.count() == candidate.current.descriptor.get("rows")
+
+
+def _content(candidate: Candidate) -> str:
+    """The content fingerprint: the current one while the same features only came in other pages."""
+    ours, current = candidate.resources, candidate.current
+    theirs = current.descriptor["resources"] if current else []
+    if theirs and [entry["rows"] for entry in ours] != [entry.get("rows") for entry in theirs]:
+        paths = [candidate.folder / entry["path"] for entry in ours]
+        if _features_of(paths) == _features_of(current.files):
+            return current.content
+    return snapshot.fingerprint_of({entry["path"]: entry["content"] for entry in ours})
+
+
+def _features_of(paths: list[Path]) -> str:
+    return answer.fingerprint(path.read_bytes() for path in paths)
 
 
 def _read(reading: _Reading, by_ids: bool) -> tuple[dict, str]:
@@ -168,17 +180,20 @@ def _within(reading: _Reading, ids: list[int]) -> Callable[[int], dict]:
 
 def _take(reading: _Reading, asked: Callable[[int], dict]) -> Page:
     """Fetch one page, asked for by its size; a smaller one when the server fails at it."""
+    share = SHARE_OF_PATIENCE
     while True:
         size = min(reading.size, max(reading.expected, 1))
-        share = SHARE_OF_PATIENCE if size > PAGE_FLOOR else 1
+        share = share if size > PAGE_FLOOR else 1
         try:
             with _share_of_patience(reading.candidate.client, share):
                 return _page(reading, reading.address(**asked(reading.size)))
         except Transient as error:
             # Who asks us to wait does not ask for more and smaller requests.
-            if size <= PAGE_FLOOR or error.wait is not None:
+            if share == 1 or error.wait is not None:
                 raise
-        reading.size = max(PAGE_FLOOR, size // 2)
+            share = 1 if isinstance(error, Throttled) else SHARE_OF_PATIENCE
+        if share != 1:
+            reading.size = max(PAGE_FLOOR, size // 2)
         time.sleep(PAUSE)
 
 
@@ -209,9 +224,10 @@ def _page(reading: _Reading, address: str) -> Page:
 
     path = candidate.folder / name
     got = candidate.client.get(address, path, check=looks_right)
-    entry = resource(path, shown(address), got.sha256, got.size, got.media_type, candidate.source)
-    candidate.resources.append(entry | {"rows": len(pages[-1].ids)})
-    return pages[-1]
+    page, where = pages[-1], shown(address)
+    entry = resource(path, where, got.sha256, got.size, got.media_type, candidate.source)
+    candidate.resources.append(entry | {"rows": len(page.ids)})
+    return page
 
 
 def _ask(candidate: Candidate, address: str) -> bytes:

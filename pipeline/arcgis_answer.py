@@ -5,13 +5,14 @@ Query: https://developers.arcgis.com/rest/services-reference/enterprise/query-fe
 """
 
 import functools
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
-from pipeline.errors import SourceError
-from pipeline.framing import Transient
+from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.printable import escaped
 from pipeline.settings import redact
 
@@ -80,6 +81,10 @@ class _Ids(msgspec.Struct):
     objectIds: list[int] | None
 
 
+class _RawFeatures(msgspec.Struct):
+    features: list[msgspec.Raw]
+
+
 class _More(msgspec.Struct):
     exceededTransferLimit: bool | None = None
 
@@ -87,7 +92,7 @@ class _More(msgspec.Struct):
 def raise_for_error(body: bytes, where: str) -> None:
     """Raise when a body is an error although the status was 200.
 
-    Raises Transient for 429 and 5xx, SourceError for every other code.
+    Raises Throttled for 429, Transient for 5xx, SourceError for every other code.
     """
     try:
         answer = msgspec.json.decode(body, type=_Error)
@@ -102,7 +107,9 @@ def raise_for_error(body: bytes, where: str) -> None:
         code = int(error.get("code"))
     except (TypeError, ValueError):
         code = 0
-    if code == 429 or 500 <= code < 600:
+    if code == 429:
+        raise Throttled(what)
+    if 500 <= code < 600:
         raise Transient(what)
     remedy = "a credential is missing or was refused" if code in CREDENTIALS else ""
     raise SourceError(what, remedy)
@@ -144,6 +151,15 @@ def count(body: bytes, where: str) -> int:
     return _decode(body, _Count, where, "a count").count
 
 
+def fingerprint(pages: Iterable[bytes]) -> str:
+    """SHA-256 of the features of pages in their order, however they were cut into pages."""
+    digest = hashlib.sha256()
+    for body in pages:
+        features = msgspec.json.decode(body, type=_RawFeatures).features
+        digest.update(b"\0".join([b"", *features]))
+    return digest.hexdigest()
+
+
 def ids(body: bytes, where: str) -> list[int]:
     """The answer to `returnIdsOnly`; the list has no length limit by the documentation."""
     return _decode(body, _Ids, where, "a list of object ids").objectIds or []
@@ -154,13 +170,12 @@ def page(body: bytes, key: str, name: str, where: str) -> Page:
     found = _decode(body, _features(key), where, "a page of features with their object ids")
     if found.error is not None or found.status == "error":
         raise_for_error(body, where)
-    numbers = []
-    for position, feature in enumerate(found.features, start=1):
-        number = getattr(feature.properties, "key", None)
-        number = feature.id if number is None else number
-        if number is None:
-            raise SourceError(f"{where}: feature {position} has no {escaped(key)}")
-        numbers.append(number)
+    numbers = [
+        one.id if one.properties is None or one.properties.key is None else one.properties.key
+        for one in found.features
+    ]
+    if None in numbers:
+        raise SourceError(f"{where}: feature {numbers.index(None) + 1} has no {escaped(key)}")
     more = [found.exceededTransferLimit, getattr(found.properties, "exceededTransferLimit", None)]
     return Page(name, numbers, True in more)
 

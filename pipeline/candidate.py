@@ -129,15 +129,19 @@ class Candidate:
         self.extra |= {"completeness": known["completeness"], "content": self.current.content}
         self.validators = dict(self._known)
 
-    def note_pages(self, asked: str, version: str) -> None:
-        """Tell that the files are pages of one table, by the publisher's version of it.
+    def note_pages(self, asked: str, version: str, fingerprint: str) -> None:
+        """Tell that the files are pages of one table, and what its content is.
 
-        However the publisher cut them, the same rows are the same content. The version is noted
-        for the next night beside the validators of files: where it moves without the content, the
-        snapshot and its manifest stay as they are.
+        Parameters
+        ----------
+        asked:       the address of the first page, without secrets.
+        version:     the publisher's of the table; empty when it tells none. It is noted for the
+                     next night beside the validators of files: where it moves without the content,
+                     the snapshot and its manifest stay as they are.
+        fingerprint: of the rows, the same however they were cut into pages.
         """
-        self.extra["content"] = content.total(entry["content"] for entry in self.resources)
-        known = {"version": version, "content": self.extra["content"]}
+        self.extra["content"] = fingerprint
+        known = {"version": version, "content": fingerprint}
         self.validators = {asked: known} if version else {}
 
     def is_of_version(self, asked: str, version: str) -> bool:

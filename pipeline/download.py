@@ -10,8 +10,7 @@ import requests
 import tenacity
 
 from pipeline import answer, framing, network, pace, resume, strict_http
-from pipeline.errors import SourceError
-from pipeline.framing import Transient
+from pipeline.errors import SourceError, Transient
 from pipeline.network import mirrored
 from pipeline.printable import shown
 from pipeline.settings import Settings
@@ -109,7 +108,7 @@ class Client:
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         asked = state.outcome.exception().wait
-        backoff = tenacity.wait_exponential_jitter(initial=_FIRST_WAIT, max=60)(state)
+        backoff = tenacity.wait_exponential_jitter(multiplier=_FIRST_WAIT, max=60)(state)
         return max(_FIRST_WAIT, backoff if asked is None else asked)
 
     def _spend(self, state: tenacity.RetryCallState) -> None:

@@ -47,6 +47,10 @@ class Transient(SourceError):
         self.wait = wait
 
 
+class Throttled(Transient):
+    """The publisher says that we ask too much (429): waiting helps, and asking more does not."""
+
+
 class SetupError(PipelineError):
     """A setting, a permission or a missing program stops the night before it begins."""
 

@@ -43,6 +43,7 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
     `reason`, `remedy`, `origin`, `content`, `fetched_at`, `checked_at`, `stash_note`, ….
     """
     damage = trouble = SourceError("")
+    note = None
     network = not options.offline
     try:
         current = snapshot.current(here, name)
@@ -52,11 +53,11 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
     try:
         if options.offline:
             raise SourceError("not asked: --offline")
-        taken, outcome = _fetch(here, source, name, fetch, current, options.force)
+        taken, outcome, note = _fetch(here, source, name, fetch, current, options.force)
     except Exception as error:  # noqa: BLE001 - whatever ails a publisher or its script
         trouble = script.understood(error)
         taken, outcome = _fall_back(here, name, current, network)
-    told = facts(here, name, taken, outcome)
+    told = facts(here, name, taken, outcome, note)
     told["reason"] = "; ".join(filter(None, [damage.what, trouble.what, told["reason"]]))
     if outcome in script.DEGRADED_OUTCOMES:
         told["remedy"] = trouble.remedy or damage.remedy
@@ -83,7 +84,8 @@ def _from_stash(here: Settings, name: str, network: bool) -> Snapshot | None:
     return None
 
 
-def _fetch(here, source, name, fetch, current, force) -> tuple[Snapshot, str]:
+def _fetch(here, source, name, fetch, current, force) -> tuple[Snapshot, str, str]:
+    """The snapshot, what came of it, and what its publisher says that an operator should know."""
     candidate = Candidate(here, source, name, None if force else current)
     try:
         with _within(here.source_timeout * FETCH_SHARE):
@@ -104,7 +106,7 @@ def _fetch(here, source, name, fetch, current, force) -> tuple[Snapshot, str]:
     else:
         taken, outcome = _take(here, source, name, candidate, described, current), "new"
     volume.remember(here, name, taken, candidate.validators)
-    return taken, outcome
+    return taken, outcome, candidate.extra.get("note", "")
 
 
 def _take(here, source, name, candidate: Candidate, described: dict, current) -> Snapshot:
@@ -158,10 +160,16 @@ def _fall_back(
     return taken, "bundled" if taken else "missing"
 
 
-def facts(here: Settings, name: str, taken: Snapshot | None, outcome: str) -> dict:
-    """What is noted of the stage when a snapshot is the current one; it is stashed on the way."""
+def facts(
+    here: Settings, name: str, taken: Snapshot | None, outcome: str, note: str | None = None
+) -> dict:
+    """What is noted of the stage when a snapshot is the current one; it is stashed on the way.
+
+    `note` is what the publisher says beside the data; None where it could not be asked.
+    """
     remembered = state.read(here, name).get("api", {})
-    facts = {"outcome": outcome, "reason": "", "remedy": "", "content": None, "fetched_at": None}
+    facts = {"note": remembered.get("note", "") if note is None else note}
+    facts |= {"outcome": outcome, "reason": "", "remedy": "", "content": None, "fetched_at": None}
     facts["was_live"] = bool(remembered.get("was_live")) or bool(taken and taken.origin == "live")
     if outcome in ("new", "unchanged"):
         facts["checked_at"] = script.now()

@@ -14,7 +14,7 @@ import msgspec
 
 from pipeline import content, csv_column
 from pipeline.candidate import Candidate, resource
-from pipeline.errors import SourceError, Transient
+from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.printable import escaped, shown
 from pipeline.settings import redact
 
@@ -65,7 +65,8 @@ def fetch(candidate: Candidate, service: Service) -> None:
         proof, detail = _read(candidate, service, version)
         if proof["verdict"] == "complete":
             candidate.extra["completeness"] = proof
-            candidate.note_pages(told["asked"], version)
+            rows = content.total(entry["content"] for entry in candidate.resources)
+            candidate.note_pages(told["asked"], version, rows)
             return
         for entry in list(candidate.resources):
             candidate.forget(entry["path"])
@@ -173,7 +174,7 @@ class _Error(msgspec.Struct):
 def _raise_for_error(path: Path, where: str) -> None:
     """Refuse an error that came with status 200, whatever was asked for.
 
-    Raises Transient when a code in it is 429 or 5xx, SourceError otherwise.
+    Raises Throttled when a code in it is 429, Transient at 5xx, SourceError otherwise.
     """
     with path.open("rb") as file:
         begin = file.read(64 * 1024).lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -190,7 +191,9 @@ def _raise_for_error(path: Path, where: str) -> None:
         return
     text = escaped(redact(begin[:400].decode("utf-8", "replace")))
     what = f"{where}: an error came with status 200: {text}"
-    if any(number == 429 or 500 <= number < 600 for number in numbers):
+    if 429 in numbers:
+        raise Throttled(what)
+    if any(500 <= number < 600 for number in numbers):
         raise Transient(what)
     refused = any(number in (401, 403) for number in numbers)
     raise SourceError(what, "a credential is missing or was refused" if refused else "")

@@ -160,6 +160,9 @@ def _advice(stages_of: dict[str, dict[str, dict]]) -> list[str]:
         note = stages.get("api", {}).get("note")
         if note:
             groups.setdefault(("note", note, ""), []).append(source)
+        note = stages.get("api", {}).get("note")
+        if note:
+            groups.setdefault(("note", note, ""), []).append(source)
         for what, count in (stages.get("preprocess", {}).get("notes") or {}).items():
             groups.setdefault(("note", f"{what}: {count:,}", ""), []).append(source)
     return [

@@ -7,9 +7,9 @@ from conftest import CAPTURES
 from publisher import Answer
 from upstream.arcgis import FeatureLayer, as_json, error, points
 
-from pipeline import arcgis, candidate, download, settings, snapshot
+from pipeline import arcgis, candidate, download, fetch, settings, snapshot
 from pipeline.candidate import Candidate, Source
-from pipeline.errors import SourceError
+from pipeline.errors import SourceError, Throttled
 
 PATH = "/x/arcgis/rest/services/Fires/FeatureServer/0"
 LAYER = f"https://services3.arcgis.com{PATH}"
@@ -354,6 +354,46 @@ def test_a_server_that_asks_us_to_wait_is_not_asked_for_smaller_pages(layer):
     with pytest.raises(SourceError, match="answered 429"):
         night()
     assert len(layer.queries()) == 1
+
+
+@pytest.mark.parametrize("busy", [Answer(b"slow down", 429), error(429, "Too many requests")])
+def test_a_server_that_is_asked_too_much_is_asked_for_the_same_page_again(layer, busy):
+    layer.features, layer.cap = points(1000), 1000
+    layer.answers = lambda what, asked: busy if what == "page" else None
+    with pytest.raises(Throttled):
+        night()
+    assert [query["resultRecordCount"] for query in layer.queries()] == ["1000", "1000"]
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_the_same_features_in_other_pages_are_the_same_content(layer, changed):
+    layer.features, layer.cap = points(1000), 1000
+    first = night()
+    layer.answers = lambda what, asked: (
+        Answer(b"", 504) if int(asked.get("resultRecordCount", 0)) > 250 else None
+    )
+    if changed:
+        layer.features[999]["properties"]["IncidentName"] = "Another name"
+    second = night()
+    assert [entry["rows"] for entry in second.descriptor["resources"]] == [250] * 4
+    assert (second.content == first.content) is not changed
+
+
+def test_an_edit_without_a_change_is_read_once(layer):
+    layer.edited = 1_700_000_000_000
+    options = type("Options", (), {"offline": False, "force": False})
+
+    def outcome() -> str:
+        layer.asked.clear()
+        here, read = settings.load(), lambda gathered: arcgis.fetch(gathered, LAYER)
+        return fetch.work(here, options, SOURCE, "fires", read)["outcome"]
+
+    assert outcome() == "new"
+    layer.edited += 1
+    assert outcome() == "unchanged"
+    assert len(layer.queries()) == 3
+    assert outcome() == "unchanged"
+    assert [what for what, asked in layer.asked] == ["layer", "count"]
 
 
 def test_one_size_of_page_does_not_spend_all_patience(here):

@@ -18,8 +18,7 @@ from publisher import Answer
 
 from pipeline import archive, content, download, network, settings
 from pipeline.download import Client
-from pipeline.errors import SourceError
-from pipeline.framing import Transient
+from pipeline.errors import SourceError, Transient
 from pipeline.printable import shown
 
 HOST = "data.example.gov"

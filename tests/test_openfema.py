@@ -46,9 +46,19 @@ def data(fema):
 def gather(source=SOURCE, dataset="DisasterDeclarationsSummaries", **asked) -> Candidate:
     here = settings.load()
     gathered = Candidate(here, source, "fema", snapshot.current(here, "fema"))
+    read(gathered, dataset, **asked)
+    return gathered
+
+
+def read(gathered: Candidate, dataset="DisasterDeclarationsSummaries", **asked) -> None:
     asked = {"version": 2, "order": "id", "unique_key": "id", "page_size": 100} | asked
     protocol.fetch(gathered, BASE, dataset, **asked)
-    return gathered
+
+
+def work(offline=False) -> dict:
+    """One night through the whole stage; returns its facts."""
+    options = type("Options", (), {"offline": offline, "force": False})
+    return fetch.work(settings.load(), options, SOURCE, "fema", read)
 
 
 def night(source=SOURCE, **asked):
@@ -140,6 +150,33 @@ def test_an_unrefreshed_data_set_is_not_read_again(data):
     assert second.descriptor["rows"] == 250
 
 
+def test_a_refresh_without_a_change_is_read_once(data):
+    assert work()["outcome"] == "new"
+    manifest = (settings.load().raw / "fema" / snapshot.DESCRIPTOR).read_bytes()
+    data.refreshed = "2026-03-03T09:00:00.000Z"
+    data.asked.clear()
+    assert work()["outcome"] == "unchanged"
+    assert len(data.queries("page")) == 3
+    data.asked.clear()
+    assert work()["outcome"] == "unchanged"
+    assert [what for what, asked in data.asked] == ["catalogue"]
+    assert (settings.load().raw / "fema" / snapshot.DESCRIPTOR).read_bytes() == manifest
+
+
+def test_pages_cut_in_another_way_are_no_change(data):
+    assert work()["outcome"] == "new"
+    data.refreshed, data.real_cap = "2026-03-03T09:00:00.000Z", 60
+    assert work()["outcome"] == "unchanged"
+    assert len(data.queries("page")) == 3 + 5
+
+
+def test_what_the_catalogue_says_of_a_version_stands_in_the_state(data):
+    assert work()["note"] == ""
+    data.described = {"deprecated": True}
+    assert work()["note"] == "DisasterDeclarationsSummaries v2 is deprecated"
+    assert work(offline=True)["outcome"] == "kept"
+
+
 @pytest.mark.parametrize("what", ["refresh", "filter", "page size", "no version"])
 def test_what_may_have_changed_is_read_again(data, what):
     data.selections["state eq 'AL'"] = lambda row: True
@@ -174,21 +211,9 @@ def test_an_empty_data_set_is_one_page_without_rows(data):
     assert taken.descriptor["completeness"]["rows"] == taken.descriptor["rows"] == 0
 
 
-def test_the_volume_guard_refuses_an_empty_data_set(fema, data, here):
+def test_the_volume_guard_refuses_an_empty_data_set(data):
     data.rows = []
-    options = type("Options", (), {"offline": False, "force": False})
-
-    def fetched(gathered):
-        protocol.fetch(
-            gathered,
-            BASE,
-            "DisasterDeclarationsSummaries",
-            version=2,
-            order="id",
-            unique_key="id",
-        )
-
-    told = fetch.work(settings.load(), options, SOURCE, "fema", fetched)
+    told = work()
     assert told["outcome"] == "missing"
     assert "row" in told["reason"]
 

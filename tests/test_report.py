@@ -47,6 +47,12 @@ def test_sources_with_one_reason_share_a_line():
     assert "three:" not in text
 
 
+def test_what_a_publisher_announces_is_told_and_nothing_is_wrong():
+    told = FRESH | {"api": {"outcome": "unchanged", "note": "DataSet v1 is deprecated"}}
+    assert "- one: note, DataSet v1 is deprecated" in printed({"one": told, "two": FRESH})
+    assert report.outcome_of(told) == ("unchanged", "", "")
+
+
 def test_markup_and_control_characters_of_publishers_do_nothing():
     evil = {"api": {"outcome": "kept", "reason": "[red]boo[/red] [/]", "remedy": ""}}
     assert "[red]boo[/red] [/]" in printed({"one": evil})
