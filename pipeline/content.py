@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline import archive, csv_column
+from pipeline import archive
 from pipeline.errors import SourceError, Transient
 from pipeline.printable import escaped
 from pipeline.settings import redact
@@ -115,34 +115,29 @@ def fingerprint_of_rows(path: Path, volatile_columns: tuple[str, ...], encoding:
 
     Raises SourceError when the file has no such column, or cannot be read as CSV.
     """
+    from pipeline import csv_column  # numpy is slow to start: most do without
+
     table = csv_column.read(path, path.name, encoding)
-    return fingerprint_of_table(table, volatile_columns)
+    return row_fingerprint(*table.rows_without(volatile_columns))
 
 
-def fingerprint_of_table(table: csv_column.Table, volatile_columns: tuple[str, ...] = ()) -> str:
-    """The same, of a CSV that was read already."""
-    header, *rows = table.rows_without(volatile_columns)
-    return fingerprint_of_parts(rows, header)
+def row_fingerprint(header: bytes, *rows: bytes) -> str:
+    """One fingerprint of rows under a header, whatever their order: the sum of their SHA-256.
 
-
-def fingerprint_of_parts(parts: Iterable[bytes], heading: bytes = b"") -> str:
-    """One fingerprint of many rows or features, whatever their order: the sum of their SHA-256.
-
-    A sum, so that it is the same however the parts were cut into pages (`total`); `heading` is
-    what they all stand under.
+    A sum, so that it is the same however the rows were cut into pages (`total`).
     """
-    begun = hashlib.sha256(heading + b"\0")
+    begun = hashlib.sha256(header + b"\0")
 
-    def number(part: bytes) -> int:
+    def number(row: bytes) -> int:
         digest = begun.copy()
-        digest.update(part)
+        digest.update(row)
         return int.from_bytes(digest.digest())
 
-    return _hex(sum(map(number, parts)))
+    return _hex(sum(map(number, rows)))
 
 
 def total(fingerprints: Iterable[str]) -> str:
-    """The fingerprint of all parts of several pages, from the fingerprint of each page."""
+    """The fingerprint of the rows of several pages, from the fingerprint of each page."""
     return _hex(sum(int(fingerprint, 16) for fingerprint in fingerprints))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline import content, csv_column
+from pipeline import content
 from pipeline.candidate import Candidate, resource
 from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.printable import escaped, shown
@@ -116,6 +116,8 @@ def _pages(candidate: Candidate, service: Service, expected: int) -> _Reading:
 
 def _page(candidate, service: Service, address: str, name: str) -> tuple[list[str], list[bytes]]:
     """Fetch one page into the candidate; returns its header and its keys."""
+    from pipeline import csv_column  # numpy is slow to start: not if nothing is new
+
     came: list[tuple[csv_column.Table, list[bytes]]] = []
     source, where = candidate.source, shown(address)
 
@@ -129,7 +131,7 @@ def _page(candidate, service: Service, address: str, name: str) -> tuple[list[st
     path = candidate.folder / name
     got = candidate.client.get(address, path, headers=dict(service.headers), check=looks_right)
     table, keys = came[-1]
-    told = content.fingerprint_of_table(table, source.volatile_columns)
+    told = content.row_fingerprint(*table.rows_without(source.volatile_columns))
     entry = resource(path, where, got.sha256, got.size, got.media_type, source, told)
     candidate.resources.append(entry | {"rows": len(keys)})
     return table.header, keys

@@ -20,6 +20,7 @@ from pipeline.errors import PipelineError
 from pipeline.settings import ROOT, Settings
 
 GRACE = 5.0  # seconds between asking a process to end and ending it
+AT_ONCE = {"api": 12}  # jobs of a stage that waits for others more than it works
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Runner:
         on_start: Callable[[Job], None] = lambda job: None,
         on_end: Callable[[Job, dict], None] = lambda job, facts: None,
     ) -> dict[str, dict]:
-        """Run jobs on every core; returns the facts of each by name.
+        """Run jobs on every core, or AT_ONCE of them; returns the facts of each by name.
 
         What a job did is read from its state file; one that ended without writing it has failed.
         """
@@ -70,7 +71,8 @@ class Runner:
             facts[job.name] = self._run_one(job)
             on_end(job, facts[job.name])
 
-        with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
+        workers = max([2, os.cpu_count() or 2, *(AT_ONCE.get(job.stage, 0) for job in jobs)])
+        with ThreadPoolExecutor(max_workers=workers) as pool:
             try:
                 for done in [pool.submit(work, job) for job in jobs]:
                     done.result()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline import archive, bitmask, durable, snapshot, state
+from pipeline import archive, durable, snapshot, state
 from pipeline.candidate import Source
 from pipeline.errors import SourceError
 from pipeline.settings import Settings
@@ -63,6 +63,8 @@ def rows(path: Path, kind: str) -> int | None:
 
 def _records(path: Path, quote: bytes | None) -> int | None:
     """The line ends outside of quotes; a last line without one is a record, a blank one none."""
+    from pipeline import bitmask  # numpy is slow to start: not if nothing is new
+
     records, is_inside, begun = 0, False, b""
     for block in archive.blocks(path, 1 << 20):
         ends = bitmask.equal(block, b"\n")
