@@ -3,17 +3,17 @@
     from.
 
     of:       the relation it was made from.
-    where:    which of its rows count.
+    of_where: which of its rows count (`where` is a word of dbt's own, about the model).
     expected: what is counted of them, such as `distinct disaster_number`.
     found:    what is counted in the model.
 -#}
-{% test keeps_every_row(model, of, where="true", expected="*", found="*") %}
+{% test keeps_every_row(model, of, of_where="true", expected="*", found="*") %}
     with
 
     row_counts as (
 
         select
-            (select count({{ expected }}) from {{ of }} where {{ where }}) as expected_count,
+            (select count({{ expected }}) from {{ of }} where {{ of_where }}) as expected_count,
             (select count({{ found }}) from {{ model }}) as found_count
 
     )
