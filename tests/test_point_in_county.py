@@ -1,4 +1,4 @@
-"""The built database: the county of a point, and the count of what could not be cast."""
+"""The built database: the county of a point is the one that GEOS finds."""
 
 import json
 
@@ -49,33 +49,3 @@ def test_county_is_the_one_geos_finds(connection, mart):
     ]
     assert (found != "").sum() > 1000
     assert different == []
-
-
-def test_uncastable_values_are_counted(connection):
-    connection.execute("""
-        truncate source.bls_unemployment, source.faa_wildlife_strikes, source.usgs_earthquakes;
-        insert into source.bls_unemployment (id, rate)
-        values ('1001', '.097'), ('1003', null), ('1005', 'n/a'), ('1007', '');
-        insert into source.faa_wildlife_strikes ("Flight_Date") values ('1990-01-08'), ('today');
-        insert into source.usgs_earthquakes (feature_id, "time", geometry)
-        values
-        ('a', '1517966773840', '{"coordinates": [1, "north", null]}'),
-        ('b', '99999999999999999999', '{"coordinates": '),
-        ('c', null, null);
-    """)
-    counted = connection.execute(
-        "select source_name, column_name, target_type, uncastable_count, example"
-        " from staging.uncastable_values order by 1, 2, 3"
-    ).fetchall()
-    assert counted == [
-        ("bls_unemployment", "rate", "numeric", 2, ""),
-        ("faa_wildlife_strikes", "Flight_Date", "date", 1, "today"),
-        ("usgs_earthquakes", "geometry", "double precision", 1, "north"),
-        ("usgs_earthquakes", "geometry", "jsonb", 1, '{"coordinates": '),
-        ("usgs_earthquakes", "time", "numeric(15, 0)", 1, "99999999999999999999"),
-    ]
-    quakes = connection.execute(
-        "select earthquake_id, occurred_at is null, longitude, latitude"
-        " from staging.stg_usgs_earthquakes order by 1"
-    ).fetchall()
-    assert quakes == [("a", False, 1.0, None), ("b", True, None, None), ("c", True, None, None)]

@@ -9,3 +9,22 @@
     select {{ column_name }} from {{ model }}
     where not {{ column_name }} between {{ lowest }} and {{ highest }}
 {% endtest %}
+
+{#-
+    Columns of which too many values cannot be cast: more than `max_share_pct` percent of the
+    source's rows. For staging models; what is below is null in them, and in `rejected`.
+-#}
+{% test castable(model, max_share_pct=1) %}
+    {%- for staged in staging_casts() if staged.model == model.identifier and staged.casts %}
+    select
+        *,
+        format(
+            '%s: %s of %s rows cannot be read as %s, such as "%s"; {{ max_share_pct }} %% may be',
+            column_name, uncastable_count, row_count, target_type, left(example, 100)
+        ) as problem
+    from ({{ count_uncastable(staged.source_name, staged.casts) }}) as counted
+    where uncastable_count > row_count * {{ max_share_pct }} / 100.0
+    {%- else %}
+    select 'no casts' as problem where false
+    {%- endfor %}
+{% endtest %}

@@ -15,13 +15,23 @@
     such as EST-5 or GST10, as timestamptz; null where a part of it is not understood.
 -#}
 {% macro storm_timestamp(year_month, day, time, time_zone) -%}
-    {%- set local_time = [
-        "left(" ~ year_month ~ ", 4)", "'-'", "right(" ~ year_month ~ ", 2)", "'-'", day, "' '",
-        "left(lpad(" ~ time ~ ", 4, '0'), 2)", "':'", "right(lpad(" ~ time ~ ", 4, '0'), 2)",
-    ] | join(" || ") -%}
-    {%- set offset_h = "regexp_replace(" ~ time_zone ~ ", '^[A-Za-z]+', '')" -%}
+    {%- set local_time = storm_local_time(year_month, day, time) -%}
+    {%- set offset_h = storm_offset_h(time_zone) -%}
     (
         {{ cast_or_null(local_time, 'timestamp', time | replace('"', '')) }}
         - {{ cast_or_null(offset_h, 'smallint', time_zone | replace('"', '')) }} * interval '1 hour'
     ) at time zone 'UTC'
+{%- endmacro %}
+
+{#- The three parts as the text of one timestamp. -#}
+{% macro storm_local_time(year_month, day, time) -%}
+    {{ [
+        "left(" ~ year_month ~ ", 4)", "'-'", "right(" ~ year_month ~ ", 2)", "'-'", day, "' '",
+        "left(lpad(" ~ time ~ ", 4, '0'), 2)", "':'", "right(lpad(" ~ time ~ ", 4, '0'), 2)",
+    ] | join(" || ") }}
+{%- endmacro %}
+
+{#- Hours east of Greenwich, as text, of a time zone such as EST-5. -#}
+{% macro storm_offset_h(time_zone) -%}
+    regexp_replace({{ time_zone }}, '^[A-Za-z]+', '')
 {%- endmacro %}

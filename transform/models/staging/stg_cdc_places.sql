@@ -26,6 +26,7 @@ renamed as (
         {{ cast_or_null("nullif(\"totalpop18plus\", '')", 'integer', 'totalpop18plus') }}
             as adult_population
     from source
+    where {{ must_cast('"year"', 'smallint') }}
 
 )
 

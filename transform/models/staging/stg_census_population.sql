@@ -15,6 +15,17 @@ renamed as (
         "CTYNAME" as area_name,
         {{ cast_or_null('"ESTIMATESBASE2020"', 'integer') }} as base_population,
         -- The columns of the estimates change with the vintage: whatever years there are.
+        {% do note_cast(
+            "(
+                select min(estimates.value)
+                from jsonb_each_text(to_jsonb(source.*)) as estimates (name, value)
+                where
+                    estimates.name ~ '^POPESTIMATE[0-9]{4}$'
+                    and estimates.value !~ '^[0-9]{1,9}$'
+            )",
+            'integer',
+            'POPESTIMATE'
+        ) -%}
         (
             select jsonb_object_agg(right(estimates.name, 4), estimates.value::integer)
             from jsonb_each_text(to_jsonb(source.*)) as estimates (name, value)

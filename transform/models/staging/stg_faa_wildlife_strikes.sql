@@ -41,6 +41,7 @@ renamed as (
         "Aircraft_Airline_Operator" as operator_name,
         {{ cast_or_null('"Speed_IAS_in_knots"', 'double precision') }} as speed_kn
     from identified
+    where {{ must_cast('"Flight_Date"', 'date') }}
 
 )
 

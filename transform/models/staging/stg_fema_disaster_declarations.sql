@@ -30,6 +30,9 @@ renamed as (
         {{ cast_or_null('"paProgramDeclared"', 'boolean') }} as has_public_assistance,
         {{ cast_or_null('"hmProgramDeclared"', 'boolean') }} as has_hazard_mitigation
     from source
+    where
+        {{ must_cast('"disasterNumber"', 'integer') }}
+        and {{ must_cast('"declarationDate"', 'timestamptz') }}
 
 )
 

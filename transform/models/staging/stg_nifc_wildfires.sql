@@ -43,6 +43,9 @@ renamed as (
         {{ cast_or_null(geojson_coordinate('"geometry"', 1), 'double precision', 'geometry') }}
             as latitude
     from source
+    where
+        {{ must_cast('"OBJECTID"', 'bigint') }}
+        and {{ must_cast('"FireDiscoveryDateTime"', 'numeric(15, 0)') }}
 
 )
 

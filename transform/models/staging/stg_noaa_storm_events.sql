@@ -45,6 +45,13 @@ renamed as (
         "EPISODE_NARRATIVE" as episode_narrative,
         "EVENT_NARRATIVE" as event_narrative
     from source
+    where
+        {{ must_cast(
+            storm_local_time('"BEGIN_YEARMONTH"', '"BEGIN_DAY"', '"BEGIN_TIME"'),
+            'timestamp',
+            'BEGIN_TIME'
+        ) }}
+        and {{ must_cast(storm_offset_h('"CZ_TIMEZONE"'), 'smallint', 'CZ_TIMEZONE') }}
 
 )
 

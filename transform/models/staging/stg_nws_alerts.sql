@@ -28,6 +28,7 @@ renamed as (
         nullif({{ cast_or_null('"geocode"', 'jsonb') }} -> 'SAME', 'null') as same_codes,
         nullif({{ cast_or_null('"geocode"', 'jsonb') }} -> 'UGC', 'null') as ugc_codes
     from source
+    where {{ must_cast('"sent"', 'timestamptz') }}
 
 )
 

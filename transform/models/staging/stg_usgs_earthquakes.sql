@@ -38,6 +38,7 @@ renamed as (
         {{ cast_or_null('"rms"', 'double precision') }} as residual_s,
         "url"
     from source
+    where {{ must_cast('"time"', 'numeric(15, 0)') }}
 
 )
 
