@@ -12,7 +12,7 @@ from pipeline.settings import ROOT, redact
 
 CHECKED = ("new", "unchanged")  # outcomes of stage `api` in which the publisher answered well
 # What a table with such a source is called; the worst source comes first.
-WORST_FIRST = {"missing": "missing", "bundled": "bundled", "held": "kept", "kept": "kept"}
+WORST_FIRST = {"bundled": "bundled", "held": "kept", "kept": "kept", "missing": "kept"}
 RHYTHM, GRACE = timedelta(days=1), timedelta(hours=3)  # of the nightly checks
 LONGEST_REASON = 500  # characters
 
@@ -49,8 +49,8 @@ def rows(
     ----------
     stages_of:   what each source's stages did last: source -> stage -> facts.
     loaded:      of what each source's table was made, as `data_status.loaded` tells.
-    tables:      of each model, `state` (published, held or missing), `reason`, `published_at` and
-                 `generation`.
+    tables:      of each model, `state` (published, held or missing), `reason`, `published_at`,
+                 `generation` and `rows`.
     lineage:     the sources that each model descends from.
     ancestors:   the models that each model descends from, through however many others.
     verified_at: when the published tables were last found, or made, to be what the loaded rows
@@ -163,6 +163,8 @@ def _table_state(facts: dict, sources: Mapping[str, Row | None]) -> str:
     if facts["state"] != "published":
         return facts["state"]
     states = {_state(row) for row in sources.values()}
+    if "missing" in states and facts.get("rows") == 0:
+        return "missing"
     return next((called for state, called in WORST_FIRST.items() if state in states), "fresh")
 
 

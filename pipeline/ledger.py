@@ -40,6 +40,8 @@ comment on column pipeline.steps.fingerprint is
 'SHA-256 of what the stage made: raw content, legible file, or all that the tables are built from';
 create index if not exists steps_newest on pipeline.steps (stage, name, step_id desc);
 """
+ALL_MODELS = "all models"  # the step of a whole build; no source or model is called so
+ENDED = ("published", "held", "unchanged")  # outcomes of a build that came to its end
 # Facts that have a column of their own.
 _COLUMNS = ("outcome", "started_at", "seconds", "rows", "bytes", "reason", "remedy")
 
@@ -93,6 +95,17 @@ def newest(
             {"stage": stage, "outcomes": list(outcomes)},
         )
         return {row["name"]: row for row in cursor}
+
+
+def last_build(connection: psycopg.Connection) -> dict | None:
+    """The step of the newest build of all models that came to its end."""
+    return newest(connection, "transform", ENDED).get(ALL_MODELS)
+
+
+def loaded(connection: psycopg.Connection) -> dict[str, str]:
+    """What the rows of each source are made of, by name: the fingerprint of their load."""
+    steps = newest(connection, "load", ("new",))
+    return {name: step["fingerprint"] for name, step in steps.items()}
 
 
 def generation(connection: psycopg.Connection) -> int:

@@ -78,6 +78,11 @@ class Lineage:
         found = (self.nodes[uid] for uid in self.ancestors(self.marts[mart]))
         return sorted(n.name for n in found if n.kind == "source" and n.schema == "source")
 
+    def marts_above(self, mart: str) -> list[str]:
+        """The names of the marts that a mart descends from."""
+        above = self.ancestors(self.marts[mart])
+        return sorted(name for name, uid in self.marts.items() if uid in above)
+
     def made_of(self, loaded: dict[str, str]) -> dict[str, str]:
         """The fingerprint of every node but the tests, by unique id.
 

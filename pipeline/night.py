@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 
 import psycopg
 
@@ -18,12 +18,12 @@ from pipeline import (
     load,
     lock,
     preprocess,
-    publication,
     report,
     script,
     settings,
     stash,
     state,
+    tell,
     transform,
 )
 from pipeline.errors import BusyError, PipelineError, SetupError
@@ -97,13 +97,13 @@ class Night:
     def _transform(self) -> dict[str, dict]:
         is_asked = self.options.force or self.options.accept_contract
         if not is_asked and transform.is_current(self._connect()):
-            if self._noted(publication.ALL_MODELS, "transform").get("outcome") == "failed":
-                self._forget_failure("transform", publication.ALL_MODELS)
-            self.screen.line("transform", publication.ALL_MODELS, {"outcome": "unchanged"})
-            return {publication.ALL_MODELS: {"outcome": "unchanged"}}
+            if self._noted(ledger.ALL_MODELS, "transform").get("outcome") == "failed":
+                self._forget_failure("transform", ledger.ALL_MODELS)
+            self.screen.line("transform", ledger.ALL_MODELS, {"outcome": "unchanged"})
+            return {ledger.ALL_MODELS: {"outcome": "unchanged"}}
         accepted = [f"--accept-contract={name}" for name in self.options.accept_contract]
         command = ("-m", "pipeline.transform", *self._flags(), *accepted)
-        return self._run_jobs([Job("transform", publication.ALL_MODELS, command)])
+        return self._run_jobs([Job("transform", ledger.ALL_MODELS, command)])
 
     def _unless_current(self, stage: str, is_current) -> list[str]:
         """The sources with work in a stage; of the others it is said that nothing changed."""
@@ -170,7 +170,7 @@ class Night:
         """Note in the ledger what failed; what succeeded was noted in its own transaction."""
         for stage in ("load", "transform"):
             for name, facts in self.facts.get(stage, {}).items():
-                if facts["outcome"] not in ("new", *transform.ENDED):
+                if facts["outcome"] not in ("new", *ledger.ENDED):
                     ledger.note(connection, self.run_id, stage, name, facts)
 
     def _give_up(self, error: psycopg.Error | PipelineError) -> None:
@@ -180,7 +180,6 @@ class Night:
         self.screen.say(f"failed: {error}")
 
     def _close(self, stages: list[str]) -> int:
-        code = self._exit_code()
         tables: dict[str, dict] = {}
         stages_of = report.from_state(self.here, self.sources)
         if self.connection is not None:
@@ -188,9 +187,11 @@ class Night:
                 connection = self._connect()
                 self._copy_steps(connection)
                 self._note_the_rest(connection)
-                note = "; ".join(str(error) for error in self.trouble)
-                ledger.end(connection, self.run_id, code, note)
+                self._tell_readers(connection)
                 tables = report.published(connection)
+                note = "; ".join(str(error) for error in self.trouble)
+                ledger.end(connection, self.run_id, self._exit_code(), note)
+        code = self._exit_code()
         self.screen.close()
         self.screen.report(stages_of, tables, self._notes())
         # A single stage judges its own work only.
@@ -198,6 +199,15 @@ class Night:
         meaning = meaning or report.meaning(code)
         self.screen.say(f"ended with code {code} ({meaning}); log: {self.screen.path}")
         return code
+
+    def _tell_readers(self, connection: psycopg.Connection) -> None:
+        """Keep `data_status` right on nights that publish nothing, too."""
+        outcomes = [facts["outcome"] for facts in self.facts.get("transform", {}).values()]
+        is_verified = any(outcome in ledger.ENDED for outcome in outcomes)
+        try:
+            tell.readers(connection, datetime.now(UTC) if is_verified else None)
+        except PipelineError as error:
+            self._give_up(error)
 
     def _exit_code(self) -> int:
         if self.trouble:
@@ -218,7 +228,7 @@ class Night:
     def _notes(self) -> list[str]:
         notes = [f"failed: {error}" for error in self.trouble]
         notes += [f"the stash is not pushed: {self.backlog}"] if self.backlog else []
-        whole = state.read(self.here, publication.ALL_MODELS).get("transform", {})
+        whole = state.read(self.here, ledger.ALL_MODELS).get("transform", {})
         if whole.get("outcome") == "failed":
             notes.append(f"transform: {whole['reason']} - {whole['remedy']}")
         return notes + report.notes_of(whole)

@@ -28,7 +28,6 @@ from pipeline.settings import Settings
 
 PUBLISHED, NEXT = "transformed", "transformed_next"
 STATUS = "data_status_facts"
-ALL_MODELS = "all models"  # the name of the whole stage's step; no source or model is called so
 LOCK_TIMEOUT = "200ms"  # below the server's deadlock_timeout of 1 s
 
 

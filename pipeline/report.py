@@ -7,7 +7,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import errors, ledger, state, transform
+from pipeline import errors, ledger, state
 from pipeline.printable import escaped
 from pipeline.settings import Settings
 
@@ -33,7 +33,7 @@ def from_ledger(connection, sources: list[str]) -> dict[str, dict[str, dict]]:
 def published(connection) -> dict[str, dict]:
     """The tables readers have, by name; the step of each that published it."""
     steps = ledger.newest(connection, "transform", ("published",))
-    whole = transform.last_build(connection)
+    whole = ledger.last_build(connection)
     names = whole["facts"]["tables"] if whole else []
     return {name: steps[name] for name in names if name in steps}
 
@@ -58,8 +58,7 @@ def notes_of(whole: dict) -> list[str]:
     held = [f"transformed.{name}: held, {reason}" for name, reason in _dict(whole, "held")]
     held += [f"{name}: failed, {reason}" for name, reason in _dict(whole, "failed")]
     held += [
-        f"transformed.{name}: it has no model since {since}, and is dropped "
-        f"{transform.GRACE.days} days after that"
+        f"transformed.{name}: it has no model since {since} and is dropped some days after that"
         for name, since in _dict(whole, "gone")
     ]
     uncast = [
@@ -157,9 +156,6 @@ def _advice(stages_of: dict[str, dict[str, dict]]) -> list[str]:
         note = stages.get("api", {}).get("stash_note")
         if note:
             groups.setdefault(("not in the stash", note, ""), []).append(source)
-        note = stages.get("api", {}).get("note")
-        if note:
-            groups.setdefault(("note", note, ""), []).append(source)
         note = stages.get("api", {}).get("note")
         if note:
             groups.setdefault(("note", note, ""), []).append(source)

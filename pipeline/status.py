@@ -2,7 +2,7 @@
 
 import sys
 
-from pipeline import database, errors, ledger, publication, report, settings, transform
+from pipeline import database, errors, ledger, report, settings
 
 
 def show() -> int:
@@ -13,9 +13,9 @@ def show() -> int:
         database.prepare(connection)
         stages_of = report.from_ledger(connection, names)
         tables = report.published(connection)
-        newest = ledger.newest(connection, "transform").get(publication.ALL_MODELS)
+        newest = ledger.newest(connection, "transform").get(ledger.ALL_MODELS)
         last = ledger.last_run(connection)
-        built = transform.last_build(connection)
+        built = ledger.last_build(connection)
     notes = report.notes_of(built["facts"]) if built else []
     if newest and newest["outcome"] == "failed":
         notes.insert(0, f"transform: {newest['reason']} - {newest['remedy']}")

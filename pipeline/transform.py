@@ -8,8 +8,7 @@ marts that are made of what changed are built.
 import hashlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import psycopg
 
@@ -24,14 +23,13 @@ from pipeline import (
     script,
     snapshot,
 )
+from pipeline.build import Build, due
 from pipeline.dbt_run import Dbt, Result
 from pipeline.errors import PipelineError
 from pipeline.hold import Verdict
 from pipeline.lineage import Lineage
 from pipeline.settings import Settings
 
-ENDED = ("published", "held", "unchanged")  # outcomes of a build that came to its end
-GRACE = timedelta(days=7)  # for the table of a model that is no more
 AUDIT = "audit"  # the schema of the rows that failed a test
 
 
@@ -39,7 +37,7 @@ def main() -> None:
     """Build and publish, unless nothing changed."""
     script.run(
         "transform",
-        publication.ALL_MODELS,
+        ledger.ALL_MODELS,
         __doc__,
         lambda here, options: run(here, options.force, options.accept_contract),
         add_options,
@@ -64,7 +62,7 @@ def has_model(name: str) -> bool:
 
 def fingerprint_of(connection: psycopg.Connection) -> str:
     """SHA-256 over all that the published tables are made of: rows loaded, models, dbt."""
-    parts = {f"source {name}": made_of for name, made_of in _loaded(connection).items()}
+    parts = {f"source {name}": made_of for name, made_of in ledger.loaded(connection).items()}
     for path in dbt_run.files():
         relative = path.relative_to(dbt_run.PROJECT)
         parts[f"file {relative}"] = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -72,18 +70,13 @@ def fingerprint_of(connection: psycopg.Connection) -> str:
     return snapshot.fingerprint_of(parts)
 
 
-def last_build(connection: psycopg.Connection) -> dict | None:
-    """The ledger's step of the newest build that came to its end."""
-    return ledger.newest(connection, "transform", ENDED).get(publication.ALL_MODELS)
-
-
 def is_current(connection: psycopg.Connection) -> bool:
     """Whether what is published was made of what there is now, and nothing is held."""
-    last = last_build(connection)
+    last = ledger.last_build(connection)
     return (
         last is not None
         and last["outcome"] != "held"
-        and not _due(last["facts"].get("gone", {}))
+        and not due(last["facts"].get("gone", {}))
         and last["fingerprint"] == fingerprint_of(connection)
         and set(last["facts"]["tables"]) <= publication.tables(connection).keys()
     )
@@ -107,41 +100,22 @@ def run(here: Settings, force: bool = False, accepted: Iterable[str] = ()) -> di
         raise database.understood(error, "nothing is published") from None
 
 
-@dataclass
-class _Build:
-    """A build on its way: what it is made of, and what came of it so far."""
-
-    fingerprint: str
-    lineage: Lineage
-    made_of: dict[str, str]  # fingerprint by unique id
-    last: dict  # facts of the last build
-    verdict: Verdict
-    room: int
-    results: dict[str, Result] = field(default_factory=dict)  # by unique id
-
-
 def _build_and_publish(here: Settings, connection, force: bool, accepted: Iterable[str]) -> dict:
     fingerprint = fingerprint_of(connection)
     dbt = Dbt(here, connection)
     graph = lineage.read(dbt.manifest, publication.NEXT, dbt_run.version_of_dbt())
     if not graph.marts:
         raise PipelineError("the dbt project has no mart: nothing is built", "see transform/models")
-    made_of = graph.made_of(_loaded(connection))
-    wanted = set(graph.marts) if force else _changed(connection, graph, made_of)
+    loaded = ledger.loaded(connection)
+    wanted = set(graph.marts) if force else _changed(connection, graph, graph.made_of(loaded))
+    last = (ledger.last_build(connection) or {"facts": {}})["facts"]
     room = publication.make_room(connection)
     publication.pass_through(connection, graph.marts.keys() - wanted)
-    last = (last_build(connection) or {"facts": {}})["facts"]
-    build = _Build(fingerprint, graph, made_of, last, Verdict(graph, wanted), room)
+    build = Build(fingerprint, loaded, graph, last, Verdict(graph, wanted), room)
     _judge(connection, build, dbt, _selection(build))
     _hold_what_is_no_table(connection, build)
     _hold_broken_contracts(connection, build, accepted)
     return _publish_what_passes(here, connection, build, dbt)
-
-
-def _loaded(connection: psycopg.Connection) -> dict[str, str]:
-    """What the rows of each source are made of, by name."""
-    steps = ledger.newest(connection, "load", ("new",))
-    return {name: step["fingerprint"] for name, step in steps.items()}
 
 
 def _changed(connection, graph: Lineage, made_of: dict[str, str]) -> set[str]:
@@ -155,7 +129,7 @@ def _changed(connection, graph: Lineage, made_of: dict[str, str]) -> set[str]:
     }
 
 
-def _selection(build: _Build) -> set[str]:
+def _selection(build: Build) -> set[str]:
     """What dbt is asked for: the marts, all views below any mart, and the tests about them.
 
     The tests of a view are left out that passed on the same rows before.
@@ -168,7 +142,7 @@ def _selection(build: _Build) -> set[str]:
     return {graph.nodes[uid].fqn for uid in marts | views | tests}
 
 
-def _judge(connection: psycopg.Connection, build: _Build, dbt: Dbt, selection: set[str]) -> None:
+def _judge(connection: psycopg.Connection, build: Build, dbt: Dbt, selection: set[str]) -> None:
     """Let dbt build and test, and hold what fails; the rows that failed a test are kept."""
     results = dbt.build(selection)
     _refuse_full_disk(results)
@@ -191,13 +165,13 @@ def _refuse_full_disk(results: list[Result]) -> None:
             )
 
 
-def _hold_what_is_no_table(connection, build: _Build) -> None:
+def _hold_what_is_no_table(connection, build: Build) -> None:
     """A view in the published schema would be bound to tables that are replaced under it."""
     others = set(build.verdict.going) - publication.tables(connection, publication.NEXT).keys()
     build.verdict.hold(others, "it is not built as a table, and marts are tables")
 
 
-def _hold_broken_contracts(connection, build: _Build, accepted: Iterable[str]) -> None:
+def _hold_broken_contracts(connection, build: Build, accepted: Iterable[str]) -> None:
     for name in build.verdict.going:
         if name not in accepted:
             old = contract.columns(connection, publication.PUBLISHED, name)
@@ -207,7 +181,7 @@ def _hold_broken_contracts(connection, build: _Build, accepted: Iterable[str]) -
                 build.verdict.hold([name], f"its columns changed: {changed} ({remedy})")
 
 
-def _publish_what_passes(here: Settings, connection, build: _Build, dbt: Dbt) -> dict:
+def _publish_what_passes(here: Settings, connection, build: Build, dbt: Dbt) -> dict:
     """Publish; what turns out to stand in the way is held too, until nothing more does."""
     started = datetime.now(UTC)
     while True:
@@ -218,12 +192,12 @@ def _publish_what_passes(here: Settings, connection, build: _Build, dbt: Dbt) ->
             return facts | {"publication_seconds": round(seconds, 3)}
         except dependents.Refused as refused:
             known = refused.tables & set(build.verdict.going)
-            if not known:  # the table of a model that is no more: see _gone
+            if not known:  # the table of a model that is no more: see Build.gone
                 raise
             build.verdict.hold(known, str(refused))
 
 
-def _prove(connection: psycopg.Connection, build: _Build, dbt: Dbt) -> None:
+def _prove(connection: psycopg.Connection, build: Build, dbt: Dbt) -> None:
     """Run again, on what will be published, the tests that saw anything else."""
     while True:
         publication.pass_through(connection, build.verdict.held)
@@ -240,130 +214,43 @@ def _prove(connection: psycopg.Connection, build: _Build, dbt: Dbt) -> None:
                 build.verdict.hold(names, f"dbt did not run test {test.name}")
 
 
-def _publish(here: Settings, connection: psycopg.Connection, build: _Build) -> dict:
+def _publish(here: Settings, connection: psycopg.Connection, build: Build) -> dict:
     run_id = os.environ.get("PIPELINE_RUN") or f"{script.now()} {os.getpid()}"
-    gone = _gone(connection, build)
-    due = _due(gone)
-    facts = _facts(connection, build, {k: since for k, since in gone.items() if k not in due})
+    gone = build.gone(connection)
+    drop = due(gone)
+    facts = build.facts(connection, {name: gone[name] for name in gone.keys() - set(drop)})
+    if drop and facts["outcome"] == "unchanged":
+        facts["outcome"] = "published"
 
     def note(connection: psycopg.Connection, generation: int) -> None:
-        _note(connection, run_id, build, facts | {"generation": generation})
+        build.note(connection, run_id, facts | {"generation": generation})
 
     going = build.verdict.going
-    if due and facts["outcome"] == "unchanged":
-        facts["outcome"] = "published"
-    if going or due:
-        try:
-            generation = publication.publish(connection, here, build.room, going, note, due)
-        except psycopg.Error as error:
-            # The answer to the commit may be all that was lost.
-            if not database.is_lost(error) or not _was_noted(here, run_id):
-                raise
-            generation = _generation_of(here)
+    if not going and not drop:
+        publication.make_room(connection)  # what failed needs no room
+        generation = ledger.generation(connection)
+        with connection.transaction():
+            note(connection, generation)
         return facts | {"generation": generation}
-    generation = ledger.generation(connection)
-    with connection.transaction():
-        note(connection, generation)
+    try:
+        generation = publication.publish(connection, here, build.room, going, note, drop)
+    except psycopg.Error as error:
+        # The answer to the commit may be all that was lost.
+        if not database.is_lost(error) or not _was_noted(here, run_id):
+            raise
+        generation = _generation_of(here)
     return facts | {"generation": generation}
 
 
 def _was_noted(here: Settings, run_id: str) -> bool:
     with database.connect(here) as connection:
-        last = last_build(connection)
+        last = ledger.last_build(connection)
         return last is not None and last["run_id"] == run_id
 
 
 def _generation_of(here: Settings) -> int:
     with database.connect(here) as connection:
         return ledger.generation(connection)
-
-
-def _facts(connection: psycopg.Connection, build: _Build, gone: dict[str, str]) -> dict:
-    """What is noted of the build as a whole."""
-    graph, verdict = build.lineage, build.verdict
-    going, held = verdict.going, verdict.held
-    there = publication.tables(connection).keys()
-    tables = {*going} | (graph.marts.keys() & there) | gone.keys()
-    facts = {
-        "outcome": "held" if held or verdict.loose else "published" if going else "unchanged",
-        "tables": sorted(tables),
-        "published": going,
-        "held": held,
-        "failed": verdict.loose,
-        "gone": gone,
-        "sources": {name: graph.sources_of(name) for name in graph.marts},
-        "rows": sum(build.results[graph.marts[name]].rows or 0 for name in going),
-        "tested": _tested(build),
-        "warnings": _warnings(build),
-        "uncastable": _uncastable(connection),
-    }
-    if held or verdict.loose:
-        facts["reason"] = f"{len(held)} of {len(graph.marts)} tables are held"
-        facts["remedy"] = "they stay at their last good rows; see the report"
-    return facts
-
-
-def _gone(connection: psycopg.Connection, build: _Build) -> dict[str, str]:
-    """Since when the published tables have had no model that have none now, by name."""
-    ours = ledger.newest(connection, "transform", ("published",)).keys()
-    without = (ours & publication.tables(connection).keys()) - build.lineage.marts.keys()
-    before = build.last.get("gone", {})
-    return {name: before.get(name, script.now()) for name in sorted(without)}
-
-
-def _due(gone: dict[str, str]) -> list[str]:
-    """The tables without a model whose time of grace is over."""
-    now = datetime.now(UTC)
-    return [name for name, since in gone.items() if datetime.fromisoformat(since) + GRACE <= now]
-
-
-def _tested(build: _Build) -> dict[str, str]:
-    """What the views were made of on which all their tests passed, for the next night."""
-    failed = {
-        parent
-        for test in build.lineage.tests
-        if test.uid in build.results and not build.results[test.uid].is_good
-        for parent in test.parents
-    }
-    views = {node.uid for node in build.lineage.others()}
-    return {uid: build.made_of[uid] for uid in sorted(views - failed)}
-
-
-def _warnings(build: _Build) -> dict[str, str]:
-    """What the tests warn of by name, those included that had no cause to run again."""
-    ran = {r.name: r for r in build.results.values()}
-    known = {test.name for test in build.lineage.tests}
-    old = build.last.get("warnings") or {}
-    kept = {name: text for name, text in old.items() if name in known and name not in ran}
-    return kept | {name: r.message for name, r in ran.items() if r.status == "warn"}
-
-
-def _uncastable(connection: psycopg.Connection) -> list[dict]:
-    """What the staging casts could not read, counted by column; null in the models."""
-    if not connection.execute("select to_regclass('staging.uncastable_values')").fetchone()[0]:
-        return []  # it could not be built: see Verdict.loose
-    rows = connection.execute(
-        """select source_name, column_name, target_type, uncastable_count, example
-        from staging.uncastable_values where uncastable_count > 0 order by 1, 2"""
-    )
-    names = ("source", "column", "type", "count", "example")
-    return [dict(zip(names, row, strict=True)) for row in rows]
-
-
-def _note(connection: psycopg.Connection, run_id: str, build: _Build, facts: dict) -> None:
-    """Write the ledger's rows of a build; they are part of the publication."""
-    graph, stamp = build.lineage, {"started_at": script.now(), "generation": facts["generation"]}
-    ledger.begin(connection, run_id, "transform", script.now())
-    for name in facts["published"]:
-        uid = graph.marts[name]
-        result = build.results[uid]
-        told = stamp | {"outcome": "published", "rows": result.rows, "seconds": result.seconds}
-        ledger.note(connection, run_id, "transform", name, told, build.made_of[uid])
-    for name, reason in facts["held"].items():
-        told = stamp | {"outcome": "held", "reason": reason}
-        ledger.note(connection, run_id, "transform", name, told)
-    whole = facts | stamp
-    ledger.note(connection, run_id, "transform", publication.ALL_MODELS, whole, build.fingerprint)
 
 
 if __name__ == "__main__":

@@ -180,7 +180,7 @@ def test_a_table_is_as_old_as_its_oldest_source():
 
 def test_a_source_without_a_date_does_not_count_for_the_table():
     row = told({"api": {"outcome": "missing", "reason": "HTTP 404"}}, {})["profile"]
-    assert (row.state, row.reason) == ("missing", "missing: usgs")
+    assert (row.state, row.reason) == ("kept", "missing: usgs")
     assert row.as_of == datetime(2008, 12, 31, tzinfo=UTC)
     assert row.published_at == LAST_WEEK  # the table is there, without what usgs has
 
@@ -207,7 +207,8 @@ STATES = {
         ("kept", "held", "kept", "held: b; kept: a"),
         ("kept", "bundled", "bundled", "bundled: b; kept: a"),
         ("bundled", "held", "bundled", "bundled: a; held: b"),
-        ("missing", "bundled", "missing", "missing: a; bundled: b"),
+        ("missing", "bundled", "bundled", "bundled: b; missing: a"),
+        ("missing", "fresh", "kept", "missing: a"),
         ("kept", "kept", "kept", "kept: a, b"),
     ],
 )
@@ -227,7 +228,13 @@ def test_the_worst_source_wins(one, other, state, reason):
 
 def test_a_source_that_is_gone_is_missing_from_its_table():
     (row,) = freshness.rows({}, {}, {"table": published()}, {"table": ["gone"]}, {}, TONIGHT)
-    assert (row.state, row.reason, row.as_of) == ("missing", "missing: gone", None)
+    assert (row.state, row.reason, row.as_of) == ("kept", "missing: gone", None)
+
+
+def test_a_table_without_a_row_for_want_of_a_source_is_missing():
+    empty = {"table": published() | {"rows": 0}}
+    (row,) = freshness.rows({}, {}, empty, {"table": ["gone"]}, {}, TONIGHT)
+    assert row.state == "missing"
 
 
 def test_a_held_table_keeps_its_date_and_names_what_stays_old_with_it():

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pipeline import database, dbt_run, ledger, publication, transform
+from pipeline import build, database, dbt_run, ledger, publication, transform
 from pipeline.errors import SourceError
 from pipeline.settings import ROOT, Settings
 
@@ -319,7 +319,7 @@ def test_the_table_of_a_deleted_model_goes_after_a_time_of_grace(place, monkeypa
     assert "averages" in facts["tables"]
     assert place.run() == {"outcome": "unchanged"}
     assert place.rows("averages") == [(35,)]
-    monkeypatch.setattr(transform, "GRACE", transform.GRACE * 0)
+    monkeypatch.setattr(build, "GRACE", build.GRACE * 0)
     facts = place.run()
     assert (facts["generation"], facts["tables"]) == (2, ["ages", "towns"])
     assert "averages" not in publication.tables(place.owner)

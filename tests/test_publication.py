@@ -58,7 +58,7 @@ def noting(number: int, tables=("one", "two")):
     def note(connection: psycopg.Connection, generation: int) -> None:
         ledger.begin(connection, f"run {number}", "transform", "2026-01-01T00:00:00Z")
         told = {"outcome": "published", "generation": generation, "tables": list(tables)}
-        for name in (*tables, publication.ALL_MODELS):
+        for name in (*tables, ledger.ALL_MODELS):
             ledger.note(connection, f"run {number}", "transform", name, told, f"made of {number}")
 
     return note
@@ -89,7 +89,7 @@ def test_a_first_publication_and_a_second_one(place, owner):
     assert generations(owner) == {2}
     assert list(publication.tables(owner)) == ["one", "two"]
     noted = ledger.newest(owner, "transform", ("published",))
-    assert noted[publication.ALL_MODELS]["fingerprint"] == "made of 2"
+    assert noted[ledger.ALL_MODELS]["fingerprint"] == "made of 2"
     schemas = "select array_agg(nspname::text) from pg_namespace where nspname like 'transformed%'"
     assert value(owner, schemas) == ["transformed"]
 
@@ -278,7 +278,7 @@ def test_what_others_built_and_cannot_be_kept_is_named_and_nothing_changes(place
     assert "objects of others" in caught.value.what
     assert caught.value.tables == {"one"}
     assert generations(owner) == {1}
-    assert ledger.newest(owner, "transform")[publication.ALL_MODELS]["run_id"] == "run 1"
+    assert ledger.newest(owner, "transform")[ledger.ALL_MODELS]["run_id"] == "run 1"
     owner.execute("drop schema other cascade")
 
 
@@ -500,7 +500,7 @@ def test_killed_at_any_moment_it_leaves_the_old_or_the_new(place, owner):
             time.sleep(moments.uniform(0, whole))
         (found,) = generations(owner)
         assert found in (last, number)
-        noted = ledger.newest(owner, "transform", ("published",))[publication.ALL_MODELS]
+        noted = ledger.newest(owner, "transform", ("published",))[ledger.ALL_MODELS]
         assert noted["fingerprint"] == f"made of {found}"
         last = found
     publish(place, 99)

@@ -83,7 +83,7 @@ def test_marts_are_built_tested_and_published(place, project, owner):
     ]
     noted = ledger.newest(owner, "transform")
     assert noted["squares"]["rows"] == 5
-    assert noted[publication.ALL_MODELS]["fingerprint"] == transform.fingerprint_of(owner)
+    assert noted[ledger.ALL_MODELS]["fingerprint"] == transform.fingerprint_of(owner)
 
 
 def test_without_a_change_dbt_is_not_started(place, project, owner, monkeypatch):

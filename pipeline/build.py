@@ -1,0 +1,119 @@
+"""A build of the dbt project on its way to publication, and what the ledger is told of it."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+
+from pipeline import ledger, publication, script, tell
+from pipeline.dbt_run import Result
+from pipeline.hold import Verdict
+from pipeline.lineage import Lineage
+
+GRACE = timedelta(days=7)  # for the table of a model that is no more
+
+
+@dataclass
+class Build:
+    """What a build is made of, and what came of it so far."""
+
+    fingerprint: str  # of all it is made of, as transform.fingerprint_of tells
+    loaded: dict[str, str]  # fingerprint of each source's rows, by name
+    lineage: Lineage
+    last: dict  # facts of the build before
+    verdict: Verdict
+    room: int  # oid of the schema it stands in
+    results: dict[str, Result] = field(default_factory=dict)  # by unique id
+
+    def __post_init__(self):
+        self.made_of = self.lineage.made_of(self.loaded)
+
+    def gone(self, connection: psycopg.Connection) -> dict[str, str]:
+        """Since when the published tables have had no model that have none now, by name."""
+        ours = ledger.newest(connection, "transform", ("published",)).keys()
+        without = (ours & publication.tables(connection).keys()) - self.lineage.marts.keys()
+        before = self.last.get("gone", {})
+        return {name: before.get(name, script.now()) for name in sorted(without)}
+
+    def facts(self, connection: psycopg.Connection, gone: dict[str, str]) -> dict:
+        """What is noted of the build as a whole.
+
+        gone: the tables without a model that stay for now, and since when they have none.
+        """
+        graph, verdict = self.lineage, self.verdict
+        going, held = verdict.going, verdict.held
+        there = publication.tables(connection).keys()
+        is_well = not (held or verdict.loose)
+        facts = {
+            "outcome": "held" if not is_well else "published" if going else "unchanged",
+            "tables": sorted({*going} | (graph.marts.keys() & there) | gone.keys()),
+            "published": going,
+            "held": held,
+            "failed": verdict.loose,
+            "gone": gone,
+            "loaded": self.loaded,
+            "sources": {name: graph.sources_of(name) for name in graph.marts},
+            "ancestors": {name: graph.marts_above(name) for name in graph.marts},
+            "rows": sum(self.results[graph.marts[name]].rows or 0 for name in going),
+            "tested": self._tested(),
+            "warnings": self._warnings(),
+            "uncastable": _uncastable(connection),
+        }
+        if not is_well:
+            facts["reason"] = f"{len(held)} of {len(graph.marts)} tables are held"
+            facts["remedy"] = "they stay at their last good rows; see the report"
+        return facts
+
+    def _tested(self) -> dict[str, str]:
+        """What the views were made of on which all their tests passed, for the next night."""
+        failed = {
+            parent
+            for test in self.lineage.tests
+            if test.uid in self.results and not self.results[test.uid].is_good
+            for parent in test.parents
+        }
+        views = {node.uid for node in self.lineage.others()}
+        return {uid: self.made_of[uid] for uid in sorted(views - failed)}
+
+    def _warnings(self) -> dict[str, str]:
+        """What the tests warn of by name, those included that had no cause to run again."""
+        ran = {r.name: r for r in self.results.values()}
+        known = {test.name for test in self.lineage.tests}
+        old = self.last.get("warnings") or {}
+        kept = {name: text for name, text in old.items() if name in known and name not in ran}
+        return kept | {name: r.message for name, r in ran.items() if r.status == "warn"}
+
+    def note(self, connection: psycopg.Connection, run_id: str, facts: dict) -> None:
+        """Write the ledger's rows and what readers are told; part of the publication."""
+        generation = {"generation": facts["generation"]}
+        stamp = generation | {"started_at": script.now()}
+        ledger.begin(connection, run_id, "transform", script.now())
+        for name in facts["published"]:
+            uid = self.lineage.marts[name]
+            result = self.results[uid]
+            told = stamp | {"outcome": "published", "rows": result.rows, "seconds": result.seconds}
+            ledger.note(connection, run_id, "transform", name, told, self.made_of[uid])
+        for name, reason in facts["held"].items():
+            told = stamp | {"outcome": "held", "reason": reason}
+            ledger.note(connection, run_id, "transform", name, told)
+        whole = facts | stamp
+        ledger.note(connection, run_id, "transform", ledger.ALL_MODELS, whole, self.fingerprint)
+        tell.readers(connection, verified_at=datetime.now(UTC))
+
+
+def due(gone: dict[str, str]) -> list[str]:
+    """The tables without a model whose time of grace is over."""
+    now = datetime.now(UTC)
+    return [name for name, since in gone.items() if datetime.fromisoformat(since) + GRACE <= now]
+
+
+def _uncastable(connection: psycopg.Connection) -> list[dict]:
+    """What the staging casts could not read, counted by column; null in the models."""
+    if not connection.execute("select to_regclass('staging.uncastable_values')").fetchone()[0]:
+        return []  # it could not be built: see Verdict.loose
+    rows = connection.execute(
+        """select source_name, column_name, target_type, uncastable_count, example
+        from staging.uncastable_values where uncastable_count > 0 order by 1, 2"""
+    )
+    names = ("source", "column", "type", "count", "example")
+    return [dict(zip(names, row, strict=True)) for row in rows]

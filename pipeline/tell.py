@@ -1,0 +1,63 @@
+"""What the ledger says becomes what readers are told in `transformed.data_status`."""
+
+from datetime import datetime
+
+import psycopg
+
+from pipeline import data_status, freshness, ledger, report, settings
+
+
+def readers(connection: psycopg.Connection, verified_at: datetime | None = None) -> None:
+    """Bring `data_status` up to date; part of the caller's transaction, or one of its own.
+
+    verified_at: when the published tables were found, or made, to be what the loaded rows and the
+    models say; None where it did not come to that.
+    """
+    with connection.transaction():
+        data_status.prepare(connection)
+        stages_of = report.from_ledger(connection, settings.sources())
+        whole = ledger.last_build(connection)
+        facts = whole["facts"] if whole else {}
+        rows = freshness.rows(
+            stages_of,
+            data_status.loaded(connection),
+            _tables(connection, facts),
+            facts.get("sources", {}),
+            facts.get("ancestors", {}),
+            verified_at,
+            data_status.read(connection),
+        )
+        data_status.write(connection, rows)
+
+
+def _tables(connection: psycopg.Connection, facts: dict) -> dict[str, dict]:
+    """What each model's table is: published, held or missing, and since when."""
+    published = ledger.newest(connection, "transform", ("published",))
+    behind = _behind(connection, facts)
+    tables = {}
+    for name in facts.get("sources", {}).keys() | set(facts.get("tables", [])):
+        reason = facts["held"].get(name) or behind.get(name)
+        is_there = name in facts["tables"] and name in published
+        told = {"state": "published" if is_there and not reason else "held"}
+        told = told if is_there else {"state": "missing"}
+        if is_there:
+            step = published[name]
+            told |= {"published_at": step["started_at"], "rows": step["rows"]}
+            told |= {"generation": step["facts"]["generation"]}
+        tables[name] = told | {"reason": reason}
+    return tables
+
+
+def _behind(connection: psycopg.Connection, facts: dict) -> dict[str, str]:
+    """The tables whose sources were loaded since they were built, and why they are not newer."""
+    now = ledger.loaded(connection)
+    then = facts.get("loaded", {})
+    newest = ledger.newest(connection, "transform").get(ledger.ALL_MODELS)
+    reason = "newer rows are loaded and not yet published"
+    if newest and newest["outcome"] == "failed":
+        reason = newest["reason"].partition("; the oldest is")[0]  # who reads is nobody's business
+    return {
+        name: reason
+        for name, sources in facts.get("sources", {}).items()
+        if any(now.get(source) != then.get(source) for source in sources)
+    }
