@@ -153,9 +153,6 @@ def _advice(stages_of: dict[str, dict[str, dict]]) -> list[str]:
             groups.setdefault((outcome, reason.removeprefix(f"{source}: "), remedy), []).append(
                 source
             )
-        note = stages.get("api", {}).get("note")
-        if note:
-            groups.setdefault(("note", note, ""), []).append(source)
         note = stages.get("api", {}).get("stash_note")
         if note:
             groups.setdefault(("not in the stash", note, ""), []).append(source)
