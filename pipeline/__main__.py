@@ -15,6 +15,7 @@ USAGE = """
   ./run_pipeline.sh accept SOURCE            let the refused snapshot of a source in, once
   ./run_pipeline.sh transform --accept-contract MODEL
                                              let the columns of a published table change, once
+  ./run_pipeline.sh drill [SOURCE …]         try sources against a world that misbehaves (--keep)
   ./run_pipeline.sh db url|psql|start|stop   the dev database: `db psql -- -c 'select 1'`
   ./run_pipeline.sh cron                     the crontab lines for this machine
   .venv/bin/python api/SOURCE.py             one script by hand
@@ -58,13 +59,14 @@ def _parser(stages: list[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--if-missed", action="store_true", help="only if no night ended within 24 hours"
     )
+    parser.add_argument("--keep", action="store_true", help="keep what a drill leaves behind")
     transform.add_options(parser)
     return parser
 
 
 def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
     command, names = options.command, options.names
-    if command in ("night", "accept", *stages):
+    if command in ("night", "accept", "drill", *stages):
         return _of_sources(parser, stages, options)
     if command == "db" and len(names) == 1:
         from pipeline import db_command
@@ -94,6 +96,10 @@ def _of_sources(parser, stages: list[str], options) -> int:
         from pipeline import accept
 
         return accept.run(names)
+    if command == "drill":
+        from pipeline import drill
+
+        return drill.run(names or known, keep=options.keep, offline=options.offline)
     for model in options.accept_contract:
         if command not in ("night", "transform") or not transform.has_model(model):
             parser.error(f"--accept-contract {model}: stage transform has no such model")

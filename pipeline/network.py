@@ -26,9 +26,15 @@ Endpoint = tuple[str, int]  # host, port
 
 
 def mirrored(settings: Settings, url: str) -> str:
-    """The address that is really asked: MIRRORS maps a host to a base URL."""
+    """The address that is really asked: MIRRORS maps a host to a base URL.
+
+    Every host that is not named there goes below the base URL of `*`, as `base/host/path`.
+    """
     parts = urlsplit(url)
-    base = settings.mirrors.get((parts.hostname or "").lower())
+    host = (parts.hostname or "").lower()
+    base = settings.mirrors.get(host)
+    if not base and "*" in settings.mirrors:
+        base = f"{settings.mirrors['*']}/{host}"
     return base + urlunsplit(("", "", parts.path, parts.query, "")) if base else url
 
 

@@ -8,6 +8,7 @@ def test_every_message_has_an_id_of_its_own(table):
     ids = table.id.execute()
     assert ids.notna().all(), "a message without an id"
     assert ids.is_unique, f"ids come twice: {ids[ids.duplicated()].head(3).tolist()}"
+    assert table["@id"].execute().notna().all(), "a message without an address"
 
 
 def test_vocabularies_are_those_of_the_common_alerting_protocol(table):

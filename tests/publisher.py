@@ -1,29 +1,13 @@
 """A publisher on loopback that answers, and misbehaves, as a test tells it to."""
 
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import BinaryIO
 
-
-@dataclass
-class Answer:
-    """One scripted answer. `hang` seconds pass before it; `cut` sends only so many bytes.
-
-    `send` writes to the connection by itself, head and all, instead of everything else.
-    """
-
-    body: bytes = b""
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    hang: float = 0
-    cut: int | None = None
-    length: str | None = "right"  # the Content-Length sent; None sends none
-    send: Callable[[BinaryIO], None] | None = None
+from pipeline.drill_faults import Answer, send
 
 
 @dataclass(frozen=True)
@@ -65,7 +49,7 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[Publisher]:
                 answer = scripted.pop(0) if len(scripted) > 1 else scripted[0]
             else:
                 answer = Answer(b"no such page", 404)
-            _send(self, answer)
+            send(self, answer)
 
         def log_message(self, *words):
             pass
@@ -79,24 +63,3 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[Publisher]:
     yield known
     server.shutdown()
     server.server_close()
-
-
-def _send(handler: BaseHTTPRequestHandler, answer: Answer) -> None:
-    time.sleep(answer.hang)
-    if answer.send:
-        handler.close_connection = True
-        answer.send(handler.wfile)
-        return
-    handler.send_response(answer.status)
-    for name, value in answer.headers.items():
-        handler.send_header(name, value)
-    if answer.length is not None and answer.status != 304:
-        length = str(len(answer.body)) if answer.length == "right" else answer.length
-        handler.send_header("Content-Length", length)
-    else:
-        handler.close_connection = answer.length is None
-    handler.end_headers()
-    if answer.status != 304:
-        handler.wfile.write(answer.body if answer.cut is None else answer.body[: answer.cut])
-    if answer.cut is not None:
-        handler.close_connection = True

@@ -74,7 +74,7 @@ def test_the_example_names_no_setting_that_does_not_exist():
     assert set(named) == set(settings.DEFAULTS)
 
 
-@pytest.mark.parametrize("command", ["status", "doctor", "cron", "db", "accept", "STAGE"])
+@pytest.mark.parametrize("command", ["status", "doctor", "cron", "db", "accept", "drill", "STAGE"])
 def test_every_command_stands_in_the_help(command):
     from pipeline import __main__ as command_line
 

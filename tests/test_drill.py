@@ -1,0 +1,467 @@
+"""The drill: its server, faults, readers and verdicts; then all of it, against a world of ours."""
+
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import psycopg
+import pytest
+import requests
+from publisher import Answer
+from upstream.twelve import twelve
+
+from pipeline import drill_rows, drill_server, network, settings
+from pipeline.drill_readers import Readers, Seen, published, trouble
+from pipeline.drill_server import LOGIN, MOVED, Server
+from pipeline.drill_trials import TRIALS, not_for
+from pipeline.drill_verdict import Night, verdict, worst
+
+MARK = b"\xef\xbb\xbf"
+CSV = b'a,b\n1,"x\ny"\n2,z\n3,w\n'
+
+
+def features(*numbers: int) -> bytes:
+    found = [{"type": "Feature", "properties": {"n": n, "m": 0}} for n in numbers]
+    return json.dumps({"type": "FeatureCollection", "features": found}).encode()
+
+
+# Rows
+
+
+@pytest.mark.parametrize(
+    ("body", "third", "renamed"),
+    [
+        (CSV, b'a,b\n1,"x\ny"\n', CSV.replace(b"a,", b"renamed_a,", 1)),
+        (
+            b'\xef\xbb\xbf"a"\tb\n1\t2\n',
+            b'\xef\xbb\xbf"a"\tb\n',
+            b'\xef\xbb\xbf"renamed_a"\tb\n1\t2\n',
+        ),
+        (features(1, 2, 3), features(1), features(1, 2, 3).replace(b'"n"', b'"renamed_n"')),
+        (b'[{"a": 1}, {"a": 2}, {"a": 3}]', b'[{"a": 1}]', None),
+        (b"<html>a,b\n1,2\n</html>", b"<html>a,b\n1,2\n</html>", b"<html>a,b\n1,2\n</html>"),
+        (b'{"count": 3}', b'{"count": 3}', b'{"count": 3}'),
+    ],
+)
+def test_rows_go_and_columns_are_renamed_in_every_form(body, third, renamed):
+    assert drill_rows.fewer_rows(1 / 3)(Answer(body)).body == third
+    if renamed:
+        assert drill_rows.renamed_column(Answer(body)).body == renamed
+
+
+def test_rows_are_found_in_gzip_and_in_a_topology():
+    packed = drill_rows.fewer_rows(0)(Answer(gzip.compress(CSV))).body
+    assert gzip.decompress(packed) == b"a,b\n"
+    topology = {"type": "Topology", "objects": {"x": {"geometries": [{"properties": {"a": 1}}]}}}
+    renamed = json.loads(drill_rows.renamed_column(Answer(json.dumps(topology).encode())).body)
+    assert renamed["objects"]["x"]["geometries"] == [{"properties": {"renamed_a": 1}}]
+
+
+def test_a_fault_of_rows_is_left_out_where_no_rows_are_known():
+    of_rows = next(trial for trial in TRIALS if trial.name == "no rows")
+    assert not_for(of_rows, [Answer(b"<html></html>")]) == "no rows are known in its answers"
+    assert not not_for(of_rows, [Answer(b"<html></html>"), Answer(CSV)])
+
+
+# The server
+
+
+@pytest.fixture
+def behind(here, publisher, tmp_path, monkeypatch):
+    """A server of a drill before a publisher: a function that asks it for `/host/path`."""
+    monkeypatch.setenv("MIRRORS", f"*={publisher.url}")
+    settings.load.cache_clear()
+    server = Server(settings.load(), tmp_path)
+    server.listen(recording=True)
+    with drill_server.serving(server) as url:
+
+        def ask(path: str, **headers: str) -> requests.Response:
+            return requests.get(url + path, headers=headers, allow_redirects=False, timeout=10)
+
+        ask.server, ask.url = server, url
+        yield ask
+
+
+def test_an_answer_is_recorded_once_and_replayed(behind, publisher):
+    given = {"ETag": '"x"', "Content-Type": "text/csv", "Keep-Alive": "timeout=1"}
+    publisher.answers["/a.gov/f.csv"] = [Answer(CSV, headers=given)]
+    first = behind(
+        "/a.gov/f.csv?x=1", **{"If-None-Match": '"x"', "X-App-Token": "t", "Range": "1-"}
+    )
+    asked = publisher.requests[0].headers
+    assert asked["X-App-Token"] == "t"
+    assert not {"If-None-Match", "Range"} & asked.keys()
+    behind.server.listen(recording=False)
+    again = behind("/a.gov/f.csv?x=1")
+    assert len(publisher.requests) == 1
+    for answer in (first, again):
+        assert (answer.status_code, answer.content, answer.headers["ETag"]) == (200, CSV, '"x"')
+        assert "Keep-Alive" not in answer.headers
+    behind("/a.gov/f.csv?x=2")
+    assert len(publisher.requests) == 2
+
+
+def test_an_answer_without_a_length_is_passed_on_whole(behind, publisher):
+    publisher.answers["/a.gov/f.csv"] = [Answer(CSV, length=None)]
+    assert behind("/a.gov/f.csv").content == CSV
+
+
+def test_what_asks_for_another_try_is_not_recorded(behind, publisher):
+    publisher.answers["/a.gov/f.csv"] = [Answer(b"busy", 503), Answer(CSV)]
+    assert behind("/a.gov/f.csv").status_code == 503
+    behind.server.listen(recording=False)
+    assert behind("/a.gov/f.csv").content == CSV
+
+
+def test_a_cut_answer_of_the_publisher_is_not_recorded(behind, publisher):
+    publisher.answers["/a.gov/f.csv"] = [Answer(CSV, cut=5), Answer(CSV)]
+    with pytest.raises(requests.exceptions.RequestException):
+        _ = behind("/a.gov/f.csv").content
+    behind.server.listen(recording=False)
+    assert behind("/a.gov/f.csv").content == CSV
+
+
+def test_a_fault_is_for_one_address_and_so_many_times(behind, publisher):
+    publisher.answers["/a.gov/list"] = [Answer(b"[]")]
+    publisher.answers["/a.gov/f.csv"] = [Answer(CSV)]
+    asked = [f"https://a.gov{path}" for path in ("/list", "/f.csv?p=1", "/f.csv?p=2")]
+    for url in asked:
+        behind(url.removeprefix("https:/"))
+    assert behind.server.asked == asked
+    address = behind.server.most_of(asked)
+    assert address == "https://a.gov/f.csv"
+    behind.server.listen(recording=False)
+    behind.server.switch_on(lambda url: lambda answer: Answer(b"no", 500), address, 2)
+    codes = [behind(url.removeprefix("https:/")).status_code for url in (*asked, asked[1])]
+    assert codes == [200, 500, 500, 200]
+    assert behind.server.met == 2
+
+
+def test_the_hosts_that_redirects_lead_to_answer(behind, publisher):
+    publisher.answers["/a.gov/f.csv"] = [Answer(CSV)]
+    behind.server.switch_on(lambda url: lambda answer: Answer(b"no", 500), "https://a.gov/f.csv", 9)
+    assert behind(f"/{MOVED}/a.gov/f.csv").content == CSV
+    assert b"log in" in behind(f"/{LOGIN}/").content
+
+
+def test_nobody_else_on_this_machine_can_ask_through_the_server(behind, publisher):
+    publisher.answers["/a.gov/f.csv"] = [Answer(CSV)]
+    open_url = behind.url.rpartition("/")[0]
+    assert requests.get(f"{open_url}/a.gov/f.csv", timeout=10).status_code == 404
+    assert not publisher.requests
+
+
+def test_a_world_that_is_gone_is_noticed(here, tmp_path, monkeypatch):
+    with drill_server.nobody() as gone:
+        monkeypatch.setenv("MIRRORS", f"*={gone}")
+        settings.load.cache_clear()
+        server = Server(settings.load(), tmp_path)
+        assert server.answer("/a.gov/f.csv", {}).status == 502
+        assert server.is_offline
+
+
+def test_every_host_that_is_not_named_goes_to_the_star(here, monkeypatch):
+    monkeypatch.setenv("MIRRORS", "a.gov=https://m.org/a,*=http://127.0.0.1:9/x")
+    settings.load.cache_clear()
+    given = settings.load()
+    assert network.mirrored(given, "https://a.gov/f?q=1") == "https://m.org/a/f?q=1"
+    assert network.mirrored(given, "https://B.gov/f?q=1") == "http://127.0.0.1:9/x/b.gov/f?q=1"
+
+
+# Readers
+
+OLD = {"a": (2, "1"), "b": (1, "5")}
+NEW = {"a": (3, "2"), "b": (1, "6")}
+
+
+@pytest.mark.parametrize(
+    ("seen", "wrong"),
+    [
+        (OLD, ""),
+        (NEW, ""),
+        ({"a": (2, "1")}, ""),
+        ({"a": (0, "0")}, "transformed.a empty"),
+        ({"a": (2, "7")}, "transformed.a with rows of no generation"),
+        ({"a": (2, "1"), "b": (1, "6")}, "tables of two generations in one transaction"),
+    ],
+)
+def test_readers_know_a_generation(seen, wrong):
+    assert trouble(seen, OLD, NEW) == wrong
+
+
+def test_a_table_that_is_rightly_empty_is_no_trouble():
+    assert trouble({"a": (0, "0")}, OLD, NEW | {"a": (0, "0")}) == ""
+
+
+@pytest.fixture
+def read(database_url):
+    """A database with two published tables, and the two readers at work."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("create schema transformed")
+        for table in "ab":
+            connection.execute(f"create table transformed.{table} as select 1 as generation")
+        readers = Readers(database_url)
+        readers.start()
+        yield connection, readers
+        readers.stop()
+
+
+def met(readers, before, after, until) -> Seen:
+    """What the readers meet until something is so, at most for a while."""
+    deadline, reads, troubles = time.monotonic() + 10, 0, []
+    while time.monotonic() < deadline and not until(reads, troubles):
+        time.sleep(0.1)
+        seen = readers.take(before, after)
+        reads, troubles = reads + seen.reads, troubles + seen.troubles
+    return Seen(reads, troubles)
+
+
+def test_readers_of_tables_that_stand_meet_nothing(read):
+    connection, readers = read
+    tables = published(connection)
+    assert tables.keys() == {"a", "b"}
+    seen = met(readers, tables, tables, lambda reads, troubles: reads > 20)
+    assert seen.reads > 20
+    assert seen.troubles == []
+
+
+@pytest.mark.parametrize(
+    ("harm", "wrong"),
+    [
+        ("truncate transformed.a", "transformed.a empty"),
+        ("update transformed.a set generation = 7", "transformed.a with rows of no generation"),
+        ("alter table transformed.a add extra int", "transformed.a with rows of no generation"),
+        ("update transformed.a set generation = 2", "tables of two generations"),
+        ("create view transformed.v as select 1 / (generation - 1) from transformed.a", None),
+        ("lock", "canceling statement due to lock timeout"),
+    ],
+)
+def test_readers_notice_what_no_reader_may_meet(read, harm, wrong):
+    connection, readers = read
+    before = published(connection)
+    with connection.transaction(force_rollback=True):
+        connection.execute("update transformed.a set generation = 2")
+        connection.execute("update transformed.b set generation = 2")
+        after = published(connection)
+    if harm == "lock":
+        connection.execute(f"alter database {connection.info.dbname} set lock_timeout = 100")
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where pid <> pg_backend_pid() and datname = current_database()"
+        )
+        with connection.transaction():
+            connection.execute("lock table transformed.a in access exclusive mode")
+            seen = met(readers, before, after, lambda reads, found: wrong in str(found))
+    else:
+        connection.execute(harm)
+        seen = met(readers, before, after, lambda reads, found: found or (not wrong and reads > 20))
+    if wrong is None:
+        assert seen.troubles == []  # a view of others is no table of ours
+    else:
+        assert any(wrong in text for text in seen.troubles), seen
+
+
+# Verdicts
+
+WELL = Night(0, "", is_met=True, is_same_raw=True, is_same_published=True)
+READ = Seen(10, [])
+
+
+@pytest.mark.parametrize(
+    ("facts", "did", "violations"),
+    [
+        ({}, "recovered", []),
+        ({"code": 2, "reason": "it is down"}, "kept", []),
+        ({"code": 2, "reason": "x", "is_same_raw": False}, "refused", []),
+        ({"code": 2}, "kept", ["nothing says why"]),
+        ({"code": 1, "reason": "x"}, "failed", ["ended with code 1"]),
+        ({"is_same_raw": False}, "taken", ["a bad answer was taken for data"]),
+        (
+            {"code": 2, "reason": "x", "is_same_raw": False, "is_same_published": False},
+            "refused",
+            ["what is published changed"],
+        ),
+        ({"is_met": False}, "recovered", ["the source never asked for what the fault was in"]),
+    ],
+)
+def test_a_night_is_judged(facts, did, violations):
+    judged = verdict(Night(**(vars(WELL) | facts)), READ, may_take=False)
+    assert (judged.did, judged.violations) == (did, violations)
+
+
+def test_fewer_rows_may_be_taken_by_a_source_that_says_so():
+    night = Night(0, "", is_met=True, is_same_raw=False, is_same_published=False)
+    assert verdict(night, READ, may_take=True).violations == []
+    assert verdict(night, READ, may_take=False).violations
+
+
+def test_what_readers_meet_is_a_violation_and_so_is_no_reading():
+    assert verdict(WELL, Seen(9, ["an error: x"]), False).violations == ["a reader met an error: x"]
+    assert verdict(WELL, Seen(0, []), False).violations == ["nothing was read meanwhile"]
+
+
+def test_the_worst_code_counts():
+    assert [worst(codes) for codes in ([0, 2, 0], [0, 0], [2, 1], [2, 143])] == [2, 0, 1, 143]
+
+
+# All of it
+
+
+@pytest.fixture(scope="module")
+def world():
+    with twelve() as known:
+        yield known
+
+
+@pytest.fixture
+def temporary(open_folder) -> Path:
+    """The system's temporary folder as the drill sees it."""
+    folder = open_folder / "temporary"
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    return folder
+
+
+def seen_of(folder: Path) -> dict:
+    """What a folder of a user's clone looks like."""
+    out = (".venv", "__pycache__")
+    return {
+        str(path): (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else 0
+        for path in folder.rglob("*")
+        if not set(out) & set(path.relative_to(folder).parts)
+    }
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The processes that have a word of a folder in their command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            text = path.read_bytes()
+        except OSError:
+            continue
+        if os.fsencode(folder) in text:
+            found.append(text.decode("utf-8", "replace"))
+    return found
+
+
+@pytest.mark.timeout(900)
+def test_three_protocols_meet_every_fault_as_they_may(clone, world, temporary):
+    before = seen_of(clone.folder)
+    names = ["bls_unemployment", "cdc_places", "nws_alerts"]
+    done = clone.run(
+        "drill", *names, timeout=850, MIRRORS=world.mirrors, TMPDIR=str(temporary), STASH="git"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = done.stdout[done.stdout.index("Source ") :].splitlines()
+    rows = [re.split(r" {2,}", line.strip()) for line in table if line.startswith(tuple(names))]
+    assert Counter(row[0] for row in rows) == dict.fromkeys(names, len(TRIALS))
+    assert {row[1] for row in rows} == {trial.name for trial in TRIALS}
+    assert len({line.index(row[2]) for line, row in zip(table[2:], rows, strict=False)}) == 1
+    for source, trial, did, code, _, reads, readers_met, *reason in rows:
+        assert int(reads.replace(",", "")) > 0
+        assert readers_met == "nothing"
+        assert code == ("0" if did in ("recovered", "taken") else "2"), (source, trial)
+        assert reason if code == "2" else not reason
+    did = {(row[0], row[1]): row[2] for row in rows}
+    well = ("none", "500 twice, then well", "503 once, wait 1 s", "moved to another host")
+    for source in names:
+        assert {did[source, trial] for trial in well} == {"recovered"}
+        assert did[source, "no network at all"] == "kept"
+        assert did[source, "a web page with 200"] == "kept"
+    assert did["nws_alerts", "no rows"] == "taken"
+    assert did["bls_unemployment", "no rows"] == "kept"
+    assert did["bls_unemployment", "a renamed column"] == "refused"
+    assert seen_of(clone.folder) == before
+    branches = subprocess.run(["git", "branch"], cwd=clone.folder, capture_output=True, text=True)
+    assert branches.stdout.split() == ["*", "main"]
+    assert list(temporary.iterdir()) == []
+    assert processes_of(temporary) == []
+
+
+FEW = """
+from pipeline import drill, drill_trials
+chosen = %r
+drill.TRIALS = [trial for trial in drill_trials.TRIALS if trial.name in chosen]
+raise SystemExit(drill.run(["faa_airports"]))
+"""
+
+
+@pytest.mark.timeout(300)
+def test_a_pipeline_that_takes_what_it_must_not_is_found_out(clone, world, temporary):
+    guard = clone.folder / "pipeline" / "volume.py"
+    honest = guard.read_text()
+    guard.write_text(honest.replace("SHARE = 0.5", "SHARE = 0.1"))
+    assert guard.read_text() != honest
+    try:
+        done = clone.run(
+            "-c",
+            FEW % ["none", "a third of the rows"],
+            program=".venv/bin/python",
+            MIRRORS=world.mirrors,
+            TMPDIR=str(temporary),
+        )
+    finally:
+        guard.write_text(honest)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "violated: faa_airports, a third of the rows: a bad answer was taken" in done.stdout
+    assert "2 faults met by 1 sources, 1 of them badly" in done.stdout
+
+
+def test_an_unknown_source_is_wrong_usage(clone):
+    done = clone.run("drill", "faa_aeroplanes")
+    assert done.returncode == 64
+    assert "no source is called faa_aeroplanes" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--offline"], "reads its sources once from their publishers"),
+        ([], "no publisher can be reached"),
+    ],
+)
+def test_without_a_network_nothing_can_be_recorded(clone, temporary, words, says):
+    with drill_server.nobody() as gone:
+        done = clone.run(
+            "drill", "faa_airports", *words, MIRRORS=f"*={gone}", TMPDIR=str(temporary)
+        )
+    assert done.returncode == 78, done.stdout + done.stderr
+    assert says in done.stderr
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_source_whose_publisher_is_down_is_left_out_by_name(clone, world, temporary):
+    mirrors = re.sub(r"(data.cdc.gov=[^,]+)", r"\1/gone", world.mirrors)
+    code = FEW.replace('["faa_airports"]', '["cdc_places", "faa_airports"]') % ["none"]
+    done = clone.run("-c", code, program=".venv/bin/python", MIRRORS=mirrors, TMPDIR=str(temporary))
+    assert done.returncode == 78, done.stdout + done.stderr
+    assert re.search(r"^left out: cdc_places: .*404", done.stdout, re.MULTILINE)
+    assert "1 faults met by 1 sources, 0 of them badly" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_leaves_nothing(clone, world, temporary, number):
+    environment = clone.environment | {"MIRRORS": world.mirrors, "TMPDIR": str(temporary)}
+    process = subprocess.Popen(
+        [clone.folder / "run_pipeline.sh", "drill", "faa_airports"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    first = next(line for line in process.stdout if "faa_airports" in line or not line)
+    assert "none: recovered" in first
+    process.send_signal(number)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, rest
+    assert f"stopped by {number.name}" in rest
+    assert "Traceback" not in rest
+    assert list(temporary.iterdir()) == []
+    assert processes_of(temporary) == []
