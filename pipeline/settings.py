@@ -19,6 +19,7 @@ BUNDLED = ROOT / "data" / "bundled"
 _BASE64 = (b64encode, urlsafe_b64encode)
 SOURCE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 HTTP = ("http", "https")
+RESERVED_ROLES = ("postgres", "public", "none", "prod_owner", "prod_publish", "prod_read")
 STASHES = ("git", "git+push", "off")
 
 
@@ -36,6 +37,10 @@ class Settings:
     publish_patience: float
     contact: str
     socrata_app_token: str = field(default="", repr=False)
+    prod_database_url: str = field(default="", repr=False)  # empty: `prod` on the dev server
+    keep_dumps: int = 7
+    app_role: str = "app_read"
+    app_password: str = field(default="", repr=False)  # empty: generated into a file
 
     @property
     def raw(self) -> Path:
@@ -63,6 +68,11 @@ class Settings:
         return self.data_dir / "logs"
 
     @property
+    def dumps(self) -> Path:
+        """Folder of the dumps of what was published."""
+        return self.data_dir / "dumps"
+
+    @property
     def postgres(self) -> Path:
         """Folder of the embedded server."""
         return self.data_dir / "postgres"
@@ -70,6 +80,7 @@ class Settings:
 
 DEFAULTS = {
     "DATABASE_URL": "",
+    "PROD_DATABASE_URL": "",
     "DATA_DIR": "data",
     "STASH": "git",
     "MIRRORS": "",
@@ -77,12 +88,16 @@ DEFAULTS = {
     "SOURCE_TIMEOUT": "1800",
     "SOURCE_MEMORY_MB": "4096",
     "PUBLISH_PATIENCE": "300",
+    "KEEP_DUMPS": "7",
+    "APP_ROLE": "app_read",
+    "APP_PASSWORD": "",
     "CONTACT": "https://github.com/county-hazards/county-hazards-pipeline",
     "SOCRATA_APP_TOKEN": "",
 }
 # Settings whose value is never printed whole: of a URL the password, of a key all of it.
-KEYS = ("SOCRATA_APP_TOKEN",)
-SECRETS = ("DATABASE_URL", *KEYS)
+KEYS = ("SOCRATA_APP_TOKEN", "APP_PASSWORD")
+URLS = ("DATABASE_URL", "PROD_DATABASE_URL")
+SECRETS = (*URLS, *KEYS)
 
 
 def values() -> dict[str, str]:
@@ -107,13 +122,17 @@ def load() -> Settings:
     given = values()
     return Settings(
         data_dir=(ROOT / Path(given["DATA_DIR"]).expanduser()).absolute(),
-        database_url=_database_url(given["DATABASE_URL"]),
+        database_url=_database_url("DATABASE_URL", given),
+        prod_database_url=_database_url("PROD_DATABASE_URL", given),
         stash=_one_of("STASH", given["STASH"], STASHES),
         mirrors=_mirrors(given["MIRRORS"]),
         fetch_patience=_seconds("FETCH_PATIENCE", given),
         source_timeout=_seconds("SOURCE_TIMEOUT", given),
         source_memory_mb=int(_seconds("SOURCE_MEMORY_MB", given)),
         publish_patience=_seconds("PUBLISH_PATIENCE", given),
+        keep_dumps=_whole("KEEP_DUMPS", given),
+        app_role=_role("APP_ROLE", given["APP_ROLE"]),
+        app_password=_one_line("APP_PASSWORD", given["APP_PASSWORD"]),
         contact=_one_line("CONTACT", given["CONTACT"]),
         socrata_app_token=_key("SOCRATA_APP_TOKEN", given["SOCRATA_APP_TOKEN"]),
     )
@@ -132,7 +151,7 @@ def redact(text: str) -> str:
     They are found by their value: as they are, URL-encoded, and in base64 alone or within more.
     """
     given = values()
-    secrets = {urlsplit(given["DATABASE_URL"]).password, *(given[name] for name in KEYS)}
+    secrets = {urlsplit(given[name]).password for name in URLS} | {given[name] for name in KEYS}
     forms = {form for secret in filter(None, secrets) for form in _forms(secret)}
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, "***")
@@ -193,9 +212,24 @@ def _key(name: str, value: str) -> str:
     return value
 
 
-def _database_url(value: str) -> str:
+def _database_url(name: str, given: dict[str, str]) -> str:
+    value = given[name]
     if value and urlsplit(value).scheme not in ("postgres", "postgresql"):
-        raise SetupError("DATABASE_URL does not begin with postgresql://")
+        raise SetupError(f"{name} does not begin with postgresql://")
+    return value
+
+
+def _whole(name: str, given: dict[str, str]) -> int:
+    number = _seconds(name, given)
+    if number != int(number) or number < 1:
+        raise SetupError(f"{name}={given[name]} is not a whole number from 1 on")
+    return int(number)
+
+
+def _role(name: str, value: str) -> str:
+    """The name of a role of ours: nothing PostgreSQL keeps for itself."""
+    if not SOURCE_NAME.fullmatch(value) or value.startswith("pg_") or value in RESERVED_ROLES:
+        raise SetupError(f"{name}={value!r} is no name for a role: lower case, digits and _")
     return value
 
 
