@@ -56,12 +56,10 @@ class Twelve(World):
 def twelve() -> Iterator[Twelve]:
     """All publishers, for as long as the context lasts; `mirrors` leads to them."""
     with world() as bare:
-        now = datetime.now(UTC)
-        events = [fdsn.event(f"us{n}", now - timedelta(days=n), -100.0, 40.0) for n in range(90)]
         known = Twelve(
             bare.publisher,
             bare.hosts,
-            fdsn.EventService(events),
+            fdsn.EventService(_earthquakes()),
             _declarations(),
             _disasters(),
             arcgis.FeatureLayer(_wildfires(), edited=1_772_000_000_000),
@@ -168,6 +166,15 @@ def _disasters() -> openfema.DataSet:
         for disaster in range(4800, 4804)
     ]
     return openfema.DataSet("FemaWebDisasterDeclarations", header, rows)
+
+
+def _earthquakes() -> list[dict]:
+    """90 events with every property that the service gives, two a day."""
+    bundled = json.loads((BUNDLED / "usgs_earthquakes" / "earthquakes.json").read_bytes())
+    names = dict.fromkeys(bundled["features"][0]["properties"])
+    now = datetime.now(UTC)
+    events = [fdsn.event(f"us{n}", now - timedelta(hours=12 * n), -100, 40) for n in range(90)]
+    return [event | {"properties": names | event["properties"]} for event in events]
 
 
 def _wildfires() -> list[dict]:
