@@ -18,6 +18,16 @@ from pipeline.settings import ROOT, Settings
 CAPTURES = ROOT.parent / "shared" / "captures"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="the long form of every test that has one")
+
+
+@pytest.fixture(scope="session")
+def is_long(request: pytest.FixtureRequest) -> bool:
+    """Whether the long forms were asked for: `./run_tests.sh --long`."""
+    return request.config.getoption("--long")
+
+
 @pytest.fixture(autouse=True)
 def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test of this process reaches beyond this machine."""
