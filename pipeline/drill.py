@@ -87,10 +87,11 @@ def _drill(drill: Drill, names: list[str]) -> int:
 
 def _tell(drill: Drill) -> int:
     """Print the table and what was violated; returns the exit code."""
-    console = Console(soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 140
-    console.print(_table(drill.rows))
+    console = Console()
+    table = _table(drill.rows)
+    # Nothing is cut: a terminal that is too narrow breaks the lines.
+    console.width = max(console.width, console.measure(table).maximum, 1)
+    console.print(table)
     for row in drill.rows:
         for violation in row.verdict.violations:
             print(f"violated: {row.source}, {row.trial}: {escaped(violation, 500)}")
@@ -99,9 +100,14 @@ def _tell(drill: Drill) -> int:
     wrong = sum(bool(row.verdict.violations) for row in drill.rows)
     print(f"{len(drill.rows)} faults met by {len(drill.content)} sources, {wrong} of them badly")
     sys.stdout.flush()
+    return exit_code(wrong, len(drill.unread))
+
+
+def exit_code(wrong: int, left_out: int) -> int:
+    """The exit code of a drill in which so many faults ended badly, so many sources stayed out."""
     if wrong:
         return errors.FAILED
-    return errors.SETUP if drill.unread else errors.OK
+    return errors.SETUP if left_out else errors.OK
 
 
 def _table(rows: list[Row]) -> Table:

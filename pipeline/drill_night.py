@@ -59,6 +59,7 @@ class Drill:
     screen: Screen
     routes: dict[str, str]  # base URLs for MIRRORS, by the name of a route
     asked: dict[str, list[str]] = field(default_factory=dict)  # URLs of a source's honest fetch
+    addresses: dict[str, str] = field(default_factory=dict)  # where its faults of answers are
     content: dict[str, str] = field(default_factory=dict)  # fingerprint of its honest snapshot
     unread: dict[str, str] = field(default_factory=dict)  # sources not recorded, and why
     tables: Tables = field(default_factory=dict)  # what is published after the honest night
@@ -89,8 +90,11 @@ def record(drill: Drill, names: list[str]) -> None:
         elif not drill.server.asked:
             _leave_out(drill, source, "its script does not ask by its Candidate")
         else:
+            taken = snapshot.current(drill.scratch.here, source)
+            files = [resource["url"] for resource in taken.descriptor["resources"]]
             drill.asked[source] = drill.server.asked
-            drill.content[source] = facts["content"]
+            drill.addresses[source] = drill.server.most_of(drill.server.asked, files)
+            drill.content[source] = taken.content
     if not drill.content:
         raise SetupError("the honest night could not be recorded: " + drill.last_unread)
     drill.server.listen(recording=False)
@@ -143,7 +147,7 @@ def _run(
 
 def meet(drill: Drill, source: str, trial: Trial, connection: Connection, readers: Readers) -> None:
     """Let a source meet a fault, judge what came of it, and go back to the honest data."""
-    address = drill.server.most_of(drill.asked[source])
+    address = drill.addresses[source]
     if why := drill_trials.not_for(trial, drill.server.recorded(address)):
         drill.screen.say(f"  {source}, {trial.name}: left out, {why}")
         return
@@ -160,7 +164,9 @@ def meet(drill: Drill, source: str, trial: Trial, connection: Connection, reader
     tables = published(connection)
     seen = readers.take(drill.tables, tables)
     code = drill_verdict.worst([ended.code for ended in done])
-    reason = (_reason(drill, source) or _last_words(done[-1])) if code else ""
+    reason = _reason(drill, source) if code else ""
+    if code and not reason and len(done) > 1:  # of a model, say
+        reason = _last_words(done[-1])
     is_met = drill.server.met > 0 or not trial.fault
     night = Night(code, reason, is_met, is_same_raw, tables == drill.tables)
     may_take = bool(trial.allowed_by) and getattr(_declared(source), trial.allowed_by)

@@ -76,17 +76,18 @@ class Server:
         """
         self._fault, self._address, self._left = fault, address, times
 
-    def most_of(self, urls: list[str]) -> str:
-        """The address that gave most of the bytes of these URLs."""
+    def most_of(self, urls: list[str], files: list[str]) -> str:
+        """The address that gave most of the bytes of these URLs; one of the files', if asked."""
         sizes: dict[str, int] = {}
         for url in set(urls) & self._recorded.keys():
-            place = _address(url)
+            place = address_of(url)
             sizes[place] = sizes.get(place, 0) + self._recorded[url].body.stat().st_size
-        return max(sizes, key=sizes.get, default="")
+        named = sizes.keys() & set(map(address_of, files))
+        return max(named or sizes, key=sizes.get, default="")
 
     def recorded(self, address: str) -> list[Answer]:
         """What an address answered."""
-        return [known.answer for url, known in self._recorded.items() if _address(url) == address]
+        return [known.answer for url, known in self._recorded.items() if address_of(url) == address]
 
     def answer(self, path: str, headers: dict[str, str]) -> Answer:
         """The answer of a request for `/host/path`, with the fault that is on."""
@@ -98,7 +99,7 @@ class Server:
         url = f"https://{host}/{rest}"
         self.asked.append(url)
         honest = self._honest(url, headers)
-        is_bad = self._fault and self._left > 0 and _address(url) == self._address
+        is_bad = self._fault and self._left > 0 and address_of(url) == self._address
         if not is_bad or path.startswith(f"/{MOVED}/"):
             return honest
         self._left -= 1
@@ -150,7 +151,8 @@ class Server:
         return known
 
 
-def _address(url: str) -> str:
+def address_of(url: str) -> str:
+    """A URL without its query."""
     return url.partition("?")[0]
 
 
