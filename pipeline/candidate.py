@@ -45,7 +45,8 @@ class Source:
     volatile: tuple[str, ...] = ()
     volatile_columns: tuple[str, ...] = ()  # columns of a CSV that move by themselves
     as_of: str = ""  # date of the data, for a data set that no longer changes
-    # What the volume guard lets pass: no row at all, far fewer rows than before.
+    layer: str = ""  # the object of a TopoJSON that is read; its rows are counted
+    # What the volume guard lets pass: no row at all, far fewer or more rows than before.
     may_be_empty: bool = False
     may_shrink: bool = False
 

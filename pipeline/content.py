@@ -4,13 +4,14 @@ These are the checks that need no knowledge of the data set; stage `preprocess` 
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from pipeline import archive
-from pipeline.errors import SourceError, Transient
+from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.printable import escaped
 from pipeline.settings import redact
 
@@ -25,6 +26,7 @@ _MARK = b"\xef\xbb\xbf"
 class _Document(msgspec.Struct):
     type: msgspec.Raw = msgspec.Raw(b"")
     error: msgspec.Raw = msgspec.Raw(b"null")
+    status: msgspec.Raw = msgspec.Raw(b"null")
 
 
 def check(
@@ -94,7 +96,17 @@ def _check_json(path: Path, kind: str, where: str, shown: str) -> None:
         raise SourceError(f"{where}: an error came with status 200: {shown}")
     expected = _TYPES.get(kind)
     if expected and bytes(getattr(document, "type", b"")) != f'"{expected}"'.encode():
+        _raise_for_problem(document, where, shown)
         raise SourceError(f"{where}: no {expected} came: {shown}")
+
+
+def _raise_for_problem(document: _Document | list, where: str, shown: str) -> None:
+    """Raise Transient when a document is a problem (RFC 9457) that asking again may mend."""
+    status = bytes(document.status) if isinstance(document, _Document) else b""
+    if status == b"429":
+        raise Throttled(f"{where}: a problem came with status 200: {shown}")
+    if re.fullmatch(rb"5[0-9][0-9]", status):
+        raise Transient(f"{where}: a problem came with status 200: {shown}")
 
 
 def fingerprint(path: Path, volatile: tuple[str, ...]) -> str:

@@ -32,7 +32,6 @@ def write_csv(
     quote: str | None = '"',
     final_newline: bool = True,
     rename: Mapping[str, str] | None = None,
-    may_be_empty: bool = False,
 ) -> Legible:
     """Write delimited files of one snapshot, all under the same header, as one legible CSV.
 
@@ -47,7 +46,6 @@ def write_csv(
     delimiter, quote: one ASCII character each; quote None where quotes have no meaning.
     final_newline: False declares that the publisher leaves the last line end out.
     rename:        published column name -> the name to use instead.
-    may_be_empty:  whether a header without a row is an answer.
 
     Raises SourceError with file, line and column for everything that is not as declared.
     """
@@ -73,8 +71,6 @@ def write_csv(
                 out.write(block)
                 ended = block[-1:] == b"\n"
             rows += scan.records - 1
-        if not rows and not may_be_empty:
-            raise SourceError(f"{', '.join(map(place, paths))}: a header and no row below it")
         return out.receipt(rows, columns, notes)
 
 

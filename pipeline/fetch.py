@@ -110,11 +110,11 @@ def _fetch(here, source, name, fetch, current, force) -> tuple[Snapshot, str, st
 
 
 def _take(here, source, name, candidate: Candidate, described: dict, current) -> Snapshot:
-    """Make a candidate the current snapshot, unless there are far too few rows in it."""
+    """Make a candidate the current snapshot, unless far too few or too many rows are in it."""
     try:
         for entry in candidate.resources:
             if entry.get("rows") is None:
-                counted = volume.rows(candidate.folder / entry["path"], source.kind)
+                counted = volume.rows(candidate.folder / entry["path"], source.kind, source.layer)
                 entry |= {} if counted is None else {"rows": counted}
         described = descriptor(source, name, "live", candidate.resources, **candidate.extra)
         accepted = volume.accepted_rows(here, name, current)

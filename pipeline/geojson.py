@@ -50,7 +50,6 @@ def write_csv(
     *,
     rename: Mapping[str, str] | None = None,
     properties: Sequence[str] = (),
-    may_be_empty: bool = False,
 ) -> Legible:
     """Write the FeatureCollections of one snapshot as one legible CSV.
 
@@ -60,7 +59,6 @@ def write_csv(
     output:       the file to write; the caller renames it into place.
     rename:       published property name -> the name to use instead.
     properties:   properties that have a column even on a day when no feature has them.
-    may_be_empty: whether no feature at all is an answer.
 
     Raises SourceError with file and feature for what is not strict JSON, not a FeatureCollection
     in WGS 84, or cannot be held by PostgreSQL.
@@ -70,8 +68,6 @@ def write_csv(
     names, notes, count = dict.fromkeys(properties), Counter(), 0
     for path in paths:
         count += _examine(path, names, notes)
-    if not count and not may_be_empty:
-        raise SourceError(f"{where}: a FeatureCollection without features")
     return features.write_csv(
         lambda: (feature for path in paths for feature in _features(path)),
         list(names),

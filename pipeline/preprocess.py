@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline import durable, script, snapshot, state
+from pipeline import drift, durable, script, snapshot, state
 from pipeline.errors import SourceError
 from pipeline.legible import Legible
 from pipeline.printable import escaped
@@ -28,7 +28,8 @@ def run(make_legible: Callable[[Snapshot, Path], Legible]) -> None:
     """The main program of a script in `preprocess/`.
 
     `make_legible(snapshot, output)` writes the legible file and tells what it wrote; the
-    snapshot is verified, and `output` takes its place only when the data tests pass.
+    snapshot is verified, and `output` takes its place only when the data tests pass. A file
+    without rows is right when the snapshot has none: the volume guard asked whether it may.
     """
     main = sys.modules["__main__"]
     name = Path(main.__file__).stem
@@ -96,7 +97,11 @@ def _work(here: Settings, options, source: str, make_legible) -> dict:
     try:
         legible = make_legible(taken, aside)
         _refuse_cut_end(source, aside, output)
-        _run_data_tests(source, aside)
+        drift.check(here, source, aside, legible.columns, output, is_ordered=_is_ordered(taken))
+        if legible.rows:
+            _run_data_tests(source, aside)
+        elif taken.descriptor.get("rows") != 0:  # what the volume guard let in, or somebody
+            raise SourceError(f"{source}: there is no row in it", f"see preprocess/{source}.py")
     except BaseException:
         snapshot.refuse(here, source, aside)
         raise
@@ -112,6 +117,13 @@ def _work(here: Settings, options, source: str, make_legible) -> dict:
         "notes": legible.notes,
         "stamp": _stamp(output),
     }
+
+
+def _is_ordered(taken: Snapshot) -> bool:
+    """Whether the order of columns is the publisher's: members of a JSON object have none."""
+    return not any(
+        resource["format"].endswith("json") for resource in taken.descriptor["resources"]
+    )
 
 
 def _refuse_cut_end(source: str, aside: Path, output: Path) -> None:

@@ -1,8 +1,8 @@
-"""The volume guard: far fewer rows than before, or none, is not taken for the truth.
+"""The volume guard: far fewer rows than before, far more, or none, is not taken for the truth.
 
-A snapshot with less than half of the median rows of the last seven accepted ones is kept in the
-quarantine until `./run_pipeline.sh accept SOURCE` lets it in, unless the source's script declares
-that it may shrink, or be empty.
+A snapshot with less than half of the median rows of the last seven accepted ones, or more than ten
+times as many, is kept in the quarantine until `./run_pipeline.sh accept SOURCE` lets it in, unless
+the source's script declares that it may shrink (what does may grow as fast), or be empty.
 """
 
 import statistics
@@ -13,19 +13,17 @@ import msgspec
 from pipeline import archive, durable, snapshot, state
 from pipeline.candidate import Source
 from pipeline.errors import SourceError
+from pipeline.printable import escaped
 from pipeline.settings import Settings
 from pipeline.snapshot import Snapshot
 
 REMEMBERED = 7  # accepted snapshots
 SHARE = 0.5  # of their median
+TIMES = 10
 
 
 class _Features(msgspec.Struct):
     features: list[msgspec.Raw]
-
-    @property
-    def rows(self) -> int:
-        return len(self.features)
 
 
 class _Layer(msgspec.Struct):
@@ -35,17 +33,14 @@ class _Layer(msgspec.Struct):
 class _Topology(msgspec.Struct):
     objects: dict[str, _Layer]
 
-    @property
-    def rows(self) -> int:
-        return sum(len(layer.geometries) for layer in self.objects.values())
-
 
 _DOCUMENTS = {"geojson": _Features, "topojson": _Topology}
 
 
-def rows(path: Path, kind: str) -> int | None:
+def rows(path: Path, kind: str, layer: str = "") -> int | None:
     """The rows of a raw file of one of content.KINDS; None where that is for its script to know.
 
+    Of a TopoJSON those of one object are counted, its `layer`; of all of them when left out.
     Records of a CSV are counted by the parity of quotes, its header is none of them. One that ends
     inside quotes cannot be counted; stage `preprocess` names the place.
     """
@@ -58,7 +53,13 @@ def rows(path: Path, kind: str) -> int | None:
         document = msgspec.json.decode(path.read_bytes(), type=_DOCUMENTS[kind])
     except (msgspec.DecodeError, RecursionError) as error:
         raise SourceError(f"{path.name}: the {kind} cannot be counted: {error}") from None
-    return document.rows
+    if isinstance(document, _Features):
+        return len(document.features)
+    objects = document.objects
+    if layer and layer not in objects:
+        known = escaped(", ".join(objects))
+        raise SourceError(f"{path.name}: no object {layer} in it, but {known or 'none'}")
+    return sum(len(objects[name].geometries) for name in ([layer] if layer else objects))
 
 
 def _records(path: Path, quote: bytes | None) -> int | None:
@@ -88,7 +89,7 @@ def check(source: Source, name: str, described: dict, accepted: list[int]) -> No
     described: descriptor of the new one; without `rows` nobody can tell.
     accepted: rows of the snapshots accepted before, the oldest first.
 
-    Raises SourceError with the numbers when they are too few.
+    Raises SourceError with the numbers when they are too few or too many.
     """
     count = described.get("rows")
     if count is None:
@@ -99,8 +100,9 @@ def check(source: Source, name: str, described: dict, accepted: list[int]) -> No
     if count == 0 and not source.may_be_empty:
         raise SourceError(f"{where}: refused, there is no row in it", remedy)
     usual = statistics.median(accepted[-REMEMBERED:] or [0])
-    may_be_few = source.may_shrink or (count == 0 and source.may_be_empty)
-    if count < SHARE * usual and not may_be_few:
+    may_vary = source.may_shrink or (count == 0 and source.may_be_empty)
+    is_odd = count < SHARE * usual or count > TIMES * usual > 0
+    if is_odd and not may_vary:
         raise SourceError(
             f"{where}: refused, {count:,} rows came where {usual:,.0f} are usual (the median of "
             f"the last {len(accepted[-REMEMBERED:])})",
@@ -121,7 +123,7 @@ def remember(
 ) -> None:
     """Note a snapshot that was accepted, with its validators for the next night.
 
-    `is_normal`: an operator said that so few rows are right, so those before count no longer.
+    `is_normal`: an operator said that these rows are right, so those before count no longer.
     """
     remembered = state.read(here, name)
     history = [] if is_normal else remembered.get("history", [])

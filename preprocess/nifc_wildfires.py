@@ -38,7 +38,7 @@ ModifiedOnDateTime_dt IsCpxChild CpxName CpxID SourceGlobalID GlobalID IncidentC
 
 def make_legible(snapshot: Snapshot, output: Path) -> Legible:
     """Flatten the features of all pages into rows; no feature at all is an answer."""
-    return geojson.write_csv(snapshot.files, output, properties=PROPERTIES, may_be_empty=True)
+    return geojson.write_csv(snapshot.files, output, properties=PROPERTIES)
 
 
 if __name__ == "__main__":

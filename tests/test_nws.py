@@ -1,11 +1,12 @@
 """The weather service's alerts: parts, emptiness, bursts of failures."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from conftest import CAPTURES
 from publisher import Answer
-from upstream.nws import Alerts, alert
+from upstream.nws import Alerts, alert, problem
 
 from pipeline import candidate, download, nws, settings, snapshot
 from pipeline.candidate import Candidate, Source
@@ -18,6 +19,7 @@ SOURCE = Source("T", "P", "https://e.gov/", "L", "https://l.gov/", "geojson", vo
 @pytest.fixture
 def service(here, publisher, monkeypatch):
     monkeypatch.setenv("MIRRORS", f"api.weather.gov={publisher.url}")
+    monkeypatch.setenv("FETCH_PATIENCE", "0")
     settings.load.cache_clear()
     monkeypatch.setattr(download, "_FIRST_WAIT", 0.01)
     known = Alerts()
@@ -97,9 +99,17 @@ def test_a_burst_of_failures_is_outlasted(service, monkeypatch):
     assert service.asked == 4
 
 
-def test_a_service_that_is_down_is_unknown_and_not_none(service, monkeypatch):
-    monkeypatch.setenv("FETCH_PATIENCE", "0")
+def test_a_problem_that_comes_with_status_200_is_outlasted_too(service, publisher, monkeypatch):
+    monkeypatch.setenv("FETCH_PATIENCE", "30")
     settings.load.cache_clear()
+    service.alerts = [alert(1)]
+    busy = [replace(problem(code, "Unexpected Problem"), status=200) for code in (500, 429, 503)]
+    publisher.answers["/alerts/active"] = lambda request: busy.pop() if busy else service(request)
+    assert len(ids(night())) == 1
+    assert len(publisher.requests) == 4
+
+
+def test_a_service_that_is_down_is_unknown_and_not_none(service):
     service.failures = [503] * 9
     with pytest.raises(SourceError, match=r"answered 503: .*Unexpected Problem"):
         night()
@@ -170,7 +180,8 @@ def test_an_alert_that_always_comes_twice_is_refused(service):
     [
         (b'{"type": "FeatureCollection", "features": [{}]}', "not an answer with alerts"),
         (b'{"type": "FeatureCollection"}', "not an answer with alerts"),
-        (b'{"title": "Unexpected Problem", "status": 500}', "no FeatureCollection came"),
+        (b'{"title": "Unexpected Problem", "status": 500}', "a problem came with status 200"),
+        (b'{"title": "Not Found", "status": 404}', "no FeatureCollection came"),
         (b"<html>", "a web page came"),
     ],
 )

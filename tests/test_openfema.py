@@ -396,6 +396,7 @@ def test_another_count_is_named(fema, data, answer, message):
 
 GOOD_AGAIN = [
     (faults.status(503), 2),
+    (faults.status(202), 2),
     (faults.status(429, retry_after="0"), 1),
     (faults.status(503, retry_after=-5.0), 1),
     (faults.cut(), 1),

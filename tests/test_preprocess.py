@@ -4,8 +4,10 @@ import argparse
 import shutil
 
 import pytest
+from publisher import Answer
 
-from pipeline import delimited, preprocess, snapshot, state
+from pipeline import accept, delimited, fetch, preprocess, settings, snapshot, state
+from pipeline.candidate import Source
 from pipeline.errors import SourceError
 
 SOURCE = "bls_unemployment"  # the real one: its data tests run on what is made here
@@ -72,6 +74,34 @@ def test_failing_data_tests_leave_the_old_file_and_keep_the_new_for_inspection(h
     (refused,) = (here.quarantine / SOURCE).iterdir()
     assert "1001,97" in refused.read_text()
     assert list(output.parent.iterdir()) == [output]
+
+
+def test_a_file_without_a_row_is_refused_unless_the_snapshot_has_none(here, taken):
+    def none(taken, aside):
+        aside.write_bytes(b"id\trate\n")
+        return delimited.write_csv(aside, aside.with_name("x"), delimiter="\t", quote=None)
+
+    with pytest.raises(SourceError, match="there is no row in it"):
+        work(here, make=none)
+
+
+def test_a_snapshot_without_a_row_that_was_accepted_goes_through(here, publisher, monkeypatch):
+    monkeypatch.setenv("MIRRORS", f"data.example.gov={publisher.url}")
+    monkeypatch.setenv("FETCH_PATIENCE", "0")
+    settings.load.cache_clear()
+    publisher.answers["/file.tsv"] = [Answer(b"id\trate\n")]
+    source = Source("T", "P", "https://e.gov/", "L", "https://l.gov/", "tsv")
+    options = argparse.Namespace(force=False, offline=False)
+
+    def read(gathered):
+        gathered.download("https://data.example.gov/file.tsv")
+
+    told = fetch.work(settings.load(), options, source, SOURCE, read)
+    assert told["outcome"] == "bundled"
+    assert "there is no row in it" in told["reason"]
+    accept.accept(settings.load(), SOURCE)
+    told = work(settings.load())
+    assert (told["outcome"], told["rows"], told["columns"]) == ("new", 0, ["id", "rate"])
 
 
 def test_without_a_snapshot_there_is_nothing_to_do(here):

@@ -61,6 +61,16 @@ def test_rows_are_counted(tmp_path, kind, body, count):
     assert volume.rows(tmp_path / "file", kind) == count
 
 
+def test_rows_of_a_topology_are_those_of_the_object_that_is_read(tmp_path):
+    (tmp_path / "file").write_bytes(
+        b'{"type":"Topology","objects":{"counties":{"geometries":[1,2]},"nation":{"geometries":[3]}}}'
+    )
+    assert volume.rows(tmp_path / "file", "topojson", "counties") == 2
+    assert volume.rows(tmp_path / "file", "topojson") == 3
+    with pytest.raises(SourceError, match="no object states in it, but counties, nation"):
+        volume.rows(tmp_path / "file", "topojson", "states")
+
+
 def test_rows_of_a_large_packed_file_are_counted(tmp_path):
     quoted = b"".join(b'%d,"a\nb"\n' % n for n in range(300_000))
     (tmp_path / "file.csv.gz").write_bytes(gzip.compress(b"a,b\n" + quoted, 1))
@@ -101,7 +111,29 @@ def test_the_median_is_of_the_last_seven(here, publisher):
 
 
 def test_one_bad_large_night_does_not_move_the_bound(here, publisher):
-    assert nights(publisher, 100, 100, 100, 90_000, 60)["outcome"] == "new"
+    assert nights(publisher, 100, 100, 100, 900, 60)["outcome"] == "new"
+
+
+def test_over_ten_times_the_usual_is_refused_with_the_numbers(here, publisher):
+    nights(publisher, 100, 90)
+    before = on_disk(here)
+    facts = nights(publisher, 951)  # the median is 95
+    assert facts["outcome"] == "kept"
+    assert f"{URL}: refused, 951 rows came where 95 are usual" in facts["reason"]
+    assert on_disk(here) == before
+    assert nights(publisher, 950)["outcome"] == "new"
+
+
+def test_accepted_rows_are_usual_however_many(here, publisher, run):
+    nights(publisher, 100, 100, 2000)
+    assert run("accept", "alpha")[0] == errors.OK
+    assert nights(publisher, 2001)["outcome"] == "new"
+    assert nights(publisher, 101)["outcome"] == "kept"
+
+
+def test_after_nights_without_a_row_any_number_is_right(here, publisher):
+    quiet = Source(*WORDS, may_be_empty=True)
+    assert nights(publisher, 0, 5, source=quiet)["outcome"] == "new"
 
 
 def test_no_row_is_refused_on_the_first_night_too(here, publisher):
@@ -127,6 +159,8 @@ def test_force_does_not_pass_the_guard(here, publisher):
         ({"may_be_empty": True}, 0, "new"),
         ({"may_be_empty": True}, 3, "kept"),
         ({"may_shrink": True}, 3, "new"),
+        ({"may_shrink": True}, 3000, "new"),
+        ({"may_be_empty": True}, 3000, "kept"),
         ({"may_shrink": True}, 0, "kept"),
         ({"may_shrink": True, "may_be_empty": True}, 0, "new"),
     ],
