@@ -31,7 +31,7 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from pipeline import load, postgres, preprocess, settings, state  # noqa: E402
+from pipeline import ddl, load, postgres, preprocess, settings, state  # noqa: E402
 
 SOURCE = "bench"
 PSQL = r"psql \copy"
@@ -84,7 +84,7 @@ def main() -> int:
 def as_child(work: str, folder: str) -> None:
     """What a measured process does: `load`, or `legible and load`; prints its facts as JSON."""
     here = _here(Path(folder))
-    load.ddl_of = lambda source: Path(folder) / "bench.sql"
+    ddl.path = lambda source: Path(folder) / "bench.sql"
     if work == "legible and load":
         _make_legible(here, Path(folder))
     facts = load.run(here, SOURCE, force=True)

@@ -1,33 +1,42 @@
-"""`./run_pipeline.sh accept SOURCE`: what the volume guard refused is right after all.
+"""`./run_pipeline.sh accept SOURCE`: what was refused is right after all.
 
-The refused snapshot is taken from the quarantine as it is, verified by its manifest; nothing is
-fetched. Its rows are what is usual from then on.
+Few rows: the refused snapshot is taken from the quarantine as it is, verified by its manifest;
+nothing is fetched, and its rows are what is usual from then on. Other columns: those that were
+seen are written into `load/<source>.sql`.
 """
 
 import os
 import sys
 
-from pipeline import durable, errors, fetch, lock, script, settings, snapshot, state, volume
+from pipeline import drift, durable, errors, fetch, lock, script, settings, snapshot, state, volume
 from pipeline.settings import Settings
 from pipeline.snapshot import Snapshot
 
 
 def run(names: list[str]) -> int:
-    """Accept the refused snapshots of some sources; returns the exit code.
+    """Accept what was refused of some sources, rows and columns; returns the exit code.
 
     Raises BusyError when a run is in progress, SourceError when what is kept is damaged.
     """
     here = settings.load()
     with lock.held_by_this_run(here):
-        if idle := [name for name in names if not _refused(here, name)]:
+        waiting = {name: (_refused(here, name), drift.waiting(here, name)) for name in names}
+        if idle := [name for name in names if not any(waiting[name])]:
             what = "nothing is refused, so there is nothing to accept"
             print(f"run_pipeline.sh: {idle[0]}: {what}", file=sys.stderr)
             return errors.USAGE
         for name in names:
-            taken = accept(here, name)
-            rows = taken.descriptor.get("rows")
-            counted = "" if rows is None else f"{rows:,} rows, "
-            print(f"{name}: accepted, {counted}fetched {taken.fetched_at}; the next run loads it")
+            rows, columns = waiting[name]
+            if rows:
+                taken = accept(here, name)
+                count = taken.descriptor.get("rows")
+                counted = "" if count is None else f"{count:,} rows, "
+                print(
+                    f"{name}: accepted, {counted}fetched {taken.fetched_at}; the next run loads it"
+                )
+            if columns:
+                for line in drift.accept(here, name):
+                    print(f"{name}: {line}")
     return errors.OK
 
 

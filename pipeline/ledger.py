@@ -41,9 +41,15 @@ comment on column pipeline.steps.fingerprint is
 create index if not exists steps_newest on pipeline.steps (stage, name, step_id desc);
 """
 ALL_MODELS = "all models"  # the step of a whole build; no source or model is called so
+PROD = "database prod"  # the step of stage publish; no source can be called so
 ENDED = ("published", "held", "unchanged")  # outcomes of a build that came to its end
 # Facts that have a column of their own.
 _COLUMNS = ("outcome", "started_at", "seconds", "rows", "bytes", "reason", "remedy")
+
+
+def is_there(connection: psycopg.Connection) -> bool:
+    """Whether a run has made the ledger."""
+    return connection.execute("select to_regclass('pipeline.steps')").fetchone()[0] is not None
 
 
 def begin(connection: psycopg.Connection, run_id: str, words: str, started_at: str) -> None:
@@ -80,6 +86,17 @@ def note(
              fingerprint, facts)
         values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
         [run_id, stage, name, *(facts.get(c) for c in _COLUMNS), fingerprint, json.dumps(rest)],
+    )
+
+
+def amend(connection: psycopg.Connection, stage: str, name: str, **facts: object) -> None:
+    """Add facts to the newest step that made something new: they changed, and what it made not."""
+    connection.execute(
+        """update pipeline.steps set facts = facts || %(facts)s::jsonb where step_id = (
+            select max(step_id) from pipeline.steps
+            where stage = %(stage)s and name = %(name)s and outcome = 'new'
+        )""",
+        {"stage": stage, "name": name, "facts": json.dumps(facts)},
     )
 
 

@@ -9,17 +9,18 @@ import hashlib
 import os
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-from pipeline import database, ledger, preprocess, script, state
+from pipeline import database, ddl, ledger, preprocess, script, source_table, state
 from pipeline.errors import SourceError
-from pipeline.settings import ROOT, Settings, sources
+from pipeline.settings import Settings, sources
 
 BLOCK = 1024 * 1024
-UNDESCRIBED = "Not described yet;"  # how the comment of a column begins that nobody declared
 LOCK_TIMEOUT = "2s"  # for how long new readers may queue behind our TRUNCATE
 
 
@@ -36,22 +37,25 @@ def main() -> None:
     script.run("load", source, __doc__, lambda here, options: run(here, source, options.force))
 
 
-def ddl_of(source: str) -> Path:
-    """The SQL file that declares a source's table."""
-    return ROOT / "load" / f"{source}.sql"
-
-
 def fingerprint_of(here: Settings, source: str) -> str | None:
-    """What the table of a source should be made of: the legible file and its declaration."""
+    """What the rows of a source should be made of: the legible file and its declaration.
+
+    What the declaration says in comments is no part of it.
+    """
     noted = state.read(here, source).get("preprocess", {})
     if not noted.get("sha256"):
         return None
-    declared = hashlib.sha256(ddl_of(source).read_bytes()).hexdigest()
+    declared = ddl.without_comments(ddl.path(source).read_text("utf-8"))
     return hashlib.sha256(f"{noted['sha256']} {declared}".encode()).hexdigest()
 
 
+def _words_of(source: str) -> str:
+    """What the declaration of a source says in all, comments included: its SHA-256."""
+    return hashlib.sha256(ddl.path(source).read_bytes()).hexdigest()
+
+
 def pending(connection: psycopg.Connection, here: Settings, names: list[str]) -> list[str]:
-    """The sources whose table is not what their legible file says, or does not exist."""
+    """The sources whose table is not what their files say, in rows or comments, or not there."""
     loaded = ledger.newest(connection, "load", ("new",))
     tables = {
         row[0]
@@ -63,7 +67,10 @@ def pending(connection: psycopg.Connection, here: Settings, names: list[str]) ->
     for name in names:
         wanted = fingerprint_of(here, name)
         is_loaded = name in loaded and loaded[name]["fingerprint"] == wanted
-        if name not in tables or (wanted and not is_loaded):
+        is_described = is_loaded and (loaded[name]["facts"] or {}).get("declared") == _words_of(
+            name
+        )
+        if name not in tables or (wanted and not is_described):
             waiting.append(name)
     return waiting
 
@@ -91,8 +98,9 @@ def _attempt(here: Settings, source: str, force: bool) -> dict:
         database.prepare(connection)
         noted = state.read(here, source).get("preprocess", {})
         is_waiting = force or pending(connection, here, [source])
-        if not _has_table(connection, source):  # whatever comes of the file, models can build
-            _make_empty_table(connection, source)
+        is_there = source_table.exists(connection, source)
+        if not is_there:  # whatever comes of the file, models can build
+            source_table.make_empty(connection, source)
         if not noted.get("sha256"):
             return {
                 "outcome": "missing",
@@ -100,26 +108,20 @@ def _attempt(here: Settings, source: str, force: bool) -> dict:
             }
         if not is_waiting:
             return {"outcome": "unchanged", "rows": noted["rows"]}
-        return _load_patiently(connection, here, source, noted)
+        wanted = fingerprint_of(here, source)
+        if is_there and not force and ledger.loaded(connection).get(source) == wanted:
+            work = partial(_describe, connection, source, noted)
+        else:
+            work = partial(_load, connection, here, source, noted)
+        return _patiently(here, source, work)
 
 
-def _has_table(connection: psycopg.Connection, source: str) -> bool:
-    found = connection.execute("select to_regclass(%s)", [f"source.{source}"]).fetchone()
-    return found[0] is not None
-
-
-def _make_empty_table(connection: psycopg.Connection, source: str) -> None:
-    """A source that was never fetched has an empty table, so that every model still builds."""
-    with connection.transaction():
-        connection.execute(ddl_of(source).read_text("utf-8"))
-
-
-def _load_patiently(connection, here: Settings, source: str, noted: dict) -> dict:
-    """Load, again and again while readers of the table hold it, up to PUBLISH_PATIENCE."""
+def _patiently(here: Settings, source: str, work: Callable[[], dict]) -> dict:
+    """Do the work, again and again while readers of the table hold it, up to PUBLISH_PATIENCE."""
     deadline = time.monotonic() + here.publish_patience
     while True:
         try:
-            return _load(connection, here, source, noted)
+            return work()
         except (_Altered, FileNotFoundError):
             state.update(here, source, "preprocess", stamp=None)  # so that the next run sees to it
             raise SourceError(
@@ -135,14 +137,22 @@ def _load_patiently(connection, here: Settings, source: str, noted: dict) -> dic
             time.sleep(1)
 
 
+def _describe(connection: psycopg.Connection, source: str, noted: dict) -> dict:
+    """Only comments of the declaration changed: the table gets them, and its rows stay."""
+    with connection.transaction():
+        connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+        connection.execute(ddl.path(source).read_text("utf-8"))
+        ledger.amend(connection, "load", source, declared=_words_of(source))
+    return {"outcome": "unchanged", "rows": noted["rows"], "reason": "its comments are new"}
+
+
 def _load(connection: psycopg.Connection, here: Settings, source: str, noted: dict) -> dict:
     started = time.monotonic()
     table = sql.Identifier("source", source)
     with connection.transaction():
         connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
         connection.execute("set local statement_timeout = 0")
-        connection.execute(ddl_of(source).read_text("utf-8"))
-        added = _add_new_columns(connection, source, noted["columns"])
+        added = source_table.declare(connection, source, noted["columns"])
         connection.execute(sql.SQL("truncate {}").format(table))
         rows = _copy(connection, table, preprocess.output_of(here, source), noted)
         if rows != noted["rows"]:
@@ -151,6 +161,7 @@ def _load(connection: psycopg.Connection, here: Settings, source: str, noted: di
                 "the old rows stay; this is a fault of the pipeline, please report it",
             )
         facts = {"outcome": "new", "rows": rows, "bytes": noted["bytes"]}
+        facts["declared"] = _words_of(source)
         facts["seconds"] = round(time.monotonic() - started, 3)
         if added:
             facts["reason"] = f"new columns: {', '.join(added)}"
@@ -162,39 +173,6 @@ def _load(connection: psycopg.Connection, here: Settings, source: str, noted: di
             connection, run_id, "load", source, facts | {"started_at": script.now()}, fingerprint
         )
     return facts
-
-
-def _add_new_columns(connection: psycopg.Connection, source: str, columns: list[str]) -> list[str]:
-    """Add columns the publisher added; refuse a file that lacks one of the declared.
-
-    A column added so, and not declared since, may be gone again: it is null then.
-    Returns the names of the added ones.
-    """
-    comments = dict(
-        connection.execute(
-            """select attname, coalesce(col_description(attrelid, attnum), '')
-            from pg_catalog.pg_attribute
-            where attrelid = %s::regclass and attnum > 0 and not attisdropped order by attnum""",
-            [f"source.{source}"],
-        ).fetchall()
-    )
-    declared = [name for name, comment in comments.items() if not comment.startswith(UNDESCRIBED)]
-    if missing := [column for column in declared if column not in columns]:
-        raise SourceError(
-            f"{source}: the file lacks columns {', '.join(missing)}; it has {', '.join(columns)}",
-            f"the old rows stay; if the publisher means it, change load/{source}.sql",
-        )
-    added = [column for column in columns if column not in comments]
-    for column in added:
-        names = {"table": sql.Identifier("source", source), "column": sql.Identifier(column)}
-        connection.execute(sql.SQL("alter table {table} add column {column} text").format(**names))
-        comment = f"{UNDESCRIBED} appeared on {script.now()[:10]}"
-        connection.execute(
-            sql.SQL("comment on column {table}.{column} is {comment}").format(
-                comment=sql.Literal(comment), **names
-            )
-        )
-    return added
 
 
 def _copy(connection, table: sql.Identifier, path: Path, noted: dict) -> int:

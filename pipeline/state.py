@@ -10,7 +10,7 @@ import json
 from pipeline import durable
 from pipeline.settings import Settings
 
-STAGES = ("api", "preprocess", "load", "transform", "validators")
+STAGES = ("api", "preprocess", "load", "transform", "validators", "drift")
 
 
 def read(settings: Settings, source: str) -> dict:

@@ -1,0 +1,148 @@
+"""Drift: the columns of a legible file held against those that `load/<source>.sql` declares.
+
+A new column is no harm: stage `load` adds and reports it. A column that is missing, and columns in
+another order, hold the source at its last good rows until `./run_pipeline.sh accept` takes what
+was seen over into the file.
+"""
+
+import math
+import re
+from pathlib import Path
+
+from pipeline import ddl, durable, renames, script, state
+from pipeline.errors import SourceError
+from pipeline.printable import escaped
+from pipeline.settings import ROOT, Settings
+
+MOST_NAMES = 12  # of a list that an error shows
+_READERS = (
+    "api/{}.py",
+    "preprocess/{}.py",
+    "preprocess/test_{}.py",
+    "transform/models/staging/stg_{}.sql",
+)
+
+
+def check(
+    here: Settings, source: str, new: Path, columns: list[str], last: Path, *, is_ordered: bool
+) -> None:
+    """Hold the columns of a new legible file against the declared ones.
+
+    Parameters
+    ----------
+    new, columns: the file about to be taken, and its columns.
+    last:         the last good one, which need not be there; its values tell a rename.
+    is_ordered:   whether the order of columns means anything, as members of JSON have none.
+
+    Raises SourceError with both lists when the file has other columns than declared; what it has
+    is remembered for `accept`. A source without a declaration has nothing to hold against.
+    """
+    if not ddl.path(source).exists():
+        return
+    declared = ddl.read(source).published
+    gone, came = _missing(declared, columns), _missing(columns, declared)
+    moved = _moved(declared, columns) if is_ordered else ""
+    if not gone and not moved:
+        _remember(here, source, None)
+        return
+    likely = renames.found(last, new, gone, came)
+    before = waiting(here, source)
+    since = before["since"] if before.get("columns") == columns else script.now()[:10]
+    renamed = {name: old for name, (old, _) in likely.items()}
+    _remember(here, source, {"columns": columns, "renamed": renamed, "since": since})
+    lists = [f"missing {_shown(gone)}"] if gone else []
+    lists += [f"new {_shown(came)}"] if came else []
+    lists += [moved] if moved else []
+    evidence = [
+        f"; {escaped(name)} appeared, {escaped(old)} vanished, {_percent(share)} equal values"
+        for name, (old, share) in likely.items()
+    ]
+    raise SourceError(
+        f"{source}: other columns than load/{source}.sql declares: {', '.join(lists)}"
+        + "".join(evidence),
+        f"the old rows stay; if the publisher means it, ./run_pipeline.sh accept {source} takes "
+        "it over",
+    )
+
+
+def waiting(here: Settings, source: str) -> dict:
+    """The columns that were refused last and `accept` would take; empty when there are none.
+
+    `columns`: the publisher's. `renamed`: new name -> old name. `since`: the day they came.
+    """
+    return state.read(here, source).get("drift", {})
+
+
+def accept(here: Settings, source: str) -> list[str]:
+    """Write the columns that were refused into `load/<source>.sql`; the next run loads them.
+
+    Returns sentences on what was changed and what is left to do. Raises SourceError when the file
+    is no declaration.
+    """
+    seen, known = waiting(here, source), ddl.read(source)
+    columns, renamed = seen["columns"], seen["renamed"]
+    text = ddl.edited(known, columns, renamed, seen["since"])
+    try:
+        durable.write(ddl.path(source), text.encode())
+    except OSError as error:
+        what = f"{source}: load/{source}.sql cannot be written: {error.strerror}"
+        raise SourceError(what, "nothing was accepted; make the file writable") from None
+    _remember(here, source, None)
+    gone, came = _missing(known.published, columns), _missing(columns, known.published)
+    said = [f"load/{source}.sql: {_shown(gone)} no longer published, null from now on"] * bool(gone)
+    named = [f"{name} (before: {renamed[name]})" if name in renamed else name for name in came]
+    said += [f"load/{source}.sql: {_shown(named)} added"] * bool(came)
+    if _moved(known.published, columns):
+        said.append(f"load/{source}.sql: the columns are in the publisher's order")
+    if readers := _readers(source, gone):
+        said.append(f"change what reads {_shown(gone)}, if need be: {', '.join(readers)}")
+    return [*said, f"accepted; commit load/{source}.sql, the next run loads it"]
+
+
+def _readers(source: str, columns: list[str]) -> list[str]:
+    """The source's own files in which a column is named."""
+    word = re.compile("|".join(rf"(?<!\w){re.escape(column)}(?!\w)" for column in columns))
+    files = [reader.format(source) for reader in _READERS if columns]
+    return [
+        name
+        for name in files
+        if (ROOT / name).exists() and word.search((ROOT / name).read_text("utf-8"))
+    ]
+
+
+def _missing(names: list[str], others: list[str]) -> list[str]:
+    return [name for name in names if name not in others]
+
+
+def _moved(declared: list[str], columns: list[str]) -> str:
+    """Both orders, from the first to the last column that stands elsewhere; empty if none does.
+
+    Columns that are in one list only move nothing.
+    """
+    kept = [name for name in declared if name in columns]
+    now = [name for name in columns if name in declared]
+    differing = [n for n, pair in enumerate(zip(kept, now, strict=True)) if len(set(pair)) > 1]
+    if not differing:
+        return ""
+    part = slice(differing[0], differing[-1] + 1)
+    return f"another order: {_shown(now[part])} where {_shown(kept[part])} are declared"
+
+
+def _shown(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(escaped(name) for name in names[:MOST_NAMES]) + more
+
+
+def _percent(share: float) -> str:
+    """Never 100.0 unless all are equal."""
+    return f"{math.floor(share * 1000) / 10} %"
+
+
+def _remember(here: Settings, source: str, seen: dict | None) -> None:
+    remembered = state.read(here, source)
+    if remembered.get("drift") == seen:
+        return
+    remembered.pop("drift", None)
+    if seen:
+        remembered["drift"] = seen
+    durable.write_json(here.state / f"{source}.json", remembered)

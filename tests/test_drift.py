@@ -1,0 +1,414 @@
+"""Drift: columns that come, go, are renamed or moved, from the legible file to `accept`."""
+
+import argparse
+import csv
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pipeline import accept, ddl, delimited, drift, errors, load, preprocess, snapshot, state
+from pipeline.errors import SourceError
+from pipeline.settings import ROOT, Settings
+
+SOURCE = "faa_airports"
+HEADER = ["iata", "name", "city", "state", "country", "latitude", "longitude"]
+PLAIN = argparse.Namespace(force=False)
+
+
+@pytest.fixture
+def declared(tmp_path, monkeypatch) -> Path:
+    """A copy of the source's declaration that a test may edit."""
+    path = tmp_path / f"{SOURCE}.sql"
+    shutil.copy(ROOT / "load" / path.name, path)
+    monkeypatch.setattr(ddl, "path", lambda source: path)
+    return path
+
+
+@pytest.fixture
+def place(here: Settings, database_url: str, declared) -> Settings:
+    """The bundled capture as the current snapshot, and an empty database."""
+    taken = snapshot.install_bundled(here, snapshot.bundled(SOURCE))
+    state.update(here, SOURCE, "api", content=taken.content, outcome="bundled")
+    return replace(here, database_url=database_url, publish_patience=3)
+
+
+def night(place: Settings, monkeypatch, change=lambda rows: rows) -> dict:
+    """Stages preprocess and load on the publisher's rows, changed; what load tells."""
+
+    def make_legible(taken, output):
+        with taken.file.open(newline="") as file:
+            rows = list(csv.reader(file))
+        raw = place.data_dir / "raw.csv"
+        with raw.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(change(rows))
+        return delimited.write_csv(raw, output)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(preprocess, "_run_data_tests", lambda source, path: None)
+        patched.setattr(preprocess, "code_fingerprint", lambda source: repr(change))
+        try:
+            facts = preprocess._work(place, PLAIN, SOURCE, make_legible)
+        except SourceError:
+            state.update(place, SOURCE, "preprocess", outcome="failed")
+            raise
+    state.update(place, SOURCE, "preprocess", **facts)
+    return load.run(place, SOURCE)
+
+
+def renamed(rows, **names):
+    return [[names.get(name, name) for name in rows[0]], *rows[1:]]
+
+
+def in_order(rows, *order):
+    places = [rows[0].index(name) for name in order]
+    return [[row[place] for place in places] for row in rows]
+
+
+def query(place: Settings, statement: str) -> list[tuple]:
+    with psycopg.connect(place.database_url) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def columns(place: Settings) -> list[str]:
+    return [
+        name
+        for (name,) in query(
+            place,
+            "select attname from pg_attribute where attrelid = 'source.faa_airports'::regclass "
+            "and attnum > 0 order by attnum",
+        )
+    ]
+
+
+def lint(path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sqlfluff", "lint", "--config", ROOT / ".sqlfluff", path],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+# What holds a source, and what it is told
+
+
+def test_a_rename_holds_the_source_with_both_lists_and_its_evidence(place, monkeypatch):
+    night(place, monkeypatch)
+    output = preprocess.output_of(place, SOURCE)
+    before = output.read_bytes(), query(place, "select * from source.faa_airports")
+
+    def change(rows):
+        rows = renamed(rows, iata="code")
+        return [rows[0], ["new", *rows[1][1:]], *rows[2:]]  # one value differs
+
+    with pytest.raises(SourceError) as caught:
+        night(place, monkeypatch, change)
+    assert caught.value.what == (
+        "faa_airports: other columns than load/faa_airports.sql declares: missing iata, new code; "
+        "code appeared, iata vanished, 99.9 % equal values"
+    )
+    assert "./run_pipeline.sh accept faa_airports" in caught.value.remedy
+    assert (output.read_bytes(), query(place, "select * from source.faa_airports")) == before
+
+
+def test_two_renames_at_once_are_told_apart(place, monkeypatch):
+    night(place, monkeypatch)
+    with pytest.raises(SourceError) as caught:
+        night(place, monkeypatch, lambda rows: renamed(rows, latitude="y", longitude="x"))
+    assert "x appeared, longitude vanished, 100.0 % equal values" in caught.value.what
+    assert "y appeared, latitude vanished, 100.0 % equal values" in caught.value.what
+
+
+def test_a_rename_is_seen_though_every_row_changed_elsewhere(place, monkeypatch):
+    night(place, monkeypatch)
+
+    def change(rows):
+        rows = renamed(rows, iata="code")
+        return [rows[0], *([*row[:1], "changed", *row[2:]] for row in reversed(rows[1:]))]
+
+    with pytest.raises(SourceError, match=r"code appeared, iata vanished, 100\.0 % equal values"):
+        night(place, monkeypatch, change)
+
+
+def test_other_values_are_no_evidence_of_a_rename(place, monkeypatch):
+    night(place, monkeypatch)
+
+    def change(rows):
+        return [["number", *rows[0][1:]], *([str(n), *r[1:]] for n, r in enumerate(rows[1:]))]
+
+    with pytest.raises(SourceError) as caught:
+        night(place, monkeypatch, change)
+    assert caught.value.what.endswith("missing iata, new number")
+
+
+def test_a_rename_without_a_last_good_file_has_no_evidence(place, monkeypatch):
+    with pytest.raises(SourceError, match="missing iata, new code - "):
+        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+
+
+def test_names_that_differ_in_case_only_are_two(place, monkeypatch):
+    night(place, monkeypatch)
+    with pytest.raises(SourceError, match=r"IATA appeared, iata vanished, 100\.0 %"):
+        night(place, monkeypatch, lambda rows: renamed(rows, iata="IATA"))
+
+
+def test_a_column_that_is_missing_holds_the_source(place, monkeypatch):
+    night(place, monkeypatch)
+    with pytest.raises(SourceError, match=r"declares: missing city, state - the old rows stay"):
+        night(place, monkeypatch, lambda rows: in_order(rows, "iata", "name", *HEADER[4:]))
+
+
+def test_long_lists_are_cut(place, monkeypatch):
+    names = {name: f"new_{name}" for name in HEADER}
+    more = [[f"more_{number}" for number in range(50)], ["1"] * 50]
+
+    def change(rows):
+        return [row + more[n > 0] for n, row in enumerate(renamed(rows, **names))]
+
+    with pytest.raises(
+        SourceError, match=r"missing iata, .*, new new_iata, .*, more_4 and 45 more"
+    ):
+        night(place, monkeypatch, change)
+
+
+def test_another_order_holds_the_source_and_shows_what_moved(place, monkeypatch):
+    night(place, monkeypatch)
+    order = ["iata", "name", "state", "city", "country", "latitude", "longitude"]
+    with pytest.raises(SourceError, match="another order: state, city where city, state are decl"):
+        night(place, monkeypatch, lambda rows: in_order(rows, *order))
+
+
+def test_the_order_of_json_members_means_nothing(place, tmp_path):
+    last = preprocess.output_of(place, SOURCE)
+    moved = [*HEADER[1:], HEADER[0]]
+    drift.check(place, SOURCE, tmp_path / "new", moved, last, is_ordered=False)
+    assert drift.waiting(place, SOURCE) == {}
+    with pytest.raises(SourceError, match="another order"):
+        drift.check(place, SOURCE, tmp_path / "new", moved, last, is_ordered=True)
+
+
+def test_a_new_column_in_the_middle_is_loaded_and_reported(place, monkeypatch):
+    night(place, monkeypatch)
+    facts = night(
+        place,
+        monkeypatch,
+        lambda rows: [[r[0], ("fresh", "x")[n > 0], *r[1:]] for n, r in enumerate(rows)],
+    )
+    assert facts["reason"] == "new columns: fresh"
+    assert columns(place) == [*HEADER, "fresh"]
+    assert query(place, "select distinct fresh from source.faa_airports") == [("x",)]
+    assert drift.waiting(place, SOURCE) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: data.replace(b"city", b"name", 1), "two columns are called 'name'"),
+        (lambda data: data.replace(b",", b";"), "';' stands in it 6 times"),
+        (lambda data: data.replace(b",", b"\t"), r"'\\t' stands in it 6 times"),
+        (lambda data: b"\xef\xbb\xbf" + data, "line 1: a byte order mark"),
+        (lambda data: data.decode().encode("utf-16"), "UTF-16"),
+        (lambda data: data.replace(b"Thigpen", b"Th\xefgpen", 1), "line 2.*byte 0xef is not UTF-8"),
+    ],
+)
+def test_another_delimiter_or_encoding_is_named(place, tmp_path, change, words):
+    raw = tmp_path / "airports.csv"
+    raw.write_bytes(change(snapshot.current(place, SOURCE).file.read_bytes()))
+    with pytest.raises(SourceError, match=words):
+        delimited.write_csv(raw, tmp_path / "legible.csv")
+
+
+# Accepting
+
+
+def test_a_rename_is_accepted_into_the_declaration(place, monkeypatch, declared):
+    night(place, monkeypatch)
+    change = lambda rows: renamed(rows, iata="code")  # noqa: E731 - the same again
+    with pytest.raises(SourceError):
+        night(place, monkeypatch, change)
+    before = declared.read_text()
+    since = drift.waiting(place, SOURCE)["since"]
+    said = drift.accept(place, SOURCE)
+    assert said[0] == "load/faa_airports.sql: iata no longer published, null from now on"
+    assert said[1] == "load/faa_airports.sql: code (before: iata) added"
+    assert "preprocess/test_faa_airports.py" in said[2]
+    assert "transform/models/staging/stg_faa_airports.sql" in said[2]
+    assert "commit load/faa_airports.sql" in said[-1]
+    after = declared.read_text()
+    assert '    "iata" text,\n    "code" text,\n    "name" text,\n' in after
+    assert f"'No longer published since {since}: null from then on; see code.';" in after
+    assert f"'Since {since}; before: iata.';" in after
+    assert set(before.splitlines()) - set(after.splitlines()) == {
+        "'Location identifier: of the FAA, which for larger airports is also the IATA code.';"
+    }
+    lint(declared)
+    assert drift.waiting(place, SOURCE) == {}
+    assert night(place, monkeypatch, change)["outcome"] == "new"
+    assert columns(place) == [*HEADER, "code"]
+    nulls = "select count(iata), count(code), count(*) from source.faa_airports"
+    assert query(place, nulls) == [(0, 3376, 3376)]
+    comment = "select col_description('source.faa_airports'::regclass, 1)"
+    assert f"No longer published since {since}" in query(place, comment)[0][0]
+
+
+def test_what_was_accepted_is_the_contract_from_then_on(place, monkeypatch):
+    night(place, monkeypatch)
+    with pytest.raises(SourceError):
+        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+    drift.accept(place, SOURCE)
+    night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+    with pytest.raises(SourceError, match="missing code, new iata; iata appeared, code vanished"):
+        night(place, monkeypatch)  # renamed back
+    drift.accept(place, SOURCE)
+    assert ddl.read(SOURCE).published == HEADER
+    assert "Published again since" in ddl.read(SOURCE).comments["iata"]
+    night(place, monkeypatch)
+    assert query(place, "select count(iata), count(code) from source.faa_airports") == [(3376, 0)]
+
+
+def test_a_missing_column_stays_declared_and_is_null(place, monkeypatch, declared):
+    night(place, monkeypatch)
+    change = lambda rows: in_order(rows, *HEADER[:4], *HEADER[5:])  # noqa: E731
+    with pytest.raises(SourceError):
+        night(place, monkeypatch, change)
+    drift.accept(place, SOURCE)
+    lint(declared)
+    night(place, monkeypatch, change)
+    assert query(place, "select count(country), count(*) from source.faa_airports") == [(0, 3376)]
+
+
+def test_another_order_is_accepted_with_lines_and_comments_moved(place, monkeypatch, declared):
+    night(place, monkeypatch)
+    order = [*HEADER[1:], HEADER[0]]
+    with pytest.raises(SourceError):
+        night(place, monkeypatch, lambda rows: in_order(rows, *order))
+    before = declared.read_text()
+    drift.accept(place, SOURCE)
+    lint(declared)
+    after = declared.read_text()
+    assert list(ddl.read(SOURCE).columns) == list(ddl.read(SOURCE).comments) == order
+    assert sorted(after.replace(",\n", "\n").split()) == sorted(before.replace(",\n", "\n").split())
+    night(place, monkeypatch, lambda rows: in_order(rows, *order))
+    assert query(place, "select name from source.faa_airports where iata = 'GUM'") != []
+
+
+def test_accept_takes_what_was_seen_and_nothing_newer(place, monkeypatch):
+    night(place, monkeypatch)
+    with pytest.raises(SourceError):
+        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+    drift.accept(place, SOURCE)
+    with pytest.raises(SourceError, match="missing code, new id -"):
+        night(place, monkeypatch, lambda rows: renamed(rows, iata="id"))
+
+
+def test_a_refusal_is_forgotten_when_the_publisher_is_well_again(place, monkeypatch):
+    night(place, monkeypatch)
+    with pytest.raises(SourceError):
+        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+    assert drift.waiting(place, SOURCE)["renamed"] == {"code": "iata"}
+    night(place, monkeypatch)
+    assert drift.waiting(place, SOURCE) == {}
+
+
+def test_the_command_accepts_once(place, monkeypatch, capsys):
+    night(place, monkeypatch)
+    with pytest.raises(SourceError):
+        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+    assert accept.run([SOURCE]) == errors.OK
+    assert (
+        "faa_airports: load/faa_airports.sql: code (before: iata) added" in capsys.readouterr().out
+    )
+    assert accept.run([SOURCE]) == errors.USAGE
+
+
+def test_accept_that_was_killed_is_finished_by_the_next(place, monkeypatch, declared):
+    night(place, monkeypatch)
+    with pytest.raises(SourceError):
+        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+    with monkeypatch.context() as patched:
+        patched.setattr(drift, "_remember", lambda *words: sys.exit(137))
+        with pytest.raises(SystemExit):
+            drift.accept(place, SOURCE)
+    before = declared.read_text()
+    drift.accept(place, SOURCE)
+    assert declared.read_text() == before
+
+
+def test_a_declaration_that_cannot_be_written_is_told(place, monkeypatch):
+    night(place, monkeypatch)
+    with pytest.raises(SourceError):
+        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+
+    def refuse(path, content):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(drift.durable, "write", refuse)
+    with pytest.raises(SourceError, match=r"load/faa_airports\.sql cannot be written: Permission"):
+        drift.accept(place, SOURCE)
+    monkeypatch.undo()
+
+
+# The declaration
+
+
+def test_declarations_of_all_sources_are_understood_and_left_as_they_are():
+    for path in (ROOT / "load").glob("*.sql"):
+        known = ddl.read(path.stem)
+        assert list(known.columns) == list(known.comments) == known.published
+        assert ddl.edited(known, known.published, {}, "2026-01-01") == path.read_text()
+
+
+def test_comments_among_the_columns_are_kept(declared):
+    declared.write_text(
+        'create table if not exists source.faa_airports (\n    -- where\n    "a" text, -- first\n'
+        '    "b""c" text -- last\n);\n'
+    )
+    known = ddl.read(SOURCE)
+    assert known.published == ["a", 'b"c']
+    text = ddl.edited(known, ['b"c', "it's", "a"], {}, "2026-01-01")
+    assert text == (
+        "create table if not exists source.faa_airports (\n"
+        '    "b""c" text, -- last\n'
+        '    "it\'s" text,\n'
+        '    -- where\n    "a" text -- first\n);\n'
+        'comment on column source.faa_airports."it\'s" is\n'
+        "'Not described yet; since 2026-01-01.';\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "create tabel", "create table if not exists source.x (a int);"]
+)
+def test_what_is_no_table_of_texts_is_refused(declared, text):
+    declared.write_text(text)
+    with pytest.raises(SourceError, match=r"load/faa_airports\.sql, line 1: no list of columns"):
+        ddl.read(SOURCE)
+
+
+def test_a_changed_comment_reaches_the_table_without_its_rows(place, monkeypatch, declared):
+    night(place, monkeypatch)
+    rows = "select xmin, ctid from source.faa_airports"
+    before = query(place, rows)
+    declared.write_text(declared.read_text().replace("Country, in words.", "It''s in words."))
+    with psycopg.connect(place.database_url) as connection:
+        assert load.pending(connection, place, [SOURCE]) == [SOURCE]
+    facts = load.run(place, SOURCE)
+    assert (facts["outcome"], facts["reason"]) == ("unchanged", "its comments are new")
+    comment = "select col_description('source.faa_airports'::regclass, 5)"
+    assert query(place, comment) == [("It's in words.",)]
+    assert query(place, rows) == before
+    with psycopg.connect(place.database_url) as connection:
+        assert load.pending(connection, place, [SOURCE]) == []
+
+
+def test_a_declaration_changed_since_preprocess_holds_the_source(place, monkeypatch, declared):
+    night(place, monkeypatch)
+    declared.write_text(declared.read_text().replace('"iata"', '"code"'))
+    with pytest.raises(SourceError, match="lacks columns code; new in it: iata"):
+        load.run(place, SOURCE)
+    assert query(place, "select count(iata) from source.faa_airports") == [(3376,)]
