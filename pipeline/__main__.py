@@ -60,8 +60,26 @@ def _parser(stages: list[str]) -> argparse.ArgumentParser:
         "--if-missed", action="store_true", help="only if no night ended within 24 hours"
     )
     parser.add_argument("--keep", action="store_true", help="keep what a drill leaves behind")
+    parser.add_argument("--prod", action="store_true", help="of `db`: the database prod")
     transform.add_options(parser)
+    _add_options_of_publish(parser)
     return parser
+
+
+def _add_options_of_publish(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("of stage publish")
+    group.add_argument("--list", action="store_true", help="the dumps that prod can go back to")
+    group.add_argument(
+        "--rollback",
+        metavar="GENERATION",
+        nargs="?",
+        type=int,
+        const=0,
+        help="put a dump back, the one before prod's or the one named, and pin prod to it",
+    )
+    group.add_argument("--resume", action="store_true", help="let a pinned prod follow again")
+    group.add_argument("--dry-run", action="store_true", help="what publish would change")
+    group.add_argument("--audit", action="store_true", help="try what the public may do in prod")
 
 
 def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
@@ -72,7 +90,7 @@ def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
         from pipeline import db_command
 
         if names[0] in db_command.ACTIONS:
-            return db_command.run(names[0], passed_on)
+            return db_command.run(names[0], passed_on, options.prod)
     if command in ("status", "doctor", "cron") and not names:
         if command == "status":
             from pipeline import status
@@ -103,6 +121,11 @@ def _of_sources(parser, stages: list[str], options) -> int:
     for model in options.accept_contract:
         if command not in ("night", "transform") or not transform.has_model(model):
             parser.error(f"--accept-contract {model}: stage transform has no such model")
+    if command == "publish":
+        from pipeline import publish_command
+
+        if special := publish_command.chosen(options):
+            return special()
     from pipeline import night
 
     if options.if_missed and not night.was_missed():

@@ -14,7 +14,24 @@ from pipeline.settings import Settings, redact
 
 OLDEST, NEWEST = 15, 18  # major versions of PostgreSQL
 PATIENCE = 15.0  # seconds for a server that is starting, or has no connection left
+GLANCE = 3.0  # seconds for a server that need not be there
 RUN_LOCK = 7_305_812_164  # advisory lock: one run at a time on one database, from any machine
+# libpq's words by the variables psql reads them from: a password has no place on a command line.
+VARIABLES = {
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "port": "PGPORT",
+    "dbname": "PGDATABASE",
+    "user": "PGUSER",
+    "password": "PGPASSWORD",
+    "passfile": "PGPASSFILE",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "channel_binding": "PGCHANNELBINDING",
+    "options": "PGOPTIONS",
+}
 # What an administrator sets for readers, or for another part of the world, is not meant for us.
 SESSION = {
     "statement_timeout": "0",
@@ -41,21 +58,28 @@ def url(settings: Settings, say: Callable[[str], None] = print) -> str:
     return postgres.ensure_running(settings, say)
 
 
-def connect(settings: Settings, say: Callable[[str], None] = print) -> psycopg.Connection:
+def connect(
+    settings: Settings, say: Callable[[str], None] = print, patience: float | None = None
+) -> psycopg.Connection:
     """A connection to the dev database; waits a little for a server that is starting.
 
     It is in autocommit: `connection.transaction()` is then a transaction and never a savepoint.
-    Its settings are SESSION's.
+    Its settings are SESSION's. `patience`: seconds, in place of PATIENCE.
 
     Raises PipelineError when it cannot be reached, SetupError when it is not one we can use.
     """
-    address = url(settings, say)
-    deadline = time.monotonic() + PATIENCE
+    return connect_to(url(settings, say), "DATABASE_URL", patience)
+
+
+def connect_to(address: str, setting: str, patience: float | None = None) -> psycopg.Connection:
+    """The same to any database; `setting` is the name of what led there."""
+    patience = PATIENCE if patience is None else patience
+    deadline = time.monotonic() + patience
     while True:
         try:
             connection = psycopg.connect(
                 address,
-                connect_timeout=10,
+                connect_timeout=max(2, min(10, int(patience))),
                 application_name="pipeline",
                 client_encoding="UTF8",
                 autocommit=True,
@@ -66,7 +90,7 @@ def connect(settings: Settings, say: Callable[[str], None] = print) -> psycopg.C
                 raise understood(error, "the database cannot be reached") from None
             time.sleep(1)
         except psycopg.Error as error:
-            raise SetupError(f"DATABASE_URL is not understood: {_one_line(error)}") from None
+            raise SetupError(f"{setting} is not understood: {one_line(error)}") from None
     try:
         _check_server(connection)
         connection.execute("set statement_timeout = 0")  # before it can end the next statement
@@ -86,6 +110,30 @@ def parts(settings: Settings, say: Callable[[str], None] = print) -> dict[str, s
     return conninfo.conninfo_to_dict(url(settings, say))
 
 
+def client_environment(connection: psycopg.Connection) -> dict[str, str]:
+    """The environment in which psql, pg_dump and pg_restore find the database of a connection."""
+    info = connection.info
+    words = info.get_parameters() | {"host": info.host or info.hostaddr, "port": str(info.port)}
+    return environment(words | {"password": info.password})
+
+
+def environment(words: dict[str, str]) -> dict[str, str]:
+    """This process's environment with libpq's words in the variables its programs read."""
+    return os.environ | {VARIABLES[w]: v for w, v in words.items() if w in VARIABLES and v}
+
+
+def answers(connection: psycopg.Connection) -> bool:
+    """Whether the server still answers on a connection; one that does not is closed."""
+    try:
+        connection.execute("select 1")
+    except psycopg.Error as error:
+        if not is_lost(error):
+            raise
+        connection.close()
+        return False
+    return True
+
+
 def prepare(connection: psycopg.Connection) -> None:
     """Make the schemas and what models call, where they are missing; commits."""
     with connection.transaction():
@@ -100,7 +148,7 @@ def prepare(connection: psycopg.Connection) -> None:
         except psycopg.errors.InsufficientPrivilege as error:
             database, role = connection.info.dbname, connection.info.user
             raise SetupError(
-                f"the database refuses what the pipeline needs: {_one_line(error)}",
+                f"the database refuses what the pipeline needs: {one_line(error)}",
                 f'grant create on database "{database}" to "{role}", and let it own the schemas '
                 "source, staging, pipeline, transformed and transformed_next where they exist",
             ) from None
@@ -122,7 +170,7 @@ def understood(error: psycopg.Error, what: str) -> PipelineError:
 
     A SourceError when it is about the data or the SQL of one source, else what ends the run.
     """
-    message = f"{what}: {_one_line(error)}"
+    message = f"{what}: {one_line(error)}"
     if isinstance(error, psycopg.errors.DiskFull):
         return PipelineError(f"{message} (the database's disk is full)", "make room")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
@@ -154,7 +202,7 @@ def _may_pass(error: psycopg.OperationalError) -> bool:
     return not any(words in str(error) for words in hopeless)
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception | str) -> str:
     """A server's words without line breaks, passwords and what a terminal would obey."""
     text = redact(" ".join(str(error).split()))
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)[:1000]

@@ -17,6 +17,7 @@ from pipeline import (
     ledger,
     load,
     lock,
+    postgres,
     preprocess,
     report,
     script,
@@ -34,6 +35,7 @@ from pipeline.settings import Settings
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 DAY = 24 * 3600
 SOURCE_STAGES = ("api", "preprocess", "load")
+OF_DATABASE = {"load", "transform", "publish"}
 
 
 class Night:
@@ -51,6 +53,8 @@ class Night:
 
     def run(self, stages: list[str]) -> int:
         """Run the stages; returns the exit code."""
+        if stages[0] not in OF_DATABASE and OF_DATABASE.intersection(stages):
+            self._meet_database()
         for stage in stages:
             self.screen.stage(stage)
             try:
@@ -72,6 +76,25 @@ class Night:
                 ended = {"ended_at": script.now(), "exit_code": code}
                 durable.write_json(self.here.state / "night.json", ended)
         return code
+
+    def _meet_database(self) -> None:
+        """Find out before anything is touched what the database would stop the night with later.
+
+        A server that is down is none of that: what comes before stage load needs none.
+        Raises BusyError and SetupError.
+        """
+        try:
+            if not self.here.database_url:
+                postgres.binaries()
+                if not postgres.url(self.here):
+                    return
+            self._connect(patience=database.GLANCE)
+        except (psycopg.Error, PipelineError) as error:
+            if isinstance(error, psycopg.Error):
+                error = database.understood(error, "the database failed")
+            if isinstance(error, (BusyError, SetupError)):
+                raise error from None
+            self.screen.log(f"the database is not there yet: {error}")
 
     def _api(self) -> dict[str, dict]:
         facts = self._run_sources("api", self.sources)
@@ -104,6 +127,11 @@ class Night:
         accepted = [f"--accept-contract={name}" for name in self.options.accept_contract]
         command = ("-m", "pipeline.transform", *self._flags(), *accepted)
         return self._run_jobs([Job("transform", ledger.ALL_MODELS, command)])
+
+    def _publish(self) -> dict[str, dict]:
+        return self._run_jobs(
+            [Job("publish", ledger.PROD, ("-m", "pipeline.publish", *self._flags()))]
+        )
 
     def _unless_current(self, stage: str, is_current) -> list[str]:
         """The sources with work in a stage; of the others it is said that nothing changed."""
@@ -142,14 +170,23 @@ class Night:
     def _flags(self) -> list[str]:
         return [f"--{word}" for word in self.words]
 
-    def _connect(self) -> psycopg.Connection:
-        """The run's own connection, which keeps other machines' runs off this database."""
-        if self.connection is None or self.connection.broken:
-            self.connection = database.connect(self.here, self.screen.say)
-            database.hold_run_lock(self.connection)
-            database.prepare(self.connection)
-            words = " ".join(sys.argv[1:])
-            ledger.begin(self.connection, self.run_id, words, self.started_at)
+    def _connect(self, patience: float | None = None) -> psycopg.Connection:
+        """The run's own connection, which keeps other machines' runs off this database.
+
+        It lasts through the night unless the server does not: then there is a new one.
+        """
+        if self.connection is None or not database.answers(self.connection):
+            self.connection = None
+            connection = database.connect(self.here, self.screen.say, patience)
+            try:
+                database.hold_run_lock(connection)
+                database.prepare(connection)
+                words = " ".join(sys.argv[1:])
+                ledger.begin(connection, self.run_id, words, self.started_at)
+            except BaseException:
+                connection.close()
+                raise
+            self.connection = connection
         return self.connection
 
     def _copy_steps(self, connection: psycopg.Connection) -> None:
@@ -231,7 +268,11 @@ class Night:
         whole = state.read(self.here, ledger.ALL_MODELS).get("transform", {})
         if whole.get("outcome") == "failed":
             notes.append(f"transform: {whole['reason']} - {whole['remedy']}")
-        return notes + report.notes_of(whole)
+        return (
+            notes
+            + report.notes_of(whole)
+            + report.notes_of_prod(self._noted(ledger.PROD, "publish"))
+        )
 
 
 def run(stages: list[str], sources: list[str], options) -> int:
@@ -263,7 +304,7 @@ def _say_stopped(night: Night, stopped: Stopped) -> int:
     with suppress(psycopg.Error, PipelineError):
         if night.connection is not None:
             night.connection.close()  # it may have been in the middle of a statement
-            with database.connect(night.here) as connection:
+            with database.connect(night.here, patience=database.GLANCE) as connection:
                 ledger.end(connection, night.run_id, code, f"stopped by {name}")
     return code
 

@@ -70,6 +70,16 @@ def notes_of(whole: dict) -> list[str]:
     return [*held, *uncast, *warnings]
 
 
+def notes_of_prod(published: dict) -> list[str]:
+    """What is not well with prod, from the facts of stage publish."""
+    notes = []
+    if published.get("outcome") in ("failed", "held"):
+        notes = [f"prod: {published['outcome']}, {published['reason']} - {published['remedy']}"]
+    if unknown := published.get("not_checked"):
+        notes.append(f"prod: not checked, for want of rights: {'; '.join(unknown)}")
+    return notes
+
+
 def _dict(whole: dict, key: str) -> list[tuple[str, str]]:
     return list((whole.get(key) or {}).items())
 

@@ -1,0 +1,183 @@
+"""Dumps of what was published: the one thing `prod` is made from, and rolled back to.
+
+data/dumps/12.dump       generation 12, by pg_dump in custom format: plain pg_restore reads it
+data/dumps/12.json       its tables: rows, columns, a hash of the content
+data/dumps/SHA256SUMS    `sha256sum -c` checks both; a dump that it does not name is none
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from pipeline import contract, data_status, database, durable, ledger, publication, script
+from pipeline.errors import SourceError
+from pipeline.postgres_clients import program
+from pipeline.settings import Settings
+
+SUMS = "SHA256SUMS"
+# zlib's fastest level: the others take longer than the rest of a replication. The programs of the
+# wheel know no newer method.
+_PG_DUMP = ("--format=custom", "--compress=gzip:1", "--no-owner", "--no-privileges")
+_HASH = """
+select count(*), coalesce(sum(hashtextextended(published::text, 0)::numeric), 0)::text
+from {} as published
+"""
+
+
+class Dump(NamedTuple):
+    """One dump: the file, and what is in it."""
+
+    path: Path
+    about: dict  # generation, made_at, tables: name -> rows, hash, columns, generation
+
+    @property
+    def generation(self) -> int:
+        """The generation that was dumped."""
+        return self.about["generation"]
+
+    @property
+    def tables(self) -> dict[str, dict]:
+        """Of each table by name: rows, hash, columns (types by name), generation."""
+        return self.about["tables"]
+
+    @property
+    def generations(self) -> dict[str, int]:
+        """With which publication each table came, by name."""
+        return generations(self.tables)
+
+
+def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> Dump:
+    """Dump what is published in dev, unless that was done before; returns the dump.
+
+    The newest KEEP_DUMPS are kept, and the one that prod is pinned to. Raises SourceError when
+    pg_dump fails.
+    """
+    generation = ledger.generation(dev)
+    tables = published(dev)
+    for old in kept(here):
+        if old.generation == generation and old.generations == generations(tables):
+            return old
+    here.dumps.mkdir(parents=True, exist_ok=True)
+    path = here.dumps / f"{generation}.dump"
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with dev.transaction():
+            dev.execute("set transaction isolation level repeatable read, read only")
+            snapshot = dev.execute("select pg_export_snapshot()").fetchone()[0]
+            described = {name: facts | content(dev, name) for name, facts in tables.items()}
+            _run_pg_dump(dev, aside, snapshot, [*tables, data_status.FACTS, data_status.VIEW])
+        about = {"generation": generation, "made_at": script.now(), "tables": described}
+        durable.replace_file(aside, path)
+        durable.write_json(path.with_suffix(".json"), about)
+    finally:
+        aside.unlink(missing_ok=True)
+    made = Dump(path, about)
+    older = [dump for dump in kept(here) if dump.generation != generation]
+    stay = [dump for dump in older[here.keep_dumps - 1 :] if dump.generation == pinned]
+    _keep(here, [made, *older[: here.keep_dumps - 1], *stay])
+    return made
+
+
+def generations(tables: dict[str, dict]) -> dict[str, int]:
+    """With which publication each table came, by name: what tells one state from another."""
+    return {name: facts["generation"] for name, facts in tables.items()}
+
+
+def published(dev: psycopg.Connection) -> dict[str, dict]:
+    """The tables that are published in dev, by name: columns and generation."""
+    whole = ledger.last_build(dev)
+    steps = ledger.newest(dev, "transform", ("published",))
+    names = whole["facts"]["tables"] if whole else []
+    return {
+        name: {
+            "columns": contract.columns(dev, publication.PUBLISHED, name),
+            "generation": steps[name]["facts"]["generation"],
+        }
+        for name in names
+    }
+
+
+def content(connection: psycopg.Connection, table: str) -> dict:
+    """Rows of a published table, and a hash of them in whatever order they stand."""
+    name = sql.Identifier(publication.PUBLISHED, table)
+    rows, digest = connection.execute(sql.SQL(_HASH).format(name)).fetchone()
+    return {"rows": rows, "hash": digest}
+
+
+def kept(here: Settings) -> list[Dump]:
+    """The dumps that are there, the newest first."""
+    found = []
+    for name in _sums(here):
+        path = here.dumps / name
+        if path.suffix == ".dump" and path.exists():
+            about = json.loads(path.with_suffix(".json").read_bytes())
+            found.append(Dump(path, about))
+    return sorted(found, key=lambda dump: -dump.generation)
+
+
+def verify(here: Settings, dump: Dump) -> None:
+    """Hold a dump against its SHA-256. Raises SourceError when it is not what was dumped."""
+    sums = _sums(here)
+    for path in (dump.path, dump.path.with_suffix(".json")):
+        if not path.exists() or _sha256(path) != sums.get(path.name):
+            raise SourceError(
+                f"{path} does not have the SHA-256 that {SUMS} names",
+                "prod stays as it was; delete the file, or choose another: publish --list",
+            )
+
+
+def _run_pg_dump(dev: psycopg.Connection, path: Path, snapshot: str, names: list[str]) -> None:
+    """Dump schema `transformed` as the snapshot has it, without what others put there."""
+    others = dev.execute(
+        """select format('%%I.%%I', nspname, relname)
+        from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+        where nspname = 'transformed' and relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+            and relname <> all(%s)""",
+        [names],
+    ).fetchall()
+    words = [f"--exclude-table={name}" for (name,) in others]
+    words += ["--schema=transformed", f"--snapshot={snapshot}", f"--file={path}"]
+    done = subprocess.run(
+        [program("pg_dump"), *_PG_DUMP, *words],
+        env=database.client_environment(dev),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = database.one_line(done.stderr)
+        raise SourceError(f"pg_dump failed: {said}", "prod stays as it was; the next night tries")
+
+
+def _keep(here: Settings, dumps: Iterable[Dump]) -> None:
+    """Name these dumps in SHA256SUMS, and delete all others."""
+    known = _sums(here)
+    paths = [p for dump in dumps for p in (dump.path, dump.path.with_suffix(".json"))]
+    made = paths[:2]  # the newest, of this very run: all others were named before
+    sums = {p.name: _sha256(p) if p in made else known[p.name] for p in paths}
+    lines = (f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
+    durable.write(here.dumps / SUMS, "".join(lines).encode())
+    for path in here.dumps.iterdir():
+        if path.name not in (*sums, SUMS):
+            path.unlink()
+
+
+def _sums(here: Settings) -> dict[str, str]:
+    try:
+        lines = (here.dumps / SUMS).read_text().splitlines()
+    except FileNotFoundError:
+        return {}
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,59 @@
+"""The public database: where it is, and what it has."""
+
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import conninfo
+
+from pipeline import data_status, database, errors
+from pipeline.settings import Settings
+
+NAME = "prod"
+
+
+def connect(here: Settings) -> psycopg.Connection:
+    """A connection to prod, as `database.connect` makes one.
+
+    Without PROD_DATABASE_URL it is database `prod` on the dev server, made where it is missing.
+    Raises PipelineError or SetupError when it cannot be reached, made or used.
+    """
+    if here.prod_database_url:
+        return database.connect_to(here.prod_database_url, "PROD_DATABASE_URL")
+    with database.connect(here, lambda text: None) as dev:
+        _make(dev)
+    return database.connect_to(url(here), "PROD_DATABASE_URL")
+
+
+def url(here: Settings) -> str:
+    """The address of prod, as libpq understands it."""
+    if here.prod_database_url:
+        return here.prod_database_url
+    dev = database.url(here, lambda text: None)
+    return urlsplit(dev)._replace(path=f"/{NAME}").geturl() if "://" in dev else _renamed(dev)
+
+
+def _renamed(words: str) -> str:
+    return conninfo.make_conninfo(words, dbname=NAME)
+
+
+def _make(dev: psycopg.Connection) -> None:
+    found = dev.execute("select from pg_database where datname = %s", [NAME]).fetchone()
+    if found is None:
+        try:
+            dev.execute(f"create database {NAME} encoding 'UTF8' template template0")
+        except psycopg.errors.DuplicateDatabase:
+            pass  # by another run, this instant
+        except psycopg.Error as error:
+            raise errors.SetupError(
+                f"database {NAME} cannot be made: {database.one_line(error)}",
+                f"create database {NAME}; on that server, or set PROD_DATABASE_URL",
+            ) from None
+
+
+def generations(connection: psycopg.Connection) -> dict[str, int]:
+    """With which publication each table in prod came, by name; empty before the first."""
+    return {
+        row["name"]: row["generation"]
+        for row in data_status.read(connection)
+        if row["kind"] == "table" and row["published_at"]
+    }

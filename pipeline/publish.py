@@ -1,0 +1,174 @@
+"""Stage `publish`: what readers of `transformed` have is brought into `prod`, as it is.
+
+`python -m pipeline.publish` does it; the runner starts it so. On nights that published nothing
+only `data_status` is brought up to date. Permissions are written anew and tried every night.
+"""
+
+import os
+from collections.abc import Callable
+
+import psycopg
+
+from pipeline import (
+    audit,
+    contract,
+    data_status,
+    database,
+    dump,
+    ledger,
+    permissions,
+    prod,
+    replicate,
+    script,
+    state,
+)
+from pipeline.dump import Dump
+from pipeline.errors import PipelineError, SourceError
+from pipeline.freshness import Row
+from pipeline.publication import PUBLISHED
+from pipeline.settings import Settings
+
+STAYS = "the next night catches up"
+
+
+def main() -> None:
+    """Publish to prod what is published in dev."""
+    script.run("publish", ledger.PROD, __doc__, lambda here, options: run(here, options.force))
+
+
+def run(here: Settings, force: bool = False) -> dict:
+    """Bring prod up to date; returns the facts of the stage.
+
+    When prod cannot be reached, or does not take it, the outcome is `failed`: dev stays published,
+    prod stays as it was. `force` replaces tables that others changed in prod, too.
+    """
+    with database.connect(here, lambda text: None) as dev:
+        database.prepare(dev)
+        if not dump.published(dev):
+            return {"outcome": "missing", "reason": "nothing is published in dev yet"}
+        pinned = noted(here).get("pinned")
+        made = dump.make(here, dev, pinned and pinned["generation"])
+        rows = told_in(dev)
+        facts = _pinned(pinned) if pinned else _try(here, made, rows, force)
+        facts |= {"generation": made.generation, "bytes": made.path.stat().st_size}
+        _note(dev, facts)
+    return facts
+
+
+def _try(here: Settings, made: Dump, rows: list[Row], force: bool) -> dict:
+    """Bring prod up to date, or tell why not."""
+    try:
+        return _bring(here, made, rows, force)
+    except psycopg.Error as error:
+        trouble = database.understood(error, "prod failed")
+    except PipelineError as error:
+        trouble = error
+    remedy = "; ".join(filter(None, [trouble.remedy, STAYS]))
+    return {"outcome": "failed", "reason": f"prod is behind: {trouble.what}", "remedy": remedy}
+
+
+def _bring(here: Settings, made: Dump, rows: list[Row], force: bool) -> dict:
+    def tell(connection: psycopg.Connection) -> None:
+        data_status.write(connection, rows)
+
+    with prod.connect(here) as connection:
+        rights = permissions.prepare(connection, here)
+        if force or prod.generations(connection) != made.generations:
+            facts = put(here, connection, made, rights, tell, force)
+        else:
+            facts = {"outcome": "unchanged"}
+            with connection.transaction():
+                tell(connection)
+                permissions.apply(connection, here, rights)
+        return facts | _audited(here, connection, rights)
+
+
+def put(
+    here: Settings,
+    connection: psycopg.Connection,
+    source: Dump,
+    rights: permissions.Rights,
+    tell: Callable[[psycopg.Connection], None],
+    force: bool = False,
+) -> dict:
+    """Replace what prod has by a dump; returns the facts of it.
+
+    tell: brings the dumped `data_status` up to date, within the transaction.
+
+    Raises SourceError when others changed the tables in prod, unless `force` is given.
+    """
+    known = noted(here).get("tables")
+    if known and not force and (changed := replicate.changed_by_others(connection, known)):
+        raise SourceError(
+            f"somebody changed prod: {changed}",
+            "prod stays as it is; ./run_pipeline.sh publish --force replaces it",
+        )
+
+    try:
+        kept_out = replicate.replicate(connection, here, source, rights, tell)
+    except psycopg.Error as error:
+        # The answer to the commit may be all that was lost.
+        if not database.is_lost(error) or not _has(here, source):
+            raise
+        kept_out = None
+    left = {name: facts["columns"] for name, facts in source.tables.items()}
+    left[data_status.FACTS] = contract.columns(connection, PUBLISHED, data_status.FACTS)
+    note(here, tables=left, generation=source.generation)
+    rows_in_all = sum(facts["rows"] for facts in source.tables.values())
+    return {"outcome": "published", "rows": rows_in_all, "readers_waited": kept_out}
+
+
+def _has(here: Settings, source: Dump) -> bool:
+    with prod.connect(here) as connection:
+        return prod.generations(connection) == source.generations
+
+
+def told_in(dev: psycopg.Connection) -> list[Row]:
+    """What readers of dev are told, to be told in prod."""
+    return [
+        Row(**{name: row[name] for name in Row._fields} | {"stays_old": tuple(row["stays_old"])})
+        for row in data_status.read(dev)
+    ]
+
+
+def noted(here: Settings) -> dict:
+    """What is remembered of prod: the tables we left there, its generation, whether pinned."""
+    return state.read(here, ledger.PROD).get("prod", {})
+
+
+def note(here: Settings, **facts: object) -> None:
+    """Remember facts about prod; None forgets one."""
+    state.update(here, ledger.PROD, "prod", **facts)
+
+
+def _pinned(pinned: dict) -> dict:
+    return {
+        "outcome": "held",
+        "reason": f"prod is pinned to generation {pinned['generation']} since {pinned['since']}",
+        "remedy": "./run_pipeline.sh publish --resume lets it follow again",
+    }
+
+
+def _audited(here: Settings, connection: psycopg.Connection, rights: permissions.Rights) -> dict:
+    """What the audit of the permissions found."""
+    checks = audit.run(here, connection)
+    failed = [check for check in checks if check.result == "FAIL"]
+    facts: dict = {"checks": len(checks), "beyond": rights.beyond}
+    facts["not_checked"] = [check.what for check in checks if check.result == "not checked"]
+    if failed:
+        facts["outcome"] = "failed"
+        facts["reason"] = "prod is not closed: " + "; ".join(
+            f"{check.number} {check.what} ({check.detail})" for check in failed
+        )
+        facts["remedy"] = "./run_pipeline.sh publish --audit shows all; see docs/public_facing.md"
+    return facts
+
+
+def _note(dev: psycopg.Connection, facts: dict) -> None:
+    run_id = os.environ.get("PIPELINE_RUN") or f"{script.now()} {os.getpid()}"
+    ledger.begin(dev, run_id, "publish", script.now())
+    ledger.note(dev, run_id, "publish", ledger.PROD, facts | {"started_at": script.now()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""`./run_pipeline.sh publish --list, --rollback, --resume, --dry-run, --audit`."""
+
+import argparse
+from collections.abc import Callable
+
+import psycopg
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import (
+    audit,
+    contract,
+    data_status,
+    database,
+    dump,
+    errors,
+    lock,
+    permissions,
+    prod,
+    publication,
+    publish,
+    script,
+    settings,
+)
+from pipeline.dump import Dump
+from pipeline.errors import SourceError
+from pipeline.settings import Settings
+
+_PINNED = "rolled back by hand to generation {} on {}"
+
+
+def chosen(options: argparse.Namespace) -> Callable[[], int] | None:
+    """What was asked for beside the stage itself."""
+    here = settings.load()
+    if options.rollback is not None:
+        return lambda: rollback(here, options.rollback, options.force)
+    commands = {"list": show_dumps, "resume": resume, "dry_run": dry_run, "audit": show_audit}
+    for name, command in commands.items():
+        if getattr(options, name):
+            return lambda: command(here)
+    return None
+
+
+def show_dumps(here: Settings) -> int:
+    """Print the dumps that are kept; returns the exit code."""
+    noted = publish.noted(here)
+    table = _table("Generation", "Made at", "Tables", "Rows", "Bytes", "")
+    for kept in dump.kept(here):
+        marks = ["in prod"] if kept.generation == noted.get("generation") else []
+        marks += ["pinned"] if marks and noted.get("pinned") else []
+        table.add_row(
+            str(kept.generation),
+            kept.about["made_at"],
+            str(len(kept.tables)),
+            f"{sum(facts['rows'] for facts in kept.tables.values()):,}",
+            f"{kept.path.stat().st_size:,}",
+            ", ".join(marks),
+        )
+    if not table.row_count:
+        print("no dump is kept yet: ./run_pipeline.sh publish makes one")
+        return errors.DEGRADED
+    Console(soft_wrap=True, width=120).print(table)
+    return errors.OK
+
+
+def rollback(here: Settings, generation: int, force: bool = False) -> int:
+    """Put a kept dump back into prod and pin prod to it; 0 stands for the one before prod's.
+
+    Raises SourceError when there is no such dump, or prod does not take it: it stays as it was.
+    """
+    with lock.held_by_this_run(here), prod.connect(here) as connection:
+        chosen = _dump_to_go_back_to(here, connection, generation)
+        rights = permissions.prepare(connection, here)
+        since = script.now()
+        reason = _PINNED.format(chosen.generation, since)
+        try:
+            publish.put(here, connection, chosen, rights, _held(reason), force)
+        except psycopg.Error as error:
+            raise database.understood(error, "prod stays as it was") from None
+        publish.note(here, pinned={"generation": chosen.generation, "since": since})
+    print(f"prod is at generation {chosen.generation} and pinned to it")
+    print("./run_pipeline.sh publish --resume lets it follow dev again")
+    return errors.OK
+
+
+def _dump_to_go_back_to(here: Settings, connection, generation: int) -> Dump:
+    kept = dump.kept(here)
+    there = prod.generations(connection)
+    at = next((d.generation for d in kept if d.generations == there), None)
+    if generation:
+        found = [d for d in kept if d.generation == generation]
+    else:
+        now = max(there.values(), default=0) if at is None else at
+        found = [d for d in kept if d.generation < now]
+    if not found:
+        what = f"no dump of generation {generation}" if generation else "no older dump"
+        raise SourceError(f"{what} is kept; prod stays as it is", "publish --list shows them")
+    return found[0]
+
+
+def _held(reason: str) -> Callable[[psycopg.Connection], None]:
+    """Tells readers, in the transaction of the rollback, that the tables are old on purpose."""
+
+    def tell(connection: psycopg.Connection) -> None:
+        connection.execute(
+            f"""update {publication.PUBLISHED}.{data_status.FACTS}
+            set state = 'held', reason = %s
+            where kind = 'table' and published_at is not null""",  # noqa: S608 - our own names
+            [reason],
+        )
+
+    return tell
+
+
+def resume(here: Settings) -> int:
+    """Let prod follow dev again, at once; returns the exit code."""
+    if not publish.noted(here).get("pinned"):
+        print("prod is not pinned")
+        return errors.OK
+    with lock.held_by_this_run(here):
+        publish.note(here, pinned=None)
+        facts = publish.run(here)
+    print(script.line("prod", facts))
+    return errors.DEGRADED if facts["outcome"] in script.DEGRADED_OUTCOMES else errors.OK
+
+
+def dry_run(here: Settings) -> int:
+    """Print what publish would change: tables, rows, columns, bytes. Nothing is changed."""
+    with database.connect(here, lambda text: None) as dev, prod.connect(here) as connection:
+        wanted = dump.published(dev)
+        there = prod.generations(connection)
+        table = _table("Table", "Rows in prod", "Rows to come", "Bytes to come", "Change")
+        for name in sorted(wanted.keys() | there.keys()):
+            old, new = _size(connection, name), _size(dev, name) if name in wanted else None
+            change = _change(dev, connection, name, wanted, there)
+            rows = [f"{size[0]:,}" if size else "-" for size in (old, new)]
+            table.add_row(name, *rows, f"{new[1]:,}" if new else "-", change)
+    Console(soft_wrap=True, width=140).print(table)
+    pinned = publish.noted(here).get("pinned")
+    if pinned:
+        print(f"prod is pinned to generation {pinned['generation']}: publish would change nothing")
+    elif dump.generations(wanted) == there:
+        print("prod has it all: only data_status would be brought up to date")
+    return errors.OK
+
+
+def _change(dev, connection, name: str, wanted: dict, there: dict) -> str:
+    if name not in wanted:
+        return "goes"
+    if name not in there:
+        return "comes"
+    now = contract.columns(connection, publication.PUBLISHED, name)
+    columns = contract.difference(now, wanted[name]["columns"])
+    if wanted[name]["generation"] == there[name]:
+        return columns or "none"
+    return f"generation {there[name]} to {wanted[name]['generation']}; {columns}".rstrip("; ")
+
+
+def _size(connection: psycopg.Connection, name: str) -> tuple[int, int] | None:
+    """Rows and bytes (indexes included) of a published table; None where it is not there."""
+    qualified = f"{publication.PUBLISHED}.{name}"
+    found = connection.execute(
+        "select pg_total_relation_size(to_regclass(%s))", [qualified]
+    ).fetchone()[0]
+    return None if found is None else (dump.content(connection, name)["rows"], found)
+
+
+def show_audit(here: Settings) -> int:
+    """Try what the public may do in prod; prints every check, returns 2 when one fails."""
+    with prod.connect(here) as connection:
+        return audit.show(audit.run(here, connection))
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in names:
+        words = {"no_wrap": True}
+        numbers = name.startswith(("Rows", "Bytes", "Tables"))
+        table.add_column(name, justify="right" if numbers else "left", **words)
+    return table

@@ -1,0 +1,158 @@
+"""Bring a dump into `prod`: one transaction, after which readers find the new tables.
+
+The old schema is renamed, which nobody notices; the dump's tables are made, filled, indexed and
+held against what was dumped; last of all the old tables are locked, in one statement with a short
+time limit, and dropped. Whatever fails before the commit leaves prod as it was.
+"""
+
+import random
+import time
+from collections.abc import Callable
+
+import psycopg
+from psycopg import sql
+
+from pipeline import contract, dump, dump_reader, permissions
+from pipeline.dump import Dump
+from pipeline.errors import BusyError, SourceError
+from pipeline.publication import LOCK_TIMEOUT, PUBLISHED
+from pipeline.settings import Settings
+
+OLD = "transformed_old"
+LOCK = 7_305_812_166  # advisory lock: one replication at a time
+
+
+def replicate(
+    connection: psycopg.Connection,
+    here: Settings,
+    source: Dump,
+    rights: permissions.Rights,
+    tell: Callable[[psycopg.Connection], None],
+) -> float:
+    """Let prod have what a dump has, and nothing else; returns the seconds readers were kept out.
+
+    Parameters
+    ----------
+    connection: to prod, in autocommit.
+    rights:     what `permissions.prepare` returned.
+    tell:       writes `data_status_facts` as it is to be, within the transaction.
+
+    Raises SourceError when the dump is damaged, when prod does not have afterwards what was
+    dumped, when readers do not let go, or objects of others depend on the old tables.
+    """
+    dump.verify(here, source)
+    with connection.transaction():
+        if not connection.execute("select pg_try_advisory_xact_lock(%s)", [LOCK]).fetchone()[0]:
+            raise BusyError("another replication to prod is in progress")
+        _become(connection, rights)
+        old = _set_aside(connection)
+        _fill(connection, source)
+        tell(connection)
+        connection.execute("reset role")
+        permissions.apply(connection, here, rights)
+        _compare(connection, source)
+        _become(connection, rights)
+        locked = _lock(connection, old, time.monotonic() + here.publish_patience)
+        _drop(connection, old)
+        connection.execute("reset role")
+    return round(time.monotonic() - locked, 3)
+
+
+def changed_by_others(connection: psycopg.Connection, known: dict[str, dict[str, str]]) -> str:
+    """How the tables of prod differ from those we left there, in words; empty when they do not.
+
+    known: the columns (types by name) of each table we left.
+    """
+    found = [*_relations(connection, PUBLISHED, "r")]
+    told = [f"table {name} is gone" for name in known if name not in found]
+    told += [f"table {name} is not ours" for name in found if name not in known]
+    for name in known.keys() & set(found):
+        now = contract.columns(connection, PUBLISHED, name)
+        if difference := contract.difference(known[name], now):
+            told.append(f"{name}: {difference}")
+    return "; ".join(told)
+
+
+def _become(connection: psycopg.Connection, rights: permissions.Rights) -> None:
+    if rights.owner:
+        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(rights.owner)))
+
+
+def _set_aside(connection: psycopg.Connection) -> dict[str, list[str]]:
+    """Rename the published schema; returns its relations by kind, views first."""
+    if not connection.execute("select to_regnamespace(%s)", [PUBLISHED]).fetchone()[0]:
+        return {}
+    connection.execute(f"alter schema {PUBLISHED} rename to {OLD}")
+    return {"view": _relations(connection, OLD, "v"), "table": _relations(connection, OLD, "r")}
+
+
+def _relations(connection: psycopg.Connection, schema: str, kind: str) -> list[str]:
+    rows = connection.execute(
+        """select relname from pg_class
+        where relnamespace = to_regnamespace(%s) and relkind = %s order by 1""",
+        [schema, kind],
+    )
+    return [row[0] for row in rows]
+
+
+def _fill(connection: psycopg.Connection, source: Dump) -> None:
+    """Make the tables of a dump, with their rows, constraints and indexes."""
+    connection.execute(dump_reader.before_rows(source.path))
+    with dump_reader.rows(source.path) as tables, connection.cursor() as cursor:
+        for command, blocks in tables:
+            # Frozen, so that even a snapshot from before finds the rows.
+            with cursor.copy(f"{command} from stdin (freeze)") as copy:
+                for block in blocks:
+                    copy.write(block)
+    connection.execute(dump_reader.after_rows(source.path) or "select")
+    for name in _relations(connection, PUBLISHED, "r"):
+        connection.execute(sql.SQL("analyze {}").format(sql.Identifier(PUBLISHED, name)))
+
+
+def _compare(connection: psycopg.Connection, source: Dump) -> None:
+    """Hold what prod would have against what was dumped."""
+    for name, facts in source.tables.items():
+        found = dump.content(connection, name)
+        if found != {key: facts[key] for key in found}:
+            raise SourceError(
+                f"prod would differ from the dump: {name} has {found['rows']:,} rows of "
+                f"{facts['rows']:,}, or other values",
+                "prod stays as it was; the next night tries again",
+            )
+
+
+def _lock(connection: psycopg.Connection, old: dict[str, list[str]], deadline: float) -> float:
+    """Keep readers off the old tables, all at once; returns since when they are kept off."""
+    if not old.get("table"):
+        return time.monotonic()
+    tables = sql.SQL(", ").join(sql.Identifier(OLD, name) for name in old["table"])
+    while True:
+        try:
+            with connection.transaction():  # a savepoint: what is made so far stays
+                connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+                began = time.monotonic()
+                connection.execute(sql.SQL("lock table {} in access exclusive mode").format(tables))
+                return began
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            if time.monotonic() > deadline:
+                raise SourceError(
+                    "the replication is put off: readers hold the tables of prod",
+                    "prod stays as it was; the next night tries again",
+                ) from None
+            time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - not for secrets
+
+
+def _drop(connection: psycopg.Connection, old: dict[str, list[str]]) -> None:
+    try:
+        for kind, names in old.items():
+            if names:
+                listed = sql.SQL(", ").join(sql.Identifier(OLD, name) for name in names)
+                connection.execute(sql.SQL(f"drop {kind} {{}}").format(listed))
+        if old:
+            connection.execute(f"drop schema {OLD}")
+    except psycopg.errors.DependentObjectsStillExist as error:
+        what = " ".join(error.diag.message_detail.split())
+        raise SourceError(
+            f"objects of others in prod depend on it: {what}",
+            "drop them: prod has schema transformed and nothing else; prod stays as it was",
+        ) from None
