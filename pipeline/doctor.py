@@ -70,7 +70,7 @@ def _database(here: Settings) -> dict[str, str]:
 
     Raises PipelineError when it cannot be reached or used.
     """
-    with database.connect(here, lambda text: None) as connection:
+    with database.connect(here, lambda text: None, database.GLANCE) as connection:
         database.prepare(connection)
         info = connection.info
         facts = {

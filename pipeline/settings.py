@@ -8,6 +8,7 @@ import os
 import re
 from base64 import b64encode, urlsafe_b64encode
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote, quote_plus, unquote, urlsplit
@@ -102,11 +103,7 @@ SECRETS = (*URLS, *KEYS)
 
 def values() -> dict[str, str]:
     """Every setting by name: the environment, else `.env`, else the default."""
-    from_file = {}
-    if (ROOT / ".env").is_file():
-        from dotenv import dotenv_values
-
-        from_file = {k: v for k, v in dotenv_values(ROOT / ".env").items() if v is not None}
+    from_file = _from_file()
     return {
         name: os.environ.get(name, from_file.get(name, default)) or default
         for name, default in DEFAULTS.items()
@@ -119,6 +116,7 @@ def load() -> Settings:
 
     Raises SetupError naming the setting when a value cannot be understood.
     """
+    _refuse_unknown(_from_file())
     given = values()
     return Settings(
         data_dir=(ROOT / Path(given["DATA_DIR"]).expanduser()).absolute(),
@@ -136,6 +134,21 @@ def load() -> Settings:
         contact=_one_line("CONTACT", given["CONTACT"]),
         socrata_app_token=_key("SOCRATA_APP_TOKEN", given["SOCRATA_APP_TOKEN"]),
     )
+
+
+def _from_file() -> dict[str, str]:
+    if not (ROOT / ".env").is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    return {k: v for k, v in dotenv_values(ROOT / ".env").items() if v is not None}
+
+
+def _refuse_unknown(from_file: dict[str, str]) -> None:
+    """A name in `.env` that is no setting is a slip of the pen, and would change nothing."""
+    for name in from_file.keys() - DEFAULTS.keys():
+        (nearest,) = get_close_matches(name.upper(), DEFAULTS, n=1, cutoff=0)
+        raise SetupError(f".env: {name} is no setting", f"is {nearest} meant? see .env.example")
 
 
 def masked(name: str, value: str) -> str:
