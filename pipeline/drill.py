@@ -89,8 +89,9 @@ def _tell(drill: Drill) -> int:
     """Print the table and what was violated; returns the exit code."""
     console = Console()
     table = _table(drill.rows)
+    wide = console.options.update_width(1000)
     # Nothing is cut: a terminal that is too narrow breaks the lines.
-    console.width = max(console.width, console.measure(table).maximum, 1)
+    console.width = max(console.width, console.measure(table, options=wide).maximum)
     console.print(table)
     for row in drill.rows:
         for violation in row.verdict.violations:

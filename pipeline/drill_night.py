@@ -59,7 +59,7 @@ class Drill:
     screen: Screen
     routes: dict[str, str]  # base URLs for MIRRORS, by the name of a route
     asked: dict[str, list[str]] = field(default_factory=dict)  # URLs of a source's honest fetch
-    addresses: dict[str, str] = field(default_factory=dict)  # where its faults of answers are
+    addresses: dict[str, set[str]] = field(default_factory=dict)  # where its faults of answers are
     content: dict[str, str] = field(default_factory=dict)  # fingerprint of its honest snapshot
     unread: dict[str, str] = field(default_factory=dict)  # sources not recorded, and why
     tables: Tables = field(default_factory=dict)  # what is published after the honest night
@@ -93,7 +93,7 @@ def record(drill: Drill, names: list[str]) -> None:
             taken = snapshot.current(drill.scratch.here, source)
             files = [resource["url"] for resource in taken.descriptor["resources"]]
             drill.asked[source] = drill.server.asked
-            drill.addresses[source] = drill.server.most_of(drill.server.asked, files)
+            drill.addresses[source] = drill.server.addresses_of(drill.server.asked, files)
             drill.content[source] = taken.content
     if not drill.content:
         raise SetupError("the honest night could not be recorded: " + drill.last_unread)
@@ -147,13 +147,13 @@ def _run(
 
 def meet(drill: Drill, source: str, trial: Trial, connection: Connection, readers: Readers) -> None:
     """Let a source meet a fault, judge what came of it, and go back to the honest data."""
-    address = drill.addresses[source]
-    if why := drill_trials.not_for(trial, drill.server.recorded(address)):
+    addresses = drill.addresses[source]
+    if why := drill_trials.not_for(trial, drill.server.recorded(addresses)):
         drill.screen.say(f"  {source}, {trial.name}: left out, {why}")
         return
     drill.server.listen(recording=False)
     if trial.fault:
-        drill.server.switch_on(trial.fault, address, trial.times)
+        drill.server.switch_on(trial.fault, addresses, trial.times)
     readers.take(drill.tables, drill.tables)
     started = time.monotonic()
     done = [_api(drill, source, trial)]

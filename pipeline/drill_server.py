@@ -60,7 +60,7 @@ class Server:
         self._recorded: dict[str, Recorded] = {}
         self._is_recording = True
         self._fault: Callable[[str], Fault] | None = None
-        self._address, self._left = "", 0.0
+        self._addresses, self._left = set(), 0.0
         self._session = requests.Session()
         self._session.auth = lambda request: request  # ~/.netrc is nobody's business here
         self._session.headers.clear()
@@ -69,25 +69,26 @@ class Server:
         """From now on record everything anew, or replay what is known; no fault is on."""
         self.asked, self._is_recording, self._fault, self.met = [], recording, None, 0
 
-    def switch_on(self, fault: Callable[[str], Fault], address: str, times: float) -> None:
-        """Put a fault in the answers of an address (a URL without its query), so many times.
+    def switch_on(self, fault: Callable[[str], Fault], addresses: set[str], times: float) -> None:
+        """Put a fault in the answers of addresses (URLs without query), so many times in all.
 
         `fault` makes it for a URL.
         """
-        self._fault, self._address, self._left = fault, address, times
+        self._fault, self._addresses, self._left = fault, addresses, times
 
-    def most_of(self, urls: list[str], files: list[str]) -> str:
-        """The address that gave most of the bytes of these URLs; one of the files', if asked."""
+    def addresses_of(self, urls: list[str], files: list[str]) -> set[str]:
+        """Those addresses of URLs that files came from; else the one that gave most bytes."""
         sizes: dict[str, int] = {}
         for url in set(urls) & self._recorded.keys():
             place = address_of(url)
             sizes[place] = sizes.get(place, 0) + self._recorded[url].body.stat().st_size
         named = sizes.keys() & set(map(address_of, files))
-        return max(named or sizes, key=sizes.get, default="")
+        return named or {max(sizes, key=sizes.get, default="")}
 
-    def recorded(self, address: str) -> list[Answer]:
-        """What an address answered."""
-        return [known.answer for url, known in self._recorded.items() if address_of(url) == address]
+    def recorded(self, addresses: set[str]) -> list[Answer]:
+        """What addresses answered."""
+        known = self._recorded.items()
+        return [recorded.answer for url, recorded in known if address_of(url) in addresses]
 
     def answer(self, path: str, headers: dict[str, str]) -> Answer:
         """The answer of a request for `/host/path`, with the fault that is on."""
@@ -99,7 +100,7 @@ class Server:
         url = f"https://{host}/{rest}"
         self.asked.append(url)
         honest = self._honest(url, headers)
-        is_bad = self._fault and self._left > 0 and address_of(url) == self._address
+        is_bad = self._fault and self._left > 0 and address_of(url) in self._addresses
         if not is_bad or path.startswith(f"/{MOVED}/"):
             return honest
         self._left -= 1
