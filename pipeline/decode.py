@@ -55,6 +55,8 @@ def _utf8(path: Path, encoding: str) -> Iterator[bytes]:
     """The file in UTF-8, without a declared byte order mark; UTF-8 itself is left to the scan."""
     codec = codecs.lookup(encoding).name
     if codec not in ("utf-8", "utf-8-sig"):
+        if _is_utf8(path):  # which the declared encoding may well read, as other characters
+            raise SourceError(f"{place(path)}: UTF-8, where {encoding} is declared", DECLARE)
         yield from _decoded(path, encoding)
         return
     chunks = archive.blocks(path, BLOCK)
@@ -64,7 +66,22 @@ def _utf8(path: Path, encoding: str) -> Iterator[bytes]:
             what = f"{place(path)}, line 1: a byte order mark that is not declared"
             raise SourceError(what, 'declare encoding="utf-8-sig" in the preprocess script')
         start = start[len(codecs.BOM_UTF8) :]
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        what = f"{place(path)}, line 1: a byte order mark of UTF-16, where {encoding} is declared"
+        raise SourceError(what, DECLARE)
     yield from chain([start], chunks)
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether a whole file is UTF-8 beyond ASCII: text in another encoding hardly ever is."""
+    decoder, is_ascii = codecs.getincrementaldecoder("utf-8")(), True
+    try:
+        for chunk in chain(archive.blocks(path, BLOCK), [b""]):
+            decoder.decode(chunk, final=not chunk)
+            is_ascii = is_ascii and chunk.isascii()
+    except UnicodeDecodeError:
+        return False
+    return not is_ascii
 
 
 def _decoded(path: Path, encoding: str) -> Iterator[bytes]:

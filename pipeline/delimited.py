@@ -20,6 +20,7 @@ from pipeline.scan import REPAIR, Dialect, Scan
 
 MAX_HEADER_BYTES = 1 << 20
 LEADING_BYTES = 1 << 10  # where an HTML page shows itself, after blank lines
+DELIMITERS = (b",", b";", b"\t", b"|")  # a name of a column has them hardly ever
 _NOT_DELIMITED = {b"<": "an HTML or XML page", b"{": "JSON", b"[": "JSON"}
 
 
@@ -124,6 +125,7 @@ def _header_end(data: bytes, quote: bytes | None) -> int:
 
 def _names(header: bytes, dialect: Dialect, where: str) -> list[str]:
     """The published names in a raw header."""
+    _refuse_another_delimiter(header, dialect, where)
     delimiter, quote = dialect.delimiter.decode(), dialect.quote
     try:
         text = header.decode()
@@ -136,6 +138,20 @@ def _names(header: bytes, dialect: Dialect, where: str) -> list[str]:
     except (UnicodeDecodeError, csv.Error) as error:
         what = f"the header cannot be read ({error}): {excerpt(header)}"
         raise SourceError(f"{where}, line 1: {what}", REPAIR) from None
+
+
+def _refuse_another_delimiter(header: bytes, dialect: Dialect, where: str) -> None:
+    """Refuse a header of one column in which another sign stands that delimits elsewhere."""
+    plain = re.sub(rb'"[^"]*"', b"", header)
+    seen = {sign: plain.count(sign) for sign in DELIMITERS if sign != dialect.delimiter}
+    sign = max(seen, key=seen.__getitem__)
+    if seen[sign] and dialect.delimiter not in plain:
+        raise SourceError(
+            f"{where}, line 1: one column only: {dialect.delimiter.decode()!r}, declared as the "
+            f"delimiter, is not in it, and {sign.decode()!r} is {seen[sign]} times: "
+            f"{excerpt(header)}",
+            "if that is the delimiter now, declare delimiter= in the source's preprocess script",
+        )
 
 
 def _hold_alike(part: _Part, first: _Part) -> None:

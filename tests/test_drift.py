@@ -10,10 +10,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from publisher import Answer
+from upstream.twelve import twelve
 
 from pipeline import accept, ddl, delimited, drift, errors, load, preprocess, snapshot, state
 from pipeline.errors import SourceError
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import BUNDLED, ROOT, Settings
 
 SOURCE = "faa_airports"
 HEADER = ["iata", "name", "city", "state", "country", "latitude", "longitude"]
@@ -209,8 +211,11 @@ def test_a_new_column_in_the_middle_is_loaded_and_reported(place, monkeypatch):
     ("change", "words"),
     [
         (lambda data: data.replace(b"city", b"name", 1), "two columns are called 'name'"),
-        (lambda data: data.replace(b",", b";"), "';' stands in it 6 times"),
-        (lambda data: data.replace(b",", b"\t"), r"'\\t' stands in it 6 times"),
+        (
+            lambda data: data.replace(b",", b";"),
+            "',', declared as the delimiter, is not in it, and ';' is 6 times",
+        ),
+        (lambda data: data.replace(b",", b"\t"), r"and '\\t' is 6 times"),
         (lambda data: b"\xef\xbb\xbf" + data, "line 1: a byte order mark"),
         (lambda data: data.decode().encode("utf-16"), "UTF-16"),
         (lambda data: data.replace(b"Thigpen", b"Th\xefgpen", 1), "line 2.*byte 0xef is not UTF-8"),
@@ -221,6 +226,15 @@ def test_another_delimiter_or_encoding_is_named(place, tmp_path, change, words):
     raw.write_bytes(change(snapshot.current(place, SOURCE).file.read_bytes()))
     with pytest.raises(SourceError, match=words):
         delimited.write_csv(raw, tmp_path / "legible.csv")
+
+
+def test_utf_8_where_another_encoding_is_declared_is_refused(tmp_path):
+    raw = tmp_path / "names.csv"
+    raw.write_text("name\nDoña Ana\n", encoding="utf-8")
+    with pytest.raises(SourceError, match="UTF-8, where latin-1 is declared"):
+        delimited.write_csv(raw, tmp_path / "legible.csv", encoding="latin-1")
+    raw.write_text("name\nDoña Ana\n", encoding="latin-1")
+    assert delimited.write_csv(raw, tmp_path / "legible.csv", encoding="latin-1").rows == 1
 
 
 # Accepting
@@ -412,3 +426,38 @@ def test_a_declaration_changed_since_preprocess_holds_the_source(place, monkeypa
     with pytest.raises(SourceError, match="lacks columns code; new in it: iata"):
         load.run(place, SOURCE)
     assert query(place, "select count(iata) from source.faa_airports") == [(3376,)]
+
+
+# As a user meets it
+
+
+def test_a_publisher_renames_a_column_and_the_operator_accepts_it(clone):
+    path = "/npm/vega-datasets@3.2.1/data/airports.csv"
+    nations = "select count(nation), count(country), count(*) from source.faa_airports"
+    with twelve() as known:
+        given = {"MIRRORS": known.mirrors, "FETCH_PATIENCE": "0"}
+        first = clone.run(**given)
+        assert first.returncode == 0, first.stdout + first.stderr
+        before = clone.query("select * from transformed.airports order by 1")
+        body = (BUNDLED / SOURCE / "airports.csv").read_bytes()
+        body = body.replace(b"country", b"nation", 1).replace(b"Thigpen", b"Thigpen Field", 1)
+        known.answer("cdn.jsdelivr.net", path, Answer(body))
+        second = clone.run(**given)
+        assert second.returncode == 2, second.stdout + second.stderr
+        assert "missing country, new nation; nation appeared, country vanished" in second.stdout
+        assert "100.0 % equal values" in second.stdout
+        assert "./run_pipeline.sh accept faa_airports" in second.stdout
+        assert clone.query("select * from transformed.airports order by 1") == before
+        assert clone.query("select distinct country from source.faa_airports") != [[""]]
+        accepted = clone.run("accept", SOURCE)
+        assert accepted.returncode == 0, accepted.stderr
+        assert "transform/models/staging/stg_faa_airports.sql" in accepted.stdout
+        git = ["git", "-C", str(clone.folder), "diff", "--name-only"]
+        changed = subprocess.run(git, capture_output=True, text=True).stdout
+        assert changed == "load/faa_airports.sql\n"
+        third = clone.run(**given)
+        assert third.returncode == 0, third.stdout + third.stderr
+        assert clone.query(nations) == [["3376", "0", "3376"]]
+        names = "select airport_name from transformed.airports where airport_id = '00M'"
+        assert clone.query(names) == [["Thigpen Field"]]
+        assert clone.run("accept", SOURCE).returncode == 64
