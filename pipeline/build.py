@@ -7,6 +7,7 @@ import psycopg
 
 from pipeline import ledger, publication, script, tell
 from pipeline.dbt_run import Result
+from pipeline.freshness import Row
 from pipeline.hold import Verdict
 from pipeline.lineage import Lineage
 
@@ -83,8 +84,8 @@ class Build:
         kept = {name: text for name, text in old.items() if name in known and name not in ran}
         return kept | {name: r.message for name, r in ran.items() if r.status == "warn"}
 
-    def note(self, connection: psycopg.Connection, run_id: str, facts: dict) -> None:
-        """Write the ledger's rows and what readers are told; part of the publication."""
+    def note(self, connection: psycopg.Connection, run_id: str, facts: dict) -> list[Row]:
+        """Write the ledger's rows; returns what readers are to be told."""
         generation = {"generation": facts["generation"]}
         stamp = generation | {"started_at": script.now()}
         ledger.begin(connection, run_id, "transform", script.now())
@@ -98,7 +99,7 @@ class Build:
             ledger.note(connection, run_id, "transform", name, told)
         whole = facts | stamp
         ledger.note(connection, run_id, "transform", ledger.ALL_MODELS, whole, self.fingerprint)
-        tell.readers(connection, verified_at=datetime.now(UTC))
+        return tell.rows(connection, verified_at=datetime.now(UTC))
 
 
 def due(gone: dict[str, str]) -> list[str]:

@@ -85,6 +85,21 @@ def prepare(connection: psycopg.Connection) -> None:
         _make_view(connection)
 
 
+def replace(connection: psycopg.Connection, rows: list[Row]) -> None:
+    """Let these rows be told as part of a publication that has locked the table.
+
+    The new tables are frozen: a snapshot that is older than the publication reads them too, once
+    its wait for them is over. So these rows are frozen, or such a reader would find the old status
+    beside the new tables.
+    """
+    names = ", ".join(COLUMNS)
+    with connection.cursor() as cursor:
+        cursor.execute(f"truncate {SCHEMA}.{FACTS}")
+        with cursor.copy(f"copy {SCHEMA}.{FACTS} ({names}) from stdin (freeze)") as copy:
+            for row in rows:
+                copy.write_row([list(v) if isinstance(v, tuple) else v for v in row])
+
+
 def write(connection: psycopg.Connection, rows: list[Row]) -> None:
     """Let these rows be told, and no others; part of the caller's transaction.
 

@@ -89,8 +89,9 @@ def views(connection: psycopg.Connection, tables: dict[str, int]) -> list[View]:
     if lost := connection.execute(_LOST, [list(read)]).fetchall():
         at_fault = set.union(*(read[relation] for relation, _ in lost))
         raise Refused(at_fault, "; ".join(what for _, what in lost[:5]))
+    granted = grants.of_others(connection, [oid for oid, *_ in found])
     return [
-        View(sql.Identifier(schema, name), read[oid], *rest, grants.of_others(connection, oid))
+        View(sql.Identifier(schema, name), read[oid], *rest, granted[oid])
         for oid, schema, name, _, *rest in found
     ]
 

@@ -1,5 +1,6 @@
 """What roles may do with a relation: read before it is replaced, given to what replaces it."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import psycopg
@@ -17,23 +18,26 @@ class Grant(NamedTuple):
 
 _OTHERS = """
 select
-    privilege_type, attname, case grantee when 0 then 'public' else grantee::regrole::text end,
-    is_grantable
+    relation, privilege_type, attname,
+    case grantee when 0 then 'public' else grantee::regrole::text end, is_grantable
 from (
-    select null::text as attname, relowner, acl.*
-    from pg_class, aclexplode(relacl) as acl where oid = %(oid)s
+    select oid as relation, null::text as attname, relowner, acl.*
+    from pg_class, aclexplode(relacl) as acl where oid = any(%(oids)s::oid[])
     union all
-    select attname::text, relowner, acl.*
+    select pg_class.oid, attname::text, relowner, acl.*
     from pg_class join pg_attribute on attrelid = pg_class.oid, aclexplode(attacl) as acl
-    where pg_class.oid = %(oid)s and not attisdropped
+    where pg_class.oid = any(%(oids)s::oid[]) and not attisdropped
 ) as granted
 where grantee <> relowner
 """
 
 
-def of_others(connection: psycopg.Connection, oid: int) -> list[Grant]:
-    """What roles other than its owner may do with a relation."""
-    return [Grant(*row) for row in connection.execute(_OTHERS, {"oid": oid})]
+def of_others(connection: psycopg.Connection, oids: Iterable[int]) -> dict[int, list[Grant]]:
+    """What roles other than its owner may do with each of these relations."""
+    granted: dict[int, list[Grant]] = {oid: [] for oid in oids}
+    for relation, *grant in connection.execute(_OTHERS, {"oids": list(granted)}):
+        granted[relation].append(Grant(*grant))
+    return granted
 
 
 def by_default(connection: psycopg.Connection, schema: str) -> list[Grant]:
@@ -66,7 +70,7 @@ def give(connection: psycopg.Connection, name: sql.Identifier, grants: list[Gran
             "select attname from pg_attribute where attrelid = %s and not attisdropped", [oid]
         )
     }
-    for grantee in {grant.grantee for grant in of_others(connection, oid)}:
+    for grantee in {grant.grantee for grant in of_others(connection, [oid])[oid]}:
         connection.execute(sql.SQL("revoke all on {} from {}").format(name, sql.SQL(grantee)))
     for privilege, column, grantee, is_grantable in grants:
         if column is None or column in columns:

@@ -11,8 +11,10 @@ each. Three things make that true, each of them measured:
     may be, undoes all of it, and it is tried again.
 
 The schema itself stays, with what others granted on it and put into it, and so do the tables that
-were not built, or are held. Table `data_status_facts` is locked with the rest, so that nobody reads
-the status of one generation and the rows of another in one transaction.
+were not built, or are held. Table `data_status_facts` is locked with the rest and filled anew with
+frozen rows, so that nobody reads the status of one generation and the rows of another in one
+transaction. What needs no lock (ledger, privileges) is done before: readers wait for the exchange
+and the commit alone.
 """
 
 import random
@@ -22,13 +24,17 @@ from collections.abc import Callable, Iterable
 import psycopg
 from psycopg import sql
 
-from pipeline import dependents, grants, ledger
+from pipeline import data_status, dependents, grants, ledger
 from pipeline.errors import SourceError
+from pipeline.freshness import Row
 from pipeline.settings import Settings
 
 PUBLISHED, NEXT = "transformed", "transformed_next"
-STATUS = "data_status_facts"
 LOCK_TIMEOUT = "200ms"  # below the server's deadlock_timeout of 1 s
+
+
+class _Again(Exception):
+    """What was read before the locks had changed when they were there."""
 
 
 def tables(connection: psycopg.Connection, schema: str = PUBLISHED) -> dict[str, int]:
@@ -71,7 +77,7 @@ def publish(
     here: Settings,
     room: int,
     names: Iterable[str],
-    note: Callable[[psycopg.Connection, int], None],
+    note: Callable[[psycopg.Connection, int], list[Row]],
     gone: Iterable[str] = (),
 ) -> int:
     """Publish tables that stand in `transformed_next`; the others stay as they are.
@@ -80,8 +86,9 @@ def publish(
     ----------
     room:  what `make_room` returned before the build.
     names: the tables to publish.
-    note:  called with the connection and the new generation within the transaction: what it
-           writes is there together with the tables, or not at all.
+    note:  called with the connection and the new generation within the transaction, before
+           anything is locked: what it writes is there together with the tables, or not at all.
+           It returns what readers are to be told in `data_status`.
     gone:  published tables whose model is no more and whose time is up; they are dropped.
 
     Returns the generation. Raises SourceError when readers did not let go in time and Refused when
@@ -95,11 +102,14 @@ def publish(
             with connection.transaction():
                 connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
                 _hold_room(connection, room)
-                _exchange(connection, names, gone)
+                old = _ours(connection, {*names, *gone})
                 generation = 1 + ledger.generation(connection)
-                note(connection, generation)
+                told = note(connection, generation)
+                _exchange(connection, names, old)
+                if told:
+                    data_status.replace(connection, told)
             return generation
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, _Again):
             if time.monotonic() > deadline:
                 raise _put_off(connection, "hold published tables", _HOLDERS) from None
             time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - not for secrets
@@ -162,23 +172,29 @@ def _hold_room(connection: psycopg.Connection, room: int) -> None:
         raise SourceError("another run built new tables meanwhile; this one's are not published")
 
 
-def _exchange(connection: psycopg.Connection, names: list[str], gone: Iterable[str]) -> None:
-    """Put the new tables in the places of the old ones."""
-    old = _ours(connection, {*names, *gone})
+def _exchange(connection: psycopg.Connection, names: list[str], old: dict[str, int]) -> None:
+    """Put the new tables in the places of the old ones, whose oids are given by name.
+
+    From the first view dropped to the end of the transaction readers wait: all else comes before.
+    """
+    connection.execute(f"create schema if not exists {PUBLISHED}")
+    granted = grants.of_others(connection, old.values())
+    by_default = grants.by_default(connection, PUBLISHED)
+    for name in names:
+        as_before = granted[old[name]] if name in old else by_default
+        grants.give(connection, sql.Identifier(NEXT, name), as_before)
     views = dependents.views(connection, old)
     # Views first, the outermost before all: in this order their readers lock too. LOCK TABLE would
     # demand that a view's owner may lock what is below it.
     for view in reversed(views):
         _drop(connection, "drop view {}", view.name, view.tables)
     _lock(connection, old)
-    granted = {name: grants.of_others(connection, oid) for name, oid in old.items()}
+    if grants.of_others(connection, old.values()) != granted:
+        raise _Again
     for name in old:
         _drop(connection, "drop table {}", _published(name), {name})
-    connection.execute(f"create schema if not exists {PUBLISHED}")
-    by_default = grants.by_default(connection, PUBLISHED)
     for name in names:
         _move_in(connection, name)
-        grants.give(connection, _published(name), granted.get(name, by_default))
     connection.execute(f"drop schema {NEXT} cascade")  # with the views that stood in
     for view in views:
         dependents.make(connection, view)
@@ -196,7 +212,7 @@ def _published(name: str) -> sql.Identifier:
 
 def _lock(connection: psycopg.Connection, old: Iterable[str]) -> None:
     """Lock all that readers could mix with what comes, in one statement."""
-    status = [name for name in (STATUS,) if name in tables(connection)]
+    status = [name for name in (data_status.FACTS,) if name in tables(connection)]
     if found := [_published(name) for name in (*old, *status)]:
         statement = sql.SQL("lock table {} in access exclusive mode")
         connection.execute(statement.format(sql.SQL(", ").join(found)))

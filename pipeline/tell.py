@@ -10,24 +10,33 @@ from pipeline import data_status, freshness, ledger, report, settings
 def readers(connection: psycopg.Connection, verified_at: datetime | None = None) -> None:
     """Bring `data_status` up to date; part of the caller's transaction, or one of its own.
 
+    verified_at: as for `rows`.
+    """
+    with connection.transaction():
+        data_status.write(connection, rows(connection, verified_at))
+
+
+def rows(
+    connection: psycopg.Connection, verified_at: datetime | None = None
+) -> list[freshness.Row]:
+    """What readers are to be told now; its table and view are made where they are missing.
+
     verified_at: when the published tables were found, or made, to be what the loaded rows and the
     models say; None where it did not come to that.
     """
-    with connection.transaction():
-        data_status.prepare(connection)
-        stages_of = report.from_ledger(connection, settings.sources())
-        whole = ledger.last_build(connection)
-        facts = whole["facts"] if whole else {}
-        rows = freshness.rows(
-            stages_of,
-            data_status.loaded(connection),
-            _tables(connection, facts),
-            facts.get("sources", {}),
-            facts.get("ancestors", {}),
-            verified_at,
-            data_status.read(connection),
-        )
-        data_status.write(connection, rows)
+    data_status.prepare(connection)
+    stages_of = report.from_ledger(connection, settings.sources())
+    whole = ledger.last_build(connection)
+    facts = whole["facts"] if whole else {}
+    return freshness.rows(
+        stages_of,
+        data_status.loaded(connection),
+        _tables(connection, facts),
+        facts.get("sources", {}),
+        facts.get("ancestors", {}),
+        verified_at,
+        data_status.read(connection),
+    )
 
 
 def _tables(connection: psycopg.Connection, facts: dict) -> dict[str, dict]:

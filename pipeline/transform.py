@@ -14,6 +14,7 @@ import psycopg
 
 from pipeline import (
     contract,
+    data_status,
     database,
     dbt_run,
     dependents,
@@ -26,6 +27,7 @@ from pipeline import (
 from pipeline.build import Build, due
 from pipeline.dbt_run import Dbt, Result
 from pipeline.errors import PipelineError
+from pipeline.freshness import Row
 from pipeline.hold import Verdict
 from pipeline.lineage import Lineage
 from pipeline.settings import Settings
@@ -222,15 +224,15 @@ def _publish(here: Settings, connection: psycopg.Connection, build: Build) -> di
     if drop and facts["outcome"] == "unchanged":
         facts["outcome"] = "published"
 
-    def note(connection: psycopg.Connection, generation: int) -> None:
-        build.note(connection, run_id, facts | {"generation": generation})
+    def note(connection: psycopg.Connection, generation: int) -> list[Row]:
+        return build.note(connection, run_id, facts | {"generation": generation})
 
     going = build.verdict.going
     if not going and not drop:
         publication.make_room(connection)  # what failed needs no room
         generation = ledger.generation(connection)
         with connection.transaction():
-            note(connection, generation)
+            data_status.write(connection, note(connection, generation))
         return facts | {"generation": generation}
     try:
         generation = publication.publish(connection, here, build.room, going, note, drop)

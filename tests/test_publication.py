@@ -14,7 +14,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from pipeline import database, ledger, publication
+from pipeline import data_status, database, freshness, ledger, publication
 from pipeline.dependents import Refused
 from pipeline.errors import SourceError
 from pipeline.settings import ROOT, Settings
@@ -55,11 +55,12 @@ def build(connection: psycopg.Connection, number: int, tables=("one", "two")) ->
 def noting(number: int, tables=("one", "two")):
     """What the ledger is told of a publication, as stage transform tells it."""
 
-    def note(connection: psycopg.Connection, generation: int) -> None:
+    def note(connection: psycopg.Connection, generation: int) -> list:
         ledger.begin(connection, f"run {number}", "transform", "2026-01-01T00:00:00Z")
         told = {"outcome": "published", "generation": generation, "tables": list(tables)}
         for name in (*tables, ledger.ALL_MODELS):
             ledger.note(connection, f"run {number}", "transform", name, told, f"made of {number}")
+        return []
 
     return note
 
@@ -425,6 +426,71 @@ def test_a_snapshot_from_before_the_build_finds_the_new_tables_full(place, owner
         reader.commit()
         publishing.join(timeout=20)
         assert generations(reader) == {2}
+
+
+def test_a_snapshot_from_before_the_commit_finds_the_status_of_the_new_tables(
+    place, owner, monkeypatch
+):
+    """It waits for the first table, whose rows are frozen; so the status must be frozen too."""
+    publish_with_status(place, owner, 1)
+    seen, readers = [], []
+
+    def read() -> None:
+        with psycopg.connect(place.database_url) as reader:
+            reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            seen.append(generations(reader))
+            seen.append(set(reader.execute("select generation from transformed.data_status")))
+
+    def replace_when_a_reader_waits(connection, rows) -> None:
+        readers.append(threading.Thread(target=read))
+        readers[0].start()
+        wait_for(owner, "query like '%transformed.one%' and wait_event_type = 'Lock'")
+        replace_status(connection, rows)
+
+    replace_status = data_status.replace
+    monkeypatch.setattr(data_status, "replace", replace_when_a_reader_waits)
+    publish_with_status(place, owner, 2)
+    readers[0].join()
+    assert seen == [{2}, {(2,)}]
+
+
+def publish_with_status(place: Settings, owner: psycopg.Connection, number: int) -> None:
+    """A publication that tells readers its generation in `data_status`."""
+
+    def note(connection: psycopg.Connection, generation: int) -> list:
+        noting(number)(connection, generation)
+        data_status.prepare(connection)
+        one = {"state": "published", "generation": generation}
+        return freshness.rows({}, {}, {"one": one}, {}, {})
+
+    room = build(owner, number)
+    with database.connect(place) as connection:
+        publication.publish(connection, place, room, ["one", "two"], note)
+
+
+def wait_for(connection: psycopg.Connection, condition: str) -> None:
+    """Wait until a session of this database is as the condition says."""
+    count = f"""select count(*) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid() and {condition}"""
+    deadline = time.monotonic() + 20
+    while not value(connection, count):
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.01)
+
+
+def test_a_privilege_granted_just_before_its_lock_is_kept(place, owner, reader, monkeypatch):
+    publish(place, 1)
+    lock = publication._lock
+
+    def grant_and_lock(connection, old) -> None:
+        owner.execute(f"grant select on transformed.one to {reader}")
+        lock(connection, old)
+
+    monkeypatch.setattr(publication, "_lock", grant_and_lock)
+    publish(place, 2)
+    assert generations(owner) == {2}
+    assert may(owner, "select", "one")
+    assert not may(owner, "select", "two")
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
