@@ -5,6 +5,9 @@ import json
 import psycopg
 from psycopg.rows import dict_row
 
+from pipeline.errors import DEGRADED, OK
+from pipeline.script import DEGRADED_OUTCOMES, now
+
 TABLES = """
 create table if not exists pipeline.runs (
     run_id text primary key,
@@ -78,7 +81,10 @@ def note(
     facts: dict,
     fingerprint=None,
 ) -> None:
-    """Add a step. It is part of the caller's transaction, as the work it tells of is."""
+    """Add a step. It is part of the caller's transaction, as the work it tells of is.
+
+    A run by hand is over with its step. Its id has a blank, which no id of a night has.
+    """
     rest = {k: v for k, v in facts.items() if k not in _COLUMNS and k not in ("run", "stamp")}
     connection.execute(
         """insert into pipeline.steps
@@ -87,6 +93,22 @@ def note(
         values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
         [run_id, stage, name, *(facts.get(c) for c in _COLUMNS), fingerprint, json.dumps(rest)],
     )
+    if " " in run_id:
+        is_degraded = facts["outcome"] in DEGRADED_OUTCOMES
+        connection.execute(
+            """update pipeline.runs set
+                ended_at = greatest(
+                    ended_at, %(started)s::timestamptz + make_interval(secs => %(seconds)s)
+                ),
+                exit_code = greatest(exit_code, %(code)s)
+            where run_id = %(run)s""",
+            {
+                "run": run_id,
+                "started": facts.get("started_at") or now(),
+                "seconds": facts.get("seconds") or 0,
+                "code": DEGRADED if is_degraded else OK,
+            },
+        )
 
 
 def amend(connection: psycopg.Connection, stage: str, name: str, **facts: object) -> None:
