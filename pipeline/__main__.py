@@ -12,7 +12,7 @@ USAGE = """
   ./run_pipeline.sh STAGE [SOURCE …]         one stage ({stages}), every source or those named
   ./run_pipeline.sh status                   what readers have now, how old, and what is not well
   ./run_pipeline.sh doctor                   what would stop tonight's run, with the remedy
-  ./run_pipeline.sh accept SOURCE            let the refused snapshot of a source in, once
+  ./run_pipeline.sh accept SOURCE            let in what was refused of a source: rows, columns
   ./run_pipeline.sh transform --accept-contract MODEL
                                              let the columns of a published table change, once
   ./run_pipeline.sh drill [SOURCE …]         try sources against a world that misbehaves (--keep)
