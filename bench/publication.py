@@ -1,11 +1,12 @@
 """How long readers wait for a publication: `.venv/bin/python bench/publication.py`.
 
 An embedded PostgreSQL in a temporary folder (2 GB must be free there), a million rows in as many
-tables as the project has marts, a role that may read them and an analyst's views upon them. They are published
-some rounds, with ledger and `data_status` as every night, while readers poll, each a process of
-its own with a pause between two looks. "longest wait" is the longest look that a publication, from
-its freeze to its commit, fell into; beside it the longest one of as many seconds without any. A
-look that fails, finds a table empty or sees two generations is a fault, and there may be none.
+tables as the project has marts, a role that may read them and views of an analyst upon them. They
+are published some rounds, with ledger and `data_status` as every night, while readers poll, each a
+process of its own with a pause between two looks. "longest wait" is the longest look that a
+publication, from its freeze to its commit, fell into; beside it the longest one of as many seconds
+without any. A look that fails, finds a table empty or sees two generations is a fault, and there
+may be none.
 """
 
 import argparse
