@@ -94,11 +94,16 @@ def check(source: Source, name: str, described: dict, accepted: list[int]) -> No
     count = described.get("rows")
     if count is None:
         return
+    # Of a paged source the last page may be empty; its completeness is proven in another way.
+    files = [] if "completeness" in described else described["resources"]
+    empty = [entry["url"] for entry in files if entry.get("rows") == 0]
     urls = [entry["url"] for entry in described["resources"]]
     where = urls[0] if len(urls) == 1 else f"{name}, {len(urls)} files"
     remedy = f"look at data/quarantine/{name}/; ./run_pipeline.sh accept {name} lets it in"
     if count == 0 and not source.may_be_empty:
         raise SourceError(f"{where}: refused, there is no row in it", remedy)
+    if empty and not source.may_be_empty:
+        raise SourceError(f"{empty[0]}: refused, there is no row in this file", remedy)
     usual = statistics.median(accepted[-REMEMBERED:] or [0])
     may_vary = source.may_shrink or (count == 0 and source.may_be_empty)
     is_odd = count < SHARE * usual or count > TIMES * usual > 0

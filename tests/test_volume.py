@@ -291,3 +291,15 @@ def test_accept_waits_for_no_run(here, publisher, run):
 def test_a_source_that_says_nothing_is_held_to_the_guard():
     assert not SOURCE.may_be_empty
     assert not SOURCE.may_shrink
+
+
+def test_one_empty_file_of_several_is_refused():
+    entries = [
+        {"url": f"https://e.gov/{year}.csv", "rows": rows} for year, rows in ((1, 90), (2, 0))
+    ]
+    described = {"rows": 90, "resources": entries}
+    with pytest.raises(SourceError, match=r"e\.gov/2\.csv: refused, there is no row in this file"):
+        volume.check(Source(*WORDS), "alpha", described, [100])
+    volume.check(Source(*WORDS, may_be_empty=True), "alpha", described, [100])
+    proven = {"completeness": {"verdict": "complete"}}  # an empty last page is none of that
+    volume.check(Source(*WORDS), "alpha", described | proven, [100])
