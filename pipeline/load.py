@@ -166,6 +166,9 @@ def _load(connection: psycopg.Connection, here: Settings, source: str, noted: di
         if added:
             facts["reason"] = f"new columns: {', '.join(added)}"
             facts["remedy"] = f"describe them in load/{source}.sql"
+        elif back := [name for name in noted["columns"] if ddl.read(source).is_unpublished(name)]:
+            facts["reason"] = f"published again: {', '.join(back)}"
+            facts["remedy"] = f"their comments in load/{source}.sql say otherwise"
         run_id = os.environ.get("PIPELINE_RUN") or f"{script.now()} {os.getpid()}"
         ledger.begin(connection, run_id, f"load {source}", script.now())
         fingerprint = fingerprint_of(here, source)

@@ -22,7 +22,8 @@ def found(last: Path, new: Path, gone: list[str], came: list[str]) -> dict[str, 
     try:
         with duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": ""}) as engine:
             shares = _shares(engine, last, new, gone[:MOST_COMPARED], came[:MOST_COMPARED])
-    except duckdb.Error:  # the evidence is a help only: the source is held with or without it
+    # A damaged last file, or too little memory: the source is held with or without evidence.
+    except (duckdb.Error, UnicodeDecodeError, csv.Error, MemoryError):
         return {}
     likely: dict[str, tuple[str, float]] = {}
     for share, old, name in sorted(shares, key=lambda each: -each[0]):
@@ -92,4 +93,4 @@ def _in_any_order(engine, old: int, new: int) -> tuple[int, int]:
 
 def _header(path: Path) -> list[str]:
     with path.open(encoding="utf-8", newline="") as file:
-        return next(csv.reader(file))
+        return next(csv.reader(file), [])

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,18 @@ import pytest
 from publisher import Answer
 from upstream.twelve import twelve
 
-from pipeline import accept, ddl, delimited, drift, errors, load, preprocess, snapshot, state
+from pipeline import (
+    accept,
+    ddl,
+    delimited,
+    drift,
+    errors,
+    load,
+    preprocess,
+    snapshot,
+    state,
+    volume,
+)
 from pipeline.errors import SourceError
 from pipeline.settings import BUNDLED, ROOT, Settings
 
@@ -149,6 +161,14 @@ def test_other_values_are_no_evidence_of_a_rename(place, monkeypatch):
 
 
 def test_a_rename_without_a_last_good_file_has_no_evidence(place, monkeypatch):
+    with pytest.raises(SourceError, match="missing iata, new code - "):
+        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\n", b'"\n', b"iata\n1,2,3\n"])
+def test_a_damaged_last_file_is_no_evidence(place, monkeypatch, damage):
+    night(place, monkeypatch)
+    preprocess.output_of(place, SOURCE).write_bytes(damage)
     with pytest.raises(SourceError, match="missing iata, new code - "):
         night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
 
@@ -296,6 +316,17 @@ def test_a_missing_column_stays_declared_and_is_null(place, monkeypatch, declare
     assert query(place, "select count(country), count(*) from source.faa_airports") == [(0, 3376)]
 
 
+def test_a_column_that_is_published_again_is_loaded_and_reported(place, monkeypatch):
+    night(place, monkeypatch)
+    with pytest.raises(SourceError):
+        night(place, monkeypatch, lambda rows: in_order(rows, *HEADER[:4], *HEADER[5:]))
+    drift.accept(place, SOURCE)
+    night(place, monkeypatch, lambda rows: in_order(rows, *HEADER[:4], *HEADER[5:]))
+    facts = night(place, monkeypatch)
+    assert facts["reason"] == "published again: country"
+    assert query(place, "select count(country) from source.faa_airports") == [(3376,)]
+
+
 def test_another_order_is_accepted_with_lines_and_comments_moved(place, monkeypatch, declared):
     night(place, monkeypatch)
     order = [*HEADER[1:], HEADER[0]]
@@ -338,6 +369,23 @@ def test_the_command_accepts_once(place, monkeypatch, capsys):
         "faa_airports: load/faa_airports.sql: code (before: iata) added" in capsys.readouterr().out
     )
     assert accept.run([SOURCE]) == errors.USAGE
+
+
+def test_the_command_accepts_rows_and_columns_in_one(place, monkeypatch, capsys):
+    night(place, monkeypatch)
+    with pytest.raises(SourceError):
+        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+    few = snapshot.open_candidate(place, "few")
+    (few / "airports.csv").write_text("code\n1\n")
+    digest = hashlib.sha256(b"code\n1\n").hexdigest()
+    kept = {"path": "airports.csv", "hash": f"sha256:{digest}", "bytes": 7, "content": digest}
+    described = snapshot.current(place, SOURCE).descriptor | {"resources": [kept], "rows": 1}
+    volume.set_aside(place, SOURCE, few, described, {})
+    assert accept.run([SOURCE]) == errors.OK
+    said = capsys.readouterr().out
+    assert "faa_airports: accepted, 1 rows" in said
+    assert "faa_airports: load/faa_airports.sql: code (before: iata) added" in said
+    assert snapshot.current(place, SOURCE).descriptor["rows"] == 1
 
 
 def test_accept_that_was_killed_is_finished_by_the_next(place, monkeypatch, declared):
