@@ -60,7 +60,10 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
     told = facts(here, name, taken, outcome, note)
     told["reason"] = "; ".join(filter(None, [damage.what, trouble.what, told["reason"]]))
     if outcome in script.DEGRADED_OUTCOMES:
-        told["remedy"] = trouble.remedy or damage.remedy
+        lasting = (
+            "" if options.offline else f"the next night asks again; if it lasts, see {source.page}"
+        )
+        told["remedy"] = trouble.remedy or damage.remedy or lasting
     return told
 
 
