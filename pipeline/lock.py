@@ -37,8 +37,9 @@ def held_by_this_run(settings: Settings) -> Iterator[None]:
             raise BusyError(
                 f"another run is in progress ({holder or 'it gave no name'}); nothing was done"
             ) from None
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()}\n".encode())
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without a name, too
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()}\n".encode())
         yield
     finally:
         os.close(descriptor)

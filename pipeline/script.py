@@ -126,6 +126,11 @@ def understood(error: Exception) -> SourceError:
         ) from None
     if isinstance(error, PipelineError):
         raise error
+    if isinstance(error, OSError) and error.errno == errno.EIO:
+        return SourceError(
+            f"the disk cannot be read or written (input/output error): {error.filename or ''}",
+            "see the system's log and the disk; the next run does the rest",
+        )
     traceback.print_exc()
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(frame.filename).name} line {frame.lineno}"

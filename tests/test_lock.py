@@ -1,5 +1,7 @@
 """One run at a time, by a lock that dies with its holder."""
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -67,3 +69,12 @@ def test_a_link_in_its_place_is_not_followed(here, tmp_path):
     with pytest.raises(SetupError, match="cannot be written"), lock.held_by_this_run(here):
         pass
     assert victim.read_text() == "precious"
+
+
+def test_it_holds_where_its_holders_name_cannot_be_written(here, monkeypatch):
+    def fail(*words):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", fail)
+    with lock.held_by_this_run(here), pytest.raises(BusyError), lock.held_by_this_run(here):
+        pass

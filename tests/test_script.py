@@ -1,0 +1,30 @@
+"""What a script says of an error that nobody raised on purpose."""
+
+import errno
+
+import pytest
+
+from pipeline import script
+from pipeline.errors import PipelineError, SourceError
+
+
+def test_a_disk_that_fails_is_named_and_no_fault_of_ours(here, capsys):
+    told = script.understood(OSError(errno.EIO, "Input/output error", "data/raw/quakes.csv"))
+    assert isinstance(told, SourceError)
+    assert "the disk cannot be read or written" in told.what
+    assert "data/raw/quakes.csv" in told.what
+    assert capsys.readouterr().err == ""
+
+
+def test_a_full_disk_ends_the_run(here):
+    with pytest.raises(PipelineError, match="the disk is full: data/raw/quakes") as caught:
+        script.understood(OSError(errno.ENOSPC, "No space left on device", "data/raw/quakes.csv"))
+    assert not isinstance(caught.value, SourceError)
+
+
+def test_a_fault_of_ours_leaves_its_traceback_in_the_log(here, capsys):
+    with pytest.raises(KeyError) as caught:
+        {}["mag"]
+    told = script.understood(caught.value)
+    assert told.what.startswith("KeyError: 'mag'")
+    assert "KeyError" in capsys.readouterr().err
