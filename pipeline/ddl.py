@@ -162,8 +162,8 @@ def _appended(statement: str, sentence: str) -> str:
 
 def _literals(text: str) -> str:
     """A text as string literals, a line each, which SQL takes as one."""
-    lines = textwrap.wrap(text.replace("'", "''"), _WIDTH, break_on_hyphens=False)
-    return " '\n".join(f"'{line}" for line in lines) + "'"
+    lines = textwrap.wrap(text, _WIDTH, break_on_hyphens=False)
+    return " '\n'".join(line.replace("'", "''") for line in lines).join("''")
 
 
 def _quoted(name: str) -> str:

@@ -443,6 +443,17 @@ def test_comments_among_the_columns_are_kept(declared):
     )
 
 
+def test_a_name_made_to_end_the_comment_does_not(place, monkeypatch):
+    night(place, monkeypatch)
+    evil = "'" * 40 + ";drop"
+    with pytest.raises(SourceError):
+        night(place, monkeypatch, lambda rows: renamed(rows, iata=evil))
+    drift.accept(place, SOURCE)
+    night(place, monkeypatch, lambda rows: renamed(rows, iata=evil))
+    comment = "select col_description('source.faa_airports'::regclass, 1)"
+    assert query(place, comment)[0][0].endswith(f"see {evil}.")
+
+
 @pytest.mark.parametrize(
     "text", ["", "create tabel", "create table if not exists source.x (a int);"]
 )
