@@ -1,0 +1,149 @@
+"""Who may do what in prod: `publish/permissions.sql`, and the application's password.
+
+An owner that cannot log in has schema `transformed`; the role of the connection replicates; the
+application's login may SELECT. What our role may not change, on a server that others manage, is
+noted and never an error: `pipeline.audit` says what it means.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import sql
+
+from pipeline import app_password
+from pipeline.database import one_line
+from pipeline.errors import SetupError
+from pipeline.settings import ROOT, Settings
+
+OWNER, READER = "prod_owner", "prod_read"
+STATEMENTS = ROOT / "publish" / "permissions.sql"
+_BEYOND = (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject)
+_WARNINGS = ("01006", "01007")  # privilege not revoked, not granted: for want of rights
+
+
+@dataclass
+class Rights:
+    """What our role can do about the permissions of prod."""
+
+    owner: str | None = None  # the role to create objects as; None: as ourselves
+    beyond: list[str] = field(default_factory=list)  # what could not be done, a sentence each
+
+
+def prepare(connection: psycopg.Connection, here: Settings) -> Rights:
+    """Make the roles, and close the database to all others; idempotent.
+
+    connection: to prod, in autocommit.
+
+    Raises SetupError when APP_ROLE is the role that replicates.
+    """
+    if here.app_role == connection.info.user:
+        raise SetupError(
+            f"APP_ROLE={here.app_role} is the role that replicates to prod",
+            "name another: the application must not be able to write",
+        )
+    rights = Rights()
+    with connection.transaction():
+        _run(connection, here, rights, OWNER)
+        _set_password(connection, here, rights)
+    if _can_own(connection):
+        rights.owner = OWNER
+    return rights
+
+
+def apply(connection: psycopg.Connection, here: Settings, rights: Rights) -> None:
+    """Write the permissions anew, within the transaction that made the tables; idempotent."""
+    with connection.transaction():
+        _run(connection, here, rights, rights.owner or connection.info.user)
+        _set_password(connection, here, rights)
+
+
+def words(connection: psycopg.Connection, here: Settings, creator: str = OWNER) -> dict[str, str]:
+    """What the statements under publish/ know by name; `creator`: who makes the tables."""
+    return {
+        "owner": OWNER,
+        "creator": creator,
+        "reader": READER,
+        "app": here.app_role,
+        "replicator": connection.info.user,
+        "embedded": "off" if here.prod_database_url or here.database_url else "on",
+    }
+
+
+def filled(statement: str, known: dict[str, str]) -> str:
+    """A statement with its words put in: :"word" as a name, :'word' as a text."""
+
+    def word(found: re.Match) -> str:
+        kind = sql.Identifier if found[1] == '"' else sql.Literal
+        return kind(known[found[2]]).as_string()
+
+    return re.sub(r""":(["'])(\w+)\1""", word, statement)
+
+
+def _run(connection: psycopg.Connection, here: Settings, rights: Rights, creator: str) -> None:
+    known = words(connection, here, creator)
+    for what, statement, is_query in _statements():
+        if not is_query:
+            _try(connection, rights, what, filled(statement, known))
+            continue
+        rows = _try(connection, rights, what, filled(statement, known))
+        for made in [cell for row in rows for cell in row if cell]:
+            _try(connection, rights, what, made)
+
+
+def _statements() -> Iterator[tuple[str, str, bool]]:
+    """Of each statement: what it is for, its text, whether its rows are statements in turn."""
+    text, what = STATEMENTS.read_text("utf-8"), ""
+    for statement, end in re.findall(r"(.*?)(;$|^\\gexec$)", text, re.DOTALL | re.MULTILINE):
+        comments = re.findall(r"^-- (.*)$", statement.rpartition("\n\n")[2], re.MULTILINE)
+        what = comments[0] if comments else what
+        yield what, re.sub(r"^--.*$", "", statement, flags=re.MULTILINE).strip(), end != ";"
+
+
+def _try(connection: psycopg.Connection, rights: Rights, what: str, statement) -> list[tuple]:
+    """Execute in a savepoint; returns the rows, none when it is beyond our rights."""
+    refusals: list[str] = []
+
+    def warned(diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.sqlstate in _WARNINGS:
+            refusals.append(diagnostic.message_primary)
+
+    connection.add_notice_handler(warned)
+    try:
+        with connection.transaction():
+            done = connection.execute(statement)
+            return done.fetchall() if done.description else []
+    except _BEYOND as error:
+        refusals.append(one_line(error))
+        return []
+    finally:
+        connection.remove_notice_handler(warned)
+        told = f"our role may not {what}: "
+        if refusals and not any(sentence.startswith(told) for sentence in rights.beyond):
+            rights.beyond.append(told + refusals[0])
+
+
+def _set_password(connection: psycopg.Connection, here: Settings, rights: Rights) -> None:
+    statement = sql.SQL("alter role {} password {}").format(
+        sql.Identifier(here.app_role), sql.Literal(app_password.verifier(connection, here))
+    )
+    _try(connection, rights, "set the application's password", statement)
+
+
+def _can_own(connection: psycopg.Connection) -> bool:
+    """Whether objects can be created as the owner, and the schema that is there is its own."""
+    return connection.execute(
+        """select
+            (
+                select pg_has_role(oid, case
+                    when current_setting('server_version_num')::int >= 160000 then 'set'
+                    else 'member' end)
+                and has_database_privilege(oid, current_database(), 'create')
+                and not exists (
+                    select from pg_namespace where nspname = 'transformed' and nspowner <> role.oid
+                )
+                from pg_roles as role where rolname = %s
+            ) is true""",
+        [OWNER],
+    ).fetchone()[0]

@@ -1,0 +1,262 @@
+-- Who may do what in prod: idempotent, written anew in every replication, only what is not so yet.
+--
+-- Words in :"…" and :'…' are put in by pipeline/permissions.py; psql knows them too, and what
+-- \gexec is: it runs each value of a query's rows as a statement. An administrator lends the
+-- pipeline the rights it lacks on a managed server by running this once, connected to prod:
+--   psql -v owner=prod_owner -v creator=prod_owner -v reader=prod_read -v app=app_read \
+--        -v replicator=ROLE -v embedded=off -f publish/permissions.sql
+--
+-- The first line of a comment is what is said when a statement below it is beyond our rights.
+
+-- make the roles: an owner and a group of readers that cannot log in, the application's login
+select format('create role %I %s', name, attribute)
+from (values (:'owner', 'nologin'), (:'reader', 'nologin'), (:'app', 'login')) as role (name, attribute)
+where name not in (select rolname from pg_catalog.pg_roles)
+\gexec
+
+-- take from the roles what they must not have
+-- (A superuser of such a name is somebody else's slip, and not undone unasked: the audit tells.)
+select format('alter role %I nocreatedb nocreaterole', rolname)
+from pg_catalog.pg_roles
+where rolname in (:'owner', :'reader', :'app') and (rolcreatedb or rolcreaterole)
+\gexec
+select format('alter role %I noreplication nobypassrls', rolname)
+from pg_catalog.pg_roles
+where rolname in (:'owner', :'reader', :'app') and (rolreplication or rolbypassrls)
+\gexec
+select format('alter role %I nologin', rolname)
+from pg_catalog.pg_roles
+where rolname in (:'owner', :'reader') and rolcanlogin
+\gexec
+
+-- let the application log in, 20 times at once
+select format('alter role %I login inherit connection limit %s', rolname, wanted)
+from pg_catalog.pg_roles,
+    (select greatest(1, least(20, current_setting('max_connections')::int - 10)) as wanted) as room
+where rolname = :'app' and not (rolcanlogin and rolinherit and rolconnlimit = wanted)
+\gexec
+
+-- let the roles be members of each other as they should, and of nothing else
+select
+    format(
+        'revoke %I from %I %s', granted.rolname, member.rolname,
+        case when current_setting('server_version_num')::int >= 160000
+            then format('granted by %I cascade', grantor.rolname) else 'cascade' end
+    )
+from pg_catalog.pg_auth_members as held
+join pg_catalog.pg_roles as granted on granted.oid = held.roleid
+join pg_catalog.pg_roles as member on member.oid = held.member
+left join pg_catalog.pg_roles as grantor on grantor.oid = held.grantor
+where member.rolname in (:'owner', :'reader', :'app')
+    and (member.rolname <> :'app' or granted.rolname <> :'reader' or held.admin_option)
+\gexec
+select format('grant %I to %I', :'reader', :'app')
+where not pg_has_role(:'app', :'reader', 'usage')
+\gexec
+select format('grant %I to %I', :'owner', :'replicator')
+where not pg_has_role(:'replicator', :'owner', 'usage')
+\gexec
+
+-- set what the application's sessions begin with, and nothing else
+alter role :"app" reset all;
+select format('alter role %I in database %I reset all', :'app', current_database())
+\gexec
+select format('alter role %I set %I to %L', :'app', role.name, role.value)
+from (values
+    ('search_path', 'transformed'),
+    ('default_transaction_read_only', 'on'),
+    ('statement_timeout', '5s'),
+    ('lock_timeout', '2s'),
+    ('idle_in_transaction_session_timeout', '10s'),
+    ('transaction_timeout', '30s'),  -- since 17
+    ('work_mem', '16MB'),
+    ('temp_file_limit', '256MB')  -- which the role itself cannot lift
+) as role (name, value)
+where role.name in (select name from pg_catalog.pg_settings)
+\gexec
+
+-- let the owner create in the database, and readers enter it
+select format('grant %s on database %I to %I', privilege, datname, rolname)
+from (values
+    (:'owner', 'CONNECT'), (:'owner', 'CREATE'), (:'reader', 'CONNECT')
+) as wanted (grantee, privilege)
+join pg_catalog.pg_roles on rolname = grantee
+join pg_catalog.pg_database on datname = current_database()
+where not exists (
+    select from aclexplode(datacl) as acl
+    where acl.grantee = pg_roles.oid and acl.privilege_type = privilege
+)
+\gexec
+
+-- keep everybody else out of the database
+select
+    format(
+        'revoke %s on database %I from %s cascade', privilege_type, datname,
+        case grantee when 0 then 'public' else grantee::regrole::text end
+    )
+from pg_catalog.pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
+where datname = current_database()
+    and (
+        grantee in (0, :'app'::regrole)
+        or grantee = :'reader'::regrole and (privilege_type <> 'CONNECT' or is_grantable)
+    )
+\gexec
+
+-- keep readers out of the other databases of the embedded server; logins of others may still enter
+select format('grant connect on database %I to %I', datname, rolname)
+from pg_catalog.pg_database, pg_catalog.pg_roles
+where :'embedded'::boolean
+    and datname <> current_database() and datallowconn and not datistemplate
+    and has_database_privilege('public', pg_database.oid, 'connect')
+    and rolcanlogin and not rolsuper and not pg_has_role(rolname, :'reader', 'member')
+\gexec
+select
+    format(
+        'revoke connect on database %I from %s cascade', datname,
+        case grantee when 0 then 'public' else grantee::regrole::text end
+    )
+from pg_catalog.pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
+where :'embedded'::boolean
+    and datname <> current_database() and privilege_type = 'CONNECT'
+    and grantee in (0, :'app'::regrole, :'reader'::regrole)
+\gexec
+
+-- give the schema and all in it to its owner
+select format('alter schema transformed owner to %I', :'owner')
+from pg_catalog.pg_namespace
+where nspname = 'transformed' and pg_get_userbyid(nspowner) <> :'owner'
+\gexec
+select
+    format(
+        'alter %s %s owner to %I',
+        case relkind when 'v' then 'view' when 'm' then 'materialized view' else 'table' end,
+        oid::regclass, :'owner'
+    )
+from pg_catalog.pg_class
+where relnamespace = to_regnamespace('transformed')
+    and relkind in ('r', 'p', 'v', 'm') and pg_get_userbyid(relowner) <> :'owner'
+\gexec
+
+-- let readers read it, and what will come into it
+select format('grant usage on schema transformed to %I', :'reader')
+from pg_catalog.pg_namespace
+where nspname = 'transformed' and not exists (
+    select from aclexplode(nspacl) where grantee = :'reader'::regrole and privilege_type = 'USAGE'
+)
+\gexec
+select format('grant select on %s to %I', oid::regclass, :'reader')
+from pg_catalog.pg_class
+where relnamespace = to_regnamespace('transformed') and relkind in ('r', 'p', 'v', 'm')
+    and not exists (
+        select from aclexplode(relacl)
+        where grantee = :'reader'::regrole and privilege_type = 'SELECT'
+    )
+\gexec
+select
+    format(
+        'alter default privileges for role %I in schema transformed grant select on tables to %I',
+        :'creator', :'reader'
+    )
+from pg_catalog.pg_namespace
+where nspname = 'transformed'
+\gexec
+
+-- let future objects give nothing else to anybody
+alter default privileges for role :"creator" revoke execute on functions from public;
+select
+    format(
+        'alter default privileges for role %I %s revoke %s on %s from %s',
+        pg_get_userbyid(defaclrole), 'in schema ' || defaclnamespace::regnamespace, privilege_type,
+        case defaclobjtype
+            when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions'
+            when 'T' then 'types' when 'n' then 'schemas'
+        end,
+        case grantee when 0 then 'public' else grantee::regrole::text end
+    )
+from (
+    select defaclrole, nullif(defaclnamespace, 0) as defaclnamespace, defaclobjtype, acl.*
+    from pg_catalog.pg_default_acl, aclexplode(defaclacl) as acl
+) as given
+where grantee in (0, :'app'::regrole)
+    or grantee = :'reader'::regrole and (
+        privilege_type <> 'SELECT' or is_grantable or defaclobjtype <> 'r' or defaclnamespace is null
+    )
+\gexec
+
+-- take back what else was given on schemas
+select
+    format(
+        'revoke %s on schema %I from %s cascade', privilege_type, nspname,
+        case grantee when 0 then 'public' else grantee::regrole::text end
+    )
+from pg_catalog.pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
+where nspname not in ('pg_catalog', 'information_schema') and nspname !~ '^pg_(toast|temp)'
+    and (
+        grantee in (0, :'app'::regrole)
+        or grantee = :'reader'::regrole
+        and (nspname <> 'transformed' or privilege_type <> 'USAGE' or is_grantable)
+    )
+\gexec
+
+-- take back what else was given on tables, views, sequences and their columns
+select
+    format(
+        'revoke %s%s on %s %s from %s cascade', privilege_type,
+        ' (' || quote_ident(attname) || ')', case relkind when 'S' then 'sequence' else 'table' end,
+        relation, case grantee when 0 then 'public' else grantee::regrole::text end
+    )
+from (
+    select pg_class.oid::regclass as relation, relnamespace, relkind, null as attname, acl.*
+    from pg_catalog.pg_class, aclexplode(relacl) as acl
+    union all
+    select pg_class.oid::regclass, relnamespace, relkind, attname, acl.*
+    from pg_catalog.pg_class join pg_catalog.pg_attribute on attrelid = pg_class.oid,
+        aclexplode(attacl) as acl
+) as given
+join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
+where nspname not in ('pg_catalog', 'information_schema')
+    and (
+        grantee in (0, :'app'::regrole)
+        or grantee = :'reader'::regrole and (
+            nspname <> 'transformed' or privilege_type <> 'SELECT' or is_grantable
+            or attname is not null
+        )
+    )
+\gexec
+
+-- take back the right to call functions that are not PostgreSQL's own
+select
+    format(
+        'revoke execute on routine %s from %s cascade', pg_proc.oid::regprocedure,
+        case grantee when 0 then 'public' else grantee::regrole::text end
+    )
+from pg_catalog.pg_proc join pg_catalog.pg_namespace on pg_namespace.oid = pronamespace,
+    aclexplode(coalesce(proacl, acldefault('f', proowner)))
+where nspname not in ('pg_catalog', 'information_schema')
+    and grantee in (0, :'app'::regrole, :'reader'::regrole)
+\gexec
+
+-- keep the public from large objects, files, notifications, and from the locks that replications use
+select
+    case when proname like '%advisory%'
+        then format('grant execute on function %s to %I', pg_proc.oid::regprocedure, :'owner') end,
+    format(
+        'revoke execute on function %s from %s cascade', pg_proc.oid::regprocedure,
+        case grantee when 0 then 'public' else grantee::regrole::text end
+    )
+from pg_catalog.pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))
+where pronamespace = 'pg_catalog'::regnamespace
+    and grantee in (0, :'app'::regrole, :'reader'::regrole)
+    and proname ~ '^(lo_.*|lo(read|write)|pg_(try_)?advisory_.*|pg_notify|pg_logical_emit_message|pg_(read|stat)_(binary_)?file|pg_ls_.*)$'
+\gexec
+
+-- keep the public from procedural languages: no DO block
+select
+    format(
+        'revoke usage on language %I from %s cascade', lanname,
+        case grantee when 0 then 'public' else grantee::regrole::text end
+    )
+from pg_catalog.pg_language, aclexplode(coalesce(lanacl, acldefault('l', lanowner)))
+where lanpltrusted and grantee in (0, :'app'::regrole, :'reader'::regrole)
+    and lanname not in ('internal', 'c', 'sql')
+\gexec
