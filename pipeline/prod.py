@@ -1,5 +1,6 @@
 """The public database: where it is, and what it has."""
 
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import psycopg
@@ -48,6 +49,15 @@ def _make(dev: psycopg.Connection) -> None:
                 f"database {NAME} cannot be made: {database.one_line(error)}",
                 f"create database {NAME}; on that server, or set PROD_DATABASE_URL",
             ) from None
+
+
+def greatest_generation(here: Settings, of_ledger: int) -> int:
+    """The greatest generation that the dumps know, and, should the ledger be lost, prod."""
+    known = [int(path.stem) for path in here.dumps.glob("*.dump") if path.stem.isdecimal()]
+    if not of_ledger:
+        with suppress(psycopg.Error, errors.PipelineError), connect(here) as connection:
+            known += generations(connection).values()
+    return max([of_ledger, *known])
 
 
 def generations(connection: psycopg.Connection) -> dict[str, int]:

@@ -79,6 +79,7 @@ def publish(
     names: Iterable[str],
     note: Callable[[psycopg.Connection, int], list[Row]],
     gone: Iterable[str] = (),
+    known: int = 0,
 ) -> int:
     """Publish tables that stand in `transformed_next`; the others stay as they are.
 
@@ -90,6 +91,7 @@ def publish(
            anything is locked: what it writes is there together with the tables, or not at all.
            It returns what readers are to be told in `data_status`.
     gone:  published tables whose model is no more and whose time is up; they are dropped.
+    known: a generation that is known elsewhere; the new one is greater.
 
     Returns the generation. Raises SourceError when readers did not let go in time and Refused when
     what others built upon a published table cannot be made anew; nothing has changed then.
@@ -103,7 +105,7 @@ def publish(
                 connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
                 _hold_room(connection, room)
                 old = _ours(connection, {*names, *gone})
-                generation = 1 + ledger.generation(connection)
+                generation = 1 + max(known, ledger.generation(connection))
                 told = note(connection, generation)
                 _exchange(connection, names, old)
                 if told:

@@ -8,6 +8,7 @@ marts that are made of what changed are built.
 import hashlib
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
@@ -20,6 +21,7 @@ from pipeline import (
     dependents,
     ledger,
     lineage,
+    prod,
     publication,
     script,
     snapshot,
@@ -30,6 +32,7 @@ from pipeline.errors import PipelineError
 from pipeline.freshness import Row
 from pipeline.hold import Verdict
 from pipeline.lineage import Lineage
+from pipeline.printable import escaped
 from pipeline.settings import Settings
 
 AUDIT = "audit"  # the schema of the rows that failed a test
@@ -154,8 +157,19 @@ def _judge(connection: psycopg.Connection, build: Build, dbt: Dbt, selection: se
     if failed:
         connection.execute(f"drop schema if exists {AUDIT} cascade")
         stored = dbt.test({nodes[uid].fqn for uid in failed}, store=True)
-        failed |= {r.uid: r for r in stored if r.status == "fail"}
+        failed |= {r.uid: _with_example(connection, r) for r in stored if r.status == "fail"}
     build.verdict.judge([failed.get(result.uid, result) for result in results])
+
+
+def _with_example(connection: psycopg.Connection, result: Result) -> Result:
+    """A failed test with the first of its rows: what a person wants to know first."""
+    first = f"select to_jsonb(failed) from {result.relation} as failed limit 1"  # noqa: S608 - dbt's
+    try:
+        row = connection.execute(first).fetchone()[0]
+    except psycopg.Error:  # it is gone already
+        return result
+    shown = ", ".join(f"{name} {value}" for name, value in row.items() if value is not None)
+    return replace(result, message=f"{result.message}: {escaped(shown, 200)}")
 
 
 def _refuse_full_disk(results: list[Result]) -> None:
@@ -235,7 +249,8 @@ def _publish(here: Settings, connection: psycopg.Connection, build: Build) -> di
             data_status.write(connection, note(connection, generation))
         return facts | {"generation": generation}
     try:
-        generation = publication.publish(connection, here, build.room, going, note, drop)
+        known = prod.greatest_generation(here, ledger.generation(connection))
+        generation = publication.publish(connection, here, build.room, going, note, drop, known)
     except psycopg.Error as error:
         # The answer to the commit may be all that was lost.
         if not database.is_lost(error) or not _was_noted(here, run_id):

@@ -160,6 +160,7 @@ def test_the_rows_that_failed_a_test_are_kept(place):
     (reason,) = [r for n, r in place.run()["held"].items() if n == "ages"]
     relation = reason.partition("(rows: ")[2].partition(")")[0]
     assert place.owner.execute(f"select * from {relation}").fetchall() == [("ann", 2)]
+    assert "n_records 2, unique_field ann" in reason
 
 
 def test_a_model_that_cannot_be_built_is_held_and_tried_again_every_night(place):
