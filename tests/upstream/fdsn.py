@@ -4,6 +4,7 @@ https://earthquake.usgs.gov/fdsnws/event/1/
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlsplit
@@ -19,6 +20,7 @@ class EventService:
 
     events: list[dict]
     cap: int = 20_000
+    before: Callable[[str, dict], object] = lambda what, asked: None  # what happens meanwhile
     asked: list[tuple[str, dict]] = field(default_factory=list)  # what was asked, in order
 
     def register(self, publisher: Publisher, prefix: str = "") -> None:
@@ -43,6 +45,7 @@ class EventService:
         assert set(asked) <= {"format", "starttime", "endtime", "orderby", "minmagnitude"}
         assert asked["format"] == "geojson"
         self.asked.append((what, asked))
+        self.before(what, asked)
         begin, end = (_milliseconds(asked[side]) for side in ("starttime", "endtime"))
         least = float(asked.get("minmagnitude", -10))
         found = [event["properties"] | {"event": event} for event in self.events]
