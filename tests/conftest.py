@@ -11,6 +11,7 @@ import pytest
 import servers
 from clone import Clone, make_clone
 from publisher import Publisher, serving
+from small_clone import Small, make_small
 
 from pipeline import postgres, settings
 from pipeline.settings import ROOT, Settings
@@ -127,3 +128,15 @@ def dev_database(clone: Clone) -> str:
     done = clone.run("--offline")
     assert done.returncode == 2, done.stdout + done.stderr
     return clone.run("db", "url").stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def small(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Small]:
+    """A clone with two small sources of its own, after its first night."""
+    module = request.module.__name__.rpartition(".")[2]
+    with serving() as publisher:
+        made = make_small(open_folder / f"a small clone for {module}", publisher)
+        made.well_again()
+        yield made
+        made.run("db", "stop")
+    shutil.rmtree(made.folder)

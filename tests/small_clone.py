@@ -1,0 +1,314 @@
+"""A clone with two small sources of its own and a mart of each: a whole night in seconds.
+
+Every row of both sources carries the number of the night it was fetched in, so that what readers
+see tells of which generation it is.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from clone import Clone, make_clone
+from publisher import Answer, Publisher
+
+SOURCES = ("left", "right")
+ROWS = 300
+HOST = "small.example"
+FETCH = '''"""Rows that carry the number of a night. One row is one number."""
+
+from pipeline.fetch import Candidate, Source, run
+
+SOURCE = Source(
+    title="{name}",
+    publisher="a test",
+    page="https://small.example/",
+    licence="none",
+    licence_page="https://small.example/",
+    kind="csv",
+)
+
+
+def fetch(candidate: Candidate) -> None:
+    """One file."""
+    candidate.download("https://small.example/{name}.csv")
+
+
+if __name__ == "__main__":
+    run(SOURCE, fetch)
+'''
+LEGIBLE = '''"""A CSV as it is. One row is one number."""
+
+from pathlib import Path
+
+from pipeline import delimited
+from pipeline.legible import Legible
+from pipeline.preprocess import run
+from pipeline.snapshot import Snapshot
+
+
+def make_legible(snapshot: Snapshot, output: Path) -> Legible:
+    """Nothing is to be done."""
+    return delimited.write_csv(snapshot.files, output)
+
+
+if __name__ == "__main__":
+    run(make_legible)
+'''
+DATA_TEST = '''"""Data tests."""
+
+
+def test_it_has_its_header(legible):
+    assert legible.read_bytes().startswith(b"id,night\\n")
+'''
+TABLE = """create table if not exists source.{name} (
+    "id" text,
+    "night" text
+);
+
+comment on table source.{name} is 'One row per number.';
+comment on column source.{name}."id" is 'A number.';
+comment on column source.{name}."night" is 'When it was fetched.';
+"""
+MART = """{{{{ config(contract={{'enforced': false}}) }}}}
+select id::integer as id, night::integer as night from {{{{ ref('stg_{name}') }}}}
+"""
+STAGED = "select * from {{{{ source('source', '{name}') }}}}\n"
+DECLARED = """version: 2
+sources:
+  - {name: source, schema: source, tables: [{name: left}, {name: right}]}
+models:
+  - {name: stg_left, columns: [{name: id, data_tests: [unique, not_null]}]}
+  - {name: stg_right, columns: [{name: id, data_tests: [unique]}]}
+"""
+
+
+class Small(Clone):
+    """The clone, what its publisher gives out, and the number of the newest night."""
+
+    def __init__(self, folder: Path, publisher: Publisher):
+        super().__init__(folder)
+        self.publisher = publisher
+        self.newest = 0
+        self.environment |= {
+            "MIRRORS": f"{HOST}={publisher.url}/{HOST}",
+            "FETCH_PATIENCE": "0",
+            "PUBLISH_PATIENCE": "20",
+        }
+
+    def body(self, night: int) -> bytes:
+        """The file of a source on a night."""
+        return b"id,night\n" + b"".join(b"%d,%d\n" % (n, night) for n in range(1, ROWS + 1))
+
+    def something_new(self) -> int:
+        """Let the publisher have new rows of both sources; returns their number."""
+        self.newest += 1
+        for name in SOURCES:
+            self.give_out(name, self.body(self.newest))
+        return self.newest
+
+    def give_out(self, name: str, body: bytes, **how) -> None:
+        """Let the publisher answer with this for a source."""
+        self.publisher.answers[f"/{HOST}/{name}.csv"] = [Answer(body, **how)]
+
+    def start(self, *words: str, **variables: str) -> subprocess.Popen:
+        """Start a command, its output to be read later."""
+        return subprocess.Popen(
+            [self.folder / "run_pipeline.sh", *words],
+            cwd="/",
+            env=self.environment | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def url(self) -> str:
+        """The dev database, its server started if need be."""
+        done = self.run("db", "url")
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def published(self) -> set[int]:
+        """The nights of the rows in both marts, each whole."""
+        with psycopg.connect(self.url()) as connection:
+            return whole_nights(connection)
+
+    def well_again(self, **variables: str) -> None:
+        """The next night, with something new and no help, is well and publishes it."""
+        night = self.something_new()
+        done = self.run(**variables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert self.published() == {night}
+        left = [p for p in (self.folder / "data").rglob(".*") if p.is_file()]
+        assert [p for p in left if "postgres" not in p.parts] == [], "temporary files"
+
+    def processes(self) -> dict[int, str]:
+        """The processes that work in the clone, without the server's: id and command line."""
+        found = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if os.fsencode(self.folder) == bytes((entry / "cwd").readlink()):
+                    words = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+                    found[int(entry.name)] = words.decode(errors="replace")
+            except OSError:
+                continue
+        return found
+
+    def postmaster(self) -> int:
+        """The process id of the clone's server."""
+        (file,) = self._cluster().glob("postmaster.pid")
+        return int(file.read_text().splitlines()[0])
+
+    def _cluster(self) -> Path:
+        home = self.folder / "data" / "postgres"
+        moved = home / "moved_to"
+        return (Path(moved.read_text().strip()) if moved.exists() else home) / "cluster"
+
+    def backends(self) -> list[int]:
+        """The server's processes that work for a client."""
+        parent = self.postmaster()
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                status = (entry / "status").read_text()
+                words = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if re.search(rf"^PPid:\t{parent}$", status, re.M) and b"[local]" in words:
+                found.append(int(entry.name))
+        return found
+
+
+def whole_nights(connection: psycopg.Connection) -> set[int]:
+    """The nights of the published rows, in one statement; no mart may lack a row."""
+    rows = connection.execute(
+        """select night, count(*) from transformed.left_rows group by 1
+        union all select night, count(*) from transformed.right_rows group by 1"""
+    ).fetchall()
+    assert [count for _, count in rows] == [ROWS, ROWS], rows
+    return {night for night, _ in rows}
+
+
+def make_small(folder: Path, publisher: Publisher) -> Small:
+    """Make the clone: the project's own sources and models go, two others come."""
+    whole = make_clone(folder)
+    for stage in ("api", "preprocess", "load"):
+        for path in (folder / stage).iterdir():
+            if path.is_file() and path.name != "conftest.py":
+                path.unlink()
+    keep = ("dbt_project.yml", "profiles.yml", "macros/generate_schema_name.sql")
+    project = folder / "transform"
+    kept = {name: (project / name).read_text() for name in keep}
+    shutil.rmtree(project)
+    parts = dict(kept)
+    for name in SOURCES:
+        parts[f"../api/{name}.py"] = FETCH.format(name=name)
+        parts[f"../preprocess/{name}.py"] = LEGIBLE
+        parts[f"../preprocess/test_{name}.py"] = DATA_TEST
+        parts[f"../load/{name}.sql"] = TABLE.format(name=name)
+        parts[f"models/staging/stg_{name}.sql"] = STAGED.format(name=name)
+        parts[f"models/marts/{name}_rows.sql"] = MART.format(name=name)
+    parts["models/staging/declared.yml"] = DECLARED
+    for name, text in parts.items():
+        path = Path(os.path.normpath(project / name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return Small(whole.folder, publisher)
+
+
+# Readers
+
+
+class Reader(threading.Thread):
+    """Reads again and again until told to stop; remembers what it saw and what went wrong."""
+
+    def __init__(self, url: str, read: Callable[[psycopg.Connection], set[int]]):
+        super().__init__(daemon=True)
+        self.url, self.read, self.stopping = url, read, threading.Event()
+        self.nights: set[int] = set()
+        self.wrong: list[str] = []
+        self.lost: list[str] = []  # connections, when the server is killed
+        self.start()
+
+    def run(self):
+        while not self.stopping.is_set():
+            try:
+                with psycopg.connect(self.url, autocommit=True, prepare_threshold=0) as connection:
+                    while not self.stopping.is_set():
+                        self._note(self.read(connection))
+                        time.sleep(0.02)
+            except psycopg.OperationalError as error:
+                self.lost.append(str(error))
+                time.sleep(0.05)
+            except (psycopg.Error, AssertionError) as error:
+                self.wrong.append(repr(error))
+
+    def _note(self, nights: set[int]) -> None:
+        self.nights |= nights
+        if len(nights) != 1:
+            self.wrong.append(f"nights {nights} in one transaction")
+
+
+def _nights(connection: psycopg.Connection, name: str) -> set[int]:
+    query = f"select night, count(*) from transformed.{name}_rows group by 1"
+    rows = connection.execute(query).fetchall()
+    assert [count for _, count in rows] == [ROWS], (name, rows)
+    return {rows[0][0]}
+
+
+def in_turn(*names: str) -> Callable[[psycopg.Connection], set[int]]:
+    """A reader of both tables in one transaction, a statement each."""
+
+    def read(connection):
+        with connection.transaction():
+            return set().union(*(_nights(connection, name) for name in names))
+
+    return read
+
+
+def repeatable(pause: float) -> Callable[[psycopg.Connection], set[int]]:
+    """A reader in REPEATABLE READ whose snapshot is older than its first reading by a pause."""
+
+    def read(connection):
+        with connection.transaction():
+            connection.execute("set transaction isolation level repeatable read")
+            connection.execute("select 1")
+            time.sleep(pause)
+            return whole_nights(connection)
+
+    return read
+
+
+READS = (whole_nights, in_turn("left", "right"), in_turn("right", "left"))
+READS += (repeatable(0), repeatable(1.5))
+
+
+@contextmanager
+def readers(url: str) -> Iterator[list[Reader]]:
+    """Five readers for as long as the context lasts; none may have met what no reader may meet."""
+    known = [Reader(url, read) for read in READS]
+    try:
+        yield known
+    finally:
+        for reader in known:
+            reader.stopping.set()
+        for reader in known:
+            reader.join()
+    assert [reader.wrong for reader in known] == [[]] * len(known)
+
+
+def kill(process: int, number: int = signal.SIGKILL) -> bool:
+    """Send a signal; whether the process was still there."""
+    try:
+        os.kill(process, number)
+    except ProcessLookupError:
+        return False
+    return True

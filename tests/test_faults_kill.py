@@ -1,0 +1,219 @@
+"""kill -9 and SIGTERM at any moment of a night, of whatever takes part in it.
+
+After each: readers met nothing they may not meet, nothing committed was lost, and the next night is
+well without help. Ten random moments; with --long, three hundred.
+"""
+
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+from small_clone import SOURCES, Small, kill, readers, whole_nights
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
+SEED = 5
+SHORT, LONG = 10, 300
+# Of each victim: words in its command line; the runner and the server are found otherwise.
+VICTIMS = {
+    "runner": "",
+    "script": "pipeline.step",
+    "dbt": "pipeline.transform",
+    "backend": "",
+    "postmaster": "",
+    "client": "pg_dump",
+}
+KILLED_OR_TOLD = {-signal.SIGKILL, 0, 1, 2}  # how the run may end when something in it was killed
+
+
+def victims(small: Small, run: subprocess.Popen, kind: str) -> list[int]:
+    """The processes of a kind that live now."""
+    if kind == "runner":
+        return [run.pid]
+    if kind == "postmaster":
+        return [small.postmaster()]
+    if kind == "backend":
+        return small.backends()
+    return [process for process, words in small.processes().items() if VICTIMS[kind] in words]
+
+
+def kill_one(small: Small, run: subprocess.Popen, kind: str, chance: random.Random) -> bool:
+    """Kill one of a kind as soon as there is one; False when the night ended without."""
+    while run.poll() is None:
+        for process in chance.sample(found := sorted(victims(small, run, kind)), len(found)):
+            return kill(process)
+        time.sleep(0.01)
+    return False
+
+
+def end_of(run: subprocess.Popen) -> tuple[int, str]:
+    """How a run ended and what it said; one that hangs fails the test."""
+    try:
+        said, _ = run.communicate(timeout=60)
+    finally:
+        if run.poll() is None:
+            run.kill()
+    return run.returncode, said
+
+
+def nothing_is_lost(small: Small, before: int) -> None:
+    """Raw snapshots, loaded and published rows are whole, of the night before or of this one."""
+    allowed = {before, small.newest}
+    for name in SOURCES:
+        folder = small.folder / "data" / "raw" / name
+        checked = subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=folder)
+        assert checked.returncode == 0
+    with psycopg.connect(small.url()) as connection:
+        (published,) = whole_nights(connection)
+        assert published in allowed
+        for name in SOURCES:
+            statement = f"select night::int, count(*) from source.{name} group by 1"
+            ((night, count),) = connection.execute(statement).fetchall()
+            assert night in allowed
+            assert count == len(small.body(1).splitlines()) - 1
+
+
+def no_process_is_left(small: Small) -> None:
+    deadline = time.monotonic() + 10
+    while (left := small.processes()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left == {}
+
+
+def test_killed_at_any_moment_the_next_night_is_well(small, is_long, capsys):
+    chance = random.Random(SEED)
+    began = time.monotonic()
+    small.well_again()
+    whole = time.monotonic() - began
+    kills = 0
+    rounds = LONG if is_long else SHORT
+    kinds = [list(VICTIMS)[n % len(VICTIMS)] for n in range(rounds)]
+    for kind in kinds:
+        before = small.newest
+        with readers(small.url()) as known:
+            small.something_new()
+            run = small.start()
+            time.sleep(chance.uniform(0, whole))
+            kills += kill_one(small, run, kind, chance)
+            code, said = end_of(run)
+            assert code in KILLED_OR_TOLD, said
+            assert "Traceback" not in said
+            no_process_is_left(small)
+            nothing_is_lost(small, before)
+            small.well_again()
+        lost = [reader.lost for reader in known]
+        assert kind in ("backend", "postmaster") or lost == [[]] * len(known), (kind, lost)
+    with capsys.disabled():
+        print(f" {kills} kills in {rounds} nights, 0 violations", end=" ")
+    assert kills > rounds / 3
+
+
+# SIGTERM in each stage: a word of the log by which the stage is known to work.
+STAGES = {
+    "api": "api left: started",
+    "preprocess": "preprocess left: started",
+    "load": "load left: started",
+    "transform": "transform all models: started",
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_sigterm_ends_every_stage_cleanly(small, stage):
+    before = small.newest
+    with readers(small.url()) as known:
+        small.something_new()
+        run = small.start()
+        wait_for_log(small, run, STAGES[stage])
+        began = time.monotonic()
+        run.terminate()
+        code, said = end_of(run)
+        assert time.monotonic() - began < 10
+        assert code == 128 + signal.SIGTERM, said
+        assert "stopped by SIGTERM" in said
+        no_process_is_left(small)
+        nothing_is_lost(small, before)
+        small.well_again()
+    assert [reader.lost for reader in known] == [[]] * len(known)
+
+
+def wait_for_log(small: Small, run: subprocess.Popen, words: str) -> None:
+    """Wait until the newest log has some words; logs that were there before do not count."""
+    while run.poll() is None:
+        for log in (small.folder / "data" / "logs").glob(f"*-{run.pid}.log"):
+            if words in log.read_text():
+                return
+        time.sleep(0.005)
+    pytest.fail(f"{words} was never logged")
+
+
+def test_a_run_killed_at_its_start_leaves_a_status_that_turns_red_by_itself(small):
+    """Nobody is there to tell readers; what the database says of itself must do."""
+    small.well_again()
+    run = small.start()
+    time.sleep(0.05)
+    run.kill()
+    end_of(run)
+    overdue = """select bool_or(is_overdue), bool_and(expected_next_at < now() + '2 days')
+        from transformed.data_status"""
+    with psycopg.connect(small.url()) as connection:
+        assert connection.execute(overdue).fetchone() == (False, True)
+        # Two nights later, by a clock that went on while nothing ran.
+        connection.execute(
+            """update transformed.data_status_facts
+            set expected_next_at = expected_next_at - interval '2 days'"""
+        )
+        assert connection.execute(overdue).fetchone()[0] is True
+        connection.rollback()
+    small.well_again()
+
+
+def tree_of(process: int) -> list[int]:
+    """A process and all that descend from it."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [process, *(found for child in children for found in tree_of(int(child)))]
+
+
+def test_a_run_that_slept_while_another_took_over_publishes_nothing(small):
+    """As on a machine that was suspended: its sessions are gone, and another run has published."""
+    other = {"DATABASE_URL": small.url(), "DATA_DIR": str(small.folder / "of the other")}
+    slept = small.something_new()
+    run = small.start()
+    wait_for_log(small, run, STAGES["transform"])
+    time.sleep(1)
+    asleep = tree_of(run.pid)
+    for process in asleep:
+        kill(process, signal.SIGSTOP)
+    with psycopg.connect(other["DATABASE_URL"], autocommit=True) as owner:
+        ended = owner.execute(
+            """select count(pg_terminate_backend(pid)) from pg_stat_activity
+            where pid <> pg_backend_pid() and datname = current_database()"""
+        ).fetchone()[0]
+        assert ended >= 2
+    small.well_again(**other)
+    taken_over = small.newest
+    with readers(other["DATABASE_URL"]) as known:
+        for process in asleep:
+            kill(process, signal.SIGCONT)
+        code, said = end_of(run)
+        time.sleep(0.5)
+    assert code in (1, 2), said
+    assert taken_over > slept
+    assert {night for reader in known for night in reader.nights} == {taken_over}
+    small.well_again()
+
+
+def test_dbt_killed_by_the_kernel_for_its_memory_is_named(small):
+    """The kernel's way: SIGKILL to the largest process of the run."""
+    before = small.newest
+    small.something_new()
+    run = small.start()
+    assert kill_one(small, run, "dbt", random.Random(SEED))
+    code, said = end_of(run)
+    assert code == 2, said
+    assert "transform all models: failed, ended by signal SIGKILL" in said
+    nothing_is_lost(small, before)
+    assert small.published() == {before}
+    small.well_again()
