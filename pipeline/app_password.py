@@ -24,20 +24,20 @@ from pipeline.settings import Settings
 _SCRAM = re.compile(r"SCRAM-SHA-256\$(\d+):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):[A-Za-z0-9+/=]+")
 
 
-def path(here: Settings) -> Path:
-    """Where the generated password stands."""
-    return here.state / "app_password"
+def files(here: Settings) -> tuple[Path, Path]:
+    """Where the generated password stands, and where what the server is told."""
+    return here.state / "app_password", here.state / "app_password.scram"
 
 
 def read(here: Settings) -> str:
     """The password as text; empty when none was given or made yet."""
-    return here.app_password or _text(path(here))
+    return here.app_password or _text(files(here)[0])
 
 
 def make(here: Settings) -> str:
     """The password as text, made and written where there is none."""
     if not read(here):
-        _write(path(here), secrets.token_urlsafe(24))
+        _write(files(here)[0], secrets.token_urlsafe(24))
     return read(here)
 
 
@@ -46,7 +46,7 @@ def verifier(connection: psycopg.Connection, here: Settings) -> str:
 
     So the password itself reaches neither the server's log nor pg_stat_activity.
     """
-    password, kept = make(here), path(here).with_name("app_password.scram")
+    password, kept = make(here), files(here)[1]
     if not is_of(_text(kept), password):
         words = password.encode(), here.app_role.encode(), b"scram-sha-256"
         _write(kept, connection.pgconn.encrypt_password(*words).decode())

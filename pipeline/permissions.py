@@ -8,6 +8,7 @@ noted and never an error: `pipeline.audit` says what it means.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psycopg
 from psycopg import sql
@@ -19,6 +20,7 @@ from pipeline.settings import ROOT, Settings
 
 OWNER, READER = "prod_owner", "prod_read"
 STATEMENTS = ROOT / "publish" / "permissions.sql"
+_STATEMENT = re.compile(r"(.*?)(;$|^\\gexec$)", re.DOTALL | re.MULTILINE)
 _BEYOND = (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject)
 _WARNINGS = ("01006", "01007")  # privilege not revoked, not granted: for want of rights
 
@@ -81,24 +83,27 @@ def filled(statement: str, known: dict[str, str]) -> str:
     return re.sub(r""":(["'])(\w+)\1""", word, statement)
 
 
+def statements(file: Path) -> Iterator[tuple[str, str, bool]]:
+    """Of each statement of a file: what it is for, its text, whether its rows are statements.
+
+    What it is for is the first line of the comment above it, or above one before it.
+    """
+    what = ""
+    for text, end in _STATEMENT.findall(file.read_text("utf-8")):
+        comments = re.findall(r"^-- (.*)$", text.rpartition("\n\n")[2], re.MULTILINE)
+        what = comments[0] if comments else what
+        yield what, re.sub(r"^--.*$", "", text, flags=re.MULTILINE).strip(), end != ";"
+
+
 def _run(connection: psycopg.Connection, here: Settings, rights: Rights, creator: str) -> None:
     known = words(connection, here, creator)
-    for what, statement, is_query in _statements():
+    for what, statement, is_query in statements(STATEMENTS):
         if not is_query:
             _try(connection, rights, what, filled(statement, known))
             continue
         rows = _try(connection, rights, what, filled(statement, known))
         for made in [cell for row in rows for cell in row if cell]:
             _try(connection, rights, what, made)
-
-
-def _statements() -> Iterator[tuple[str, str, bool]]:
-    """Of each statement: what it is for, its text, whether its rows are statements in turn."""
-    text, what = STATEMENTS.read_text("utf-8"), ""
-    for statement, end in re.findall(r"(.*?)(;$|^\\gexec$)", text, re.DOTALL | re.MULTILINE):
-        comments = re.findall(r"^-- (.*)$", statement.rpartition("\n\n")[2], re.MULTILINE)
-        what = comments[0] if comments else what
-        yield what, re.sub(r"^--.*$", "", statement, flags=re.MULTILINE).strip(), end != ";"
 
 
 def _try(connection: psycopg.Connection, rights: Rights, what: str, statement) -> list[tuple]:

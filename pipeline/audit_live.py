@@ -1,0 +1,270 @@
+"""What the public may do in prod, tried: over a connection of the application's own role.
+
+Every attempt is made in a transaction that is rolled back, with read-only mode switched off, as
+any session may do: the grants are what has to hold. Attempts to write touch no row even where
+they are allowed, and the application's connection limit is only looked up, since trying it would
+keep the application itself out.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import psycopg
+from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
+
+from pipeline import app_password
+from pipeline.database import one_line
+from pipeline.permissions import OWNER
+from pipeline.settings import Settings
+
+_OURS = ("user", "password", "passfile", "sslcert", "sslkey", "options")
+_OTHER_DATABASES = 5  # that are tried, dev and postgres first
+_LONGEST = 60_000  # milliseconds; more is no limit for a request of the web
+_TEMPORARY = "the application cannot make temporary tables"
+_FUNCTIONS = "the application can call nothing that touches large objects, files, WAL or locks"
+_LANGUAGES = "the application can use no procedural language: no DO block"
+_DATABASES = "the application cannot enter any other database"
+
+
+class Finding(NamedTuple):
+    """What one check found: nothing where all is as it should be."""
+
+    wrong: str = ""
+    is_ours: bool = True  # whether it is in our power to change, and to look at
+
+
+class Published(NamedTuple):
+    """One published relation, and a column of it that can be written."""
+
+    name: sql.Identifier
+    is_table: bool
+    column: sql.Identifier
+
+
+# What must be refused, and what of audit.sql says the same. {table} stands for each table.
+_WRITES = {
+    "INSERT": "insert into {table} ({column}) select {column} from {table} where false",
+    "UPDATE": "update {table} set {column} = {column} where false",
+    "DELETE": "delete from {table} where false",
+    "TRUNCATE": "truncate {table}",
+    "LOCK": "lock table {table} in access exclusive mode nowait",
+    "DROP": "drop table {table}",
+}
+_REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
+    "making tables, functions and schemas": (
+        (
+            "create table transformed.audit ()",
+            "create view transformed.audit as select 1",
+            "create function transformed.audit() returns int language sql as 'select 1'",
+            "create schema audit",
+            "alter schema transformed rename to audit",
+        ),
+        "",
+    ),
+    "temporary tables": (("create temporary table audit ()",), _TEMPORARY),
+    "programs and files of the server": (
+        (
+            "copy (select 1) to program 'true'",
+            "copy (select 1) to '/dev/null'",
+            "select pg_read_file('PG_VERSION')",
+            "select pg_ls_dir('.')",
+            "select lo_import('/dev/null')",
+        ),
+        "",
+    ),
+    "large objects": (("select lo_create(0)", "select lo_from_bytea(0, '')"), _FUNCTIONS),
+    "the locks that replications use": (("select pg_try_advisory_xact_lock(1)",), _FUNCTIONS),
+    "DO blocks": (("do 'begin end'",), _LANGUAGES),
+    "becoming another role": (
+        (
+            "set local role {owner}",
+            "set local role {replicator}",
+            "set local session authorization {replicator}",
+        ),
+        "",
+    ),
+    "changing roles": (
+        ("create role audit", "alter role {owner} login", "alter role {app} superuser"),
+        "",
+    ),
+    "passwords and settings of the server": (
+        ("select from pg_authid", "select from pg_hba_file_rules", "select pg_reload_conf()"),
+        "",
+    ),
+    "what belongs to other sessions": (("select pg_cancel_backend({process})",), ""),
+}
+
+
+def findings(
+    here: Settings, connection: psycopg.Connection, beyond: set[str]
+) -> Iterator[tuple[str, Finding]]:
+    """Try all; yields what must be so, and what was found instead.
+
+    connection: to prod, of the role that replicates. beyond: the assertions of audit.sql that do
+    not hold, and that we may not mend.
+    """
+    relations, others = _published(connection), _unpublished(connection)
+    checks: dict[str, Callable[[psycopg.Connection], Finding]] = {
+        "published tables and views can be read": lambda app: _read(app, relations),
+        "names are found without the schema": _searched,
+        "sessions begin read-only, with limits": _limited,
+        "a query is cut at its time limit": _cut,
+        "the text of others' queries is hidden": _hidden,
+        "relations of other schemas are refused": lambda app: _all_refused(app, others),
+    }
+    for what, statement in _WRITES.items():
+        made = [
+            sql.SQL(statement).format(table=found.name, column=found.column)
+            for found in relations
+            if found.is_table
+        ]
+        checks[f"{what} is refused"] = lambda app, made=made: _all_refused(app, made)
+    names = {
+        "owner": sql.Identifier(OWNER),
+        "replicator": sql.Identifier(connection.info.user),
+        "app": sql.Identifier(here.app_role),
+        "process": sql.Literal(connection.info.backend_pid),
+    }
+    for what, (statements, same) in _REFUSED.items():
+        made = [sql.SQL(statement).format(**names) for statement in statements]
+        is_ours = same not in beyond
+        checks[f"refused: {what}"] = lambda app, made=made, ours=is_ours: Finding(
+            _all_refused(app, made).wrong, ours
+        )
+    checks["other databases are closed"] = lambda app: Finding(
+        _entered(here, connection), _DATABASES not in beyond
+    )
+    yield from _made_with(here, connection, checks)
+
+
+def _made_with(here, connection, checks) -> Iterator[tuple[str, Finding]]:
+    """The checks, made as the application; not made where it cannot log in."""
+    what = "the application can log in with its password"
+    try:
+        app = _log_in(here, connection, connection.info.dbname)
+    except psycopg.OperationalError as error:
+        # The application's host may be the only one that is let in.
+        yield what, Finding(one_line(error), is_ours="pg_hba.conf" not in str(error))
+        for other in checks:
+            yield other, Finding("the application cannot log in from here", is_ours=False)
+        return
+    with app:
+        yield what, Finding()
+        for other, check in checks.items():
+            yield other, check(app)
+            app.rollback()
+
+
+def _log_in(here: Settings, connection: psycopg.Connection, database: str) -> psycopg.Connection:
+    info = connection.info
+    words = {k: v for k, v in info.get_parameters().items() if k not in _OURS}
+    words |= {"host": info.host or info.hostaddr, "port": str(info.port), "dbname": database}
+    words |= {"user": here.app_role, "password": app_password.read(here)}
+    words |= {"application_name": "pipeline audit", "connect_timeout": "5"}
+    return psycopg.connect(**words)
+
+
+def _published(connection: psycopg.Connection) -> list[Published]:
+    rows = connection.execute(
+        """select relname, relkind in ('r', 'p'), (
+            select attname from pg_attribute
+            where attrelid = pg_class.oid and attnum > 0 and not attisdropped
+                and attgenerated = '' and attidentity <> 'a'
+            order by attnum limit 1
+        )
+        from pg_class where relnamespace = to_regnamespace('transformed')
+            and relkind in ('r', 'p', 'v', 'm') order by 1"""
+    )
+    return [
+        Published(sql.Identifier("transformed", name), is_table, sql.Identifier(column or "none"))
+        for name, is_table, column in rows
+    ]
+
+
+def _unpublished(connection: psycopg.Connection) -> list[sql.Composable]:
+    rows = connection.execute(
+        """select nspname, relname
+        from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+        where nspname not in ('transformed', 'pg_catalog', 'information_schema')
+            and nspname !~ '^pg_' and relkind in ('r', 'p', 'v', 'm', 'f')
+        order by 1, 2 limit 20"""
+    )
+    return [sql.SQL("select from {}").format(sql.Identifier(*row)) for row in rows]
+
+
+def _all_refused(app: psycopg.Connection, statements: list[sql.Composable]) -> Finding:
+    told = []
+    for statement in statements:
+        app.execute("set transaction read write")
+        try:
+            app.execute(statement)
+            told.append(f"allowed: {statement.as_string(app)}")
+        except InsufficientPrivilege:
+            pass
+        except psycopg.Error as error:  # it got past the permissions
+            told.append(f"{statement.as_string(app)}: {one_line(error)}")
+        app.rollback()
+    return Finding("; ".join(told))
+
+
+def _read(app: psycopg.Connection, relations: list[Published]) -> Finding:
+    told = []
+    for found in relations:
+        try:
+            app.execute(sql.SQL("select exists (select from {})").format(found.name))
+        except psycopg.Error as error:
+            told.append(one_line(error))
+            app.rollback()
+    return Finding("; ".join(told))
+
+
+def _searched(app: psycopg.Connection) -> Finding:
+    path = app.execute("select current_schemas(false)::text").fetchone()[0]
+    return Finding("" if path == "{transformed}" else f"search_path leads to {path}")
+
+
+def _limited(app: psycopg.Connection) -> Finding:
+    rows = app.execute(
+        """select name || ' is ' || setting from pg_settings
+        where name in ('statement_timeout', 'lock_timeout', 'transaction_timeout',
+                'idle_in_transaction_session_timeout') and setting::int not between 1 and %s
+            or name = 'transaction_read_only' and setting <> 'on'""",
+        [_LONGEST],
+    )
+    return Finding(", ".join(row[0] for row in rows))
+
+
+def _cut(app: psycopg.Connection) -> Finding:
+    app.execute("set local statement_timeout = 20")
+    try:
+        app.execute("select pg_sleep(0.5)")
+    except psycopg.errors.QueryCanceled:
+        return Finding()
+    return Finding("it went on")
+
+
+def _hidden(app: psycopg.Connection) -> Finding:
+    row = app.execute(
+        """select count(*) from pg_stat_activity
+        where usename is distinct from current_user
+            and query not in ('', '<insufficient privilege>')"""
+    ).fetchone()
+    return Finding(f"{row[0]} can be read" if row[0] else "")
+
+
+def _entered(here: Settings, connection: psycopg.Connection) -> str:
+    """The other databases that the application got into, as one text."""
+    rows = connection.execute(
+        """select datname from pg_database where datallowconn and datname <> current_database()
+        order by datname in ('dev', 'postgres') desc, datname limit %s""",
+        [_OTHER_DATABASES],
+    ).fetchall()
+    entered = []
+    for (database,) in rows:
+        try:
+            _log_in(here, connection, database).close()
+            entered.append(database)
+        except psycopg.OperationalError:
+            pass  # as it should be
+    return ", ".join(entered)
