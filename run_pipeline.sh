@@ -8,6 +8,7 @@ STAGES=(
     preprocess  # one legible, tested CSV a source         -> data/preprocessed
     load        # the rows as they are                     -> schema source
     transform   # dbt models, tested and published at once -> schema transformed
+    publish     # the published tables as they are         -> database prod
 )
 
 . pipeline/environment.sh

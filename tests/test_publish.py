@@ -1,0 +1,489 @@
+"""Stage publish: prod has what dev has published, whole, or stays as it was."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+from test_publication import READS, Reader, build, generations, through_a_view, value
+
+from pipeline import (
+    data_status,
+    database,
+    dump,
+    ledger,
+    postgres,
+    prod,
+    publication,
+    publish,
+    publish_command,
+    replicate,
+    tell,
+)
+from pipeline.errors import SourceError
+from pipeline.postgres_clients import program
+from pipeline.settings import ROOT, Settings
+
+TABLES = ("one", "two")
+# What text COPY has to carry unharmed.
+NAUGHTY = ["", "\\.", "a\tb\nc\r\n", "\\N", "é漢🙂", "'; drop schema transformed --", '"', "\\"]
+
+
+class Place:
+    """A dev and a prod database, and what is published from one to the other."""
+
+    def __init__(self, here: Settings, dev: psycopg.Connection):
+        self.here, self.dev = here, dev
+
+    def publish_dev(
+        self, number: int, tables: tuple[str, ...] = TABLES, statement: str = ""
+    ) -> None:
+        """What stage transform does: tables of a generation, published in dev."""
+
+        def note(connection: psycopg.Connection, generation: int) -> list:
+            run, told = f"run {number}", {"outcome": "published", "generation": generation}
+            ledger.begin(connection, run, "transform", "2026-01-01T00:00:00Z")
+            facts = told | {"tables": list(tables), "held": {}, "sources": {t: [] for t in tables}}
+            for name in tables:
+                step = told | {"rows": 200, "started_at": "2026-01-01T00:00:00Z"}
+                ledger.note(connection, run, "transform", name, step, "made")
+            ledger.note(connection, run, "transform", ledger.ALL_MODELS, facts, "made")
+            return tell.rows(connection)
+
+        room = build(self.dev, number, tables)
+        if statement:
+            self.dev.execute(statement)
+        gone = publication.tables(self.dev).keys() - {*tables, data_status.FACTS, "mine"}
+        publication.publish(self.dev, self.here, room, tables, note, gone)
+
+    def run(self, **words) -> dict:
+        return publish.run(self.here, **words)
+
+    def schema(self, address: str) -> str:
+        """The published schema of a database as pg_dump tells it, rows included."""
+        words = ["--schema=transformed", "--no-owner", "--no-privileges", "--dbname", address]
+        done = subprocess.run(
+            [program("pg_dump"), *words, "--exclude-table-data=transformed.data_status_facts"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        lines = done.stdout.splitlines()
+        return [line for line in lines if not line.startswith(("\\restrict", "\\unrestrict"))]
+
+
+@pytest.fixture
+def place(here: Settings, server_settings: Settings, database_url: str) -> Iterator[Place]:
+    """Generation 1 is published in dev; prod is empty."""
+    name = f"{database_url.rpartition('/')[2].partition('?')[0]}_prod"
+    settings = replace(
+        here,
+        database_url=database_url,
+        prod_database_url=postgres.url(server_settings, name),
+        publish_patience=5,
+        keep_dumps=3,
+    )
+    settings.state.mkdir(parents=True)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+        with database.connect(settings) as dev:
+            database.prepare(dev)
+            made = Place(settings, dev)
+            made.publish_dev(1)
+            yield made
+        connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def reader(place: Place) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(place.here.prod_database_url, autocommit=True) as connection:
+        yield connection
+
+
+def test_prod_has_what_dev_has_and_nothing_else(place, reader):
+    facts = place.run()
+    assert (facts["outcome"], facts["generation"], facts["rows"]) == ("published", 1, 400)
+    assert place.schema(place.here.prod_database_url) == place.schema(place.here.database_url)
+    schemas = "select array_agg(nspname::text) from pg_namespace where nspname !~ '^(pg_|info)'"
+    assert set(value(reader, schemas)) <= {"public", "transformed"}
+    told = "select kind, name, state, generation from transformed.data_status where kind = 'table'"
+    assert reader.execute(told).fetchall() == place.dev.execute(told).fetchall() != []
+    assert ledger.newest(place.dev, "publish")[ledger.PROD]["outcome"] == "published"
+
+
+def test_a_night_that_publishes_nothing_brings_only_the_status_up_to_date(place, reader):
+    place.run()
+    tables = (
+        "select oid, relfilenode from pg_class where relnamespace = 'transformed'::regnamespace"
+    )
+    before = reader.execute(f"{tables} and relname <> 'data_status_facts' order by 1").fetchall()
+    place.dev.execute("update transformed.data_status_facts set reason = 'a publisher is away'")
+    facts = place.run()
+    assert facts["outcome"] == "unchanged"
+    after = reader.execute(f"{tables} and relname <> 'data_status_facts' order by 1").fetchall()
+    assert after == before
+    assert value(reader, "select min(reason) from transformed.data_status") == "a publisher is away"
+
+
+def test_every_generation_follows_and_the_newest_dumps_are_kept(place, reader):
+    place.run()
+    for number in range(2, 6):
+        place.publish_dev(number)
+        assert place.run()["generation"] == number
+        assert generations(reader) == {number}
+    assert [kept.generation for kept in dump.kept(place.here)] == [5, 4, 3]
+    names = sorted(path.name for path in place.here.dumps.iterdir())
+    assert names == ["3.dump", "3.json", "4.dump", "4.json", "5.dump", "5.json", "SHA256SUMS"]
+    checked = ["sha256sum", "--check", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(checked, cwd=place.here.dumps, check=False).returncode == 0
+
+
+def test_plain_pg_restore_reads_a_dump(place, server_settings):
+    place.run()
+    name = "restored_by_hand"
+    place.dev.execute(f"create database {name}")
+    try:
+        address = postgres.url(server_settings, name)
+        words = ["--exit-on-error", "--dbname", address, str(place.here.dumps / "1.dump")]
+        subprocess.run([program("pg_restore"), *words], check=True, capture_output=True)
+        assert place.schema(address) == place.schema(place.here.database_url)
+    finally:
+        place.dev.execute(f"drop database {name} with (force)")
+
+
+def test_odd_values_names_and_types_arrive_as_they_are(place, reader):
+    place.publish_dev(
+        2,
+        ("one", "odd"),
+        """drop table transformed_next.odd;
+        create table transformed_next.odd (
+            "a ""name"" with; everything" text, n numeric, f double precision,
+            at timestamptz, list text[], ring polygon, j jsonb
+        );
+        create index on transformed_next.odd using gist (ring);
+        comment on table transformed_next.odd is e'a;\nCOPY x FROM stdin;\n\\\\.\nSET a = b;\n'""",
+    )
+    row = (
+        1.10,
+        float("nan"),
+        "2026-01-01T00:00:00.123456+00",
+        NAUGHTY,
+        "((0,0),(1,0),(1,1))",
+        "{}",
+    )
+    with place.dev.cursor() as cursor:
+        for text in [*NAUGHTY, None]:
+            cursor.execute(
+                "insert into transformed.odd values (%s, %s, %s, %s, %s, %s, %s)", [text, *row]
+            )
+    place.run()
+    assert place.schema(place.here.prod_database_url) == place.schema(place.here.database_url)
+    found = {row[0] for row in reader.execute("select * from transformed.odd")}
+    assert found == {*NAUGHTY, None}
+
+
+def test_what_others_put_beside_the_published_tables_stays_in_dev(place, reader):
+    place.dev.execute(
+        """create table transformed.mine (); create function transformed.f() returns int return 1;
+        comment on function transformed.f() is 'mine';
+        create view transformed.seen as select * from transformed.one;
+        create type transformed.t as enum ('x'); create schema other"""
+    )
+    place.run()
+    found = "select array_agg(relname::text order by 1) from pg_class"
+    found += " where relnamespace = 'transformed'::regnamespace and relkind in ('r', 'v')"
+    assert value(reader, found) == ["data_status", "data_status_facts", "one", "two"]
+    assert value(reader, "select count(*) from pg_proc where proname = 'f'") == 0
+
+
+# What goes wrong
+
+
+def failed(facts: dict, words: str) -> bool:
+    return facts["outcome"] == "failed" and words in facts["reason"]
+
+
+def test_prod_is_down_and_the_next_night_catches_up(place, reader):
+    place.run()
+    place.publish_dev(2)
+    away = replace(place.here, prod_database_url="postgresql://x:secret@127.0.0.1:9/prod")
+    facts = publish.run(away)
+    assert failed(facts, "prod is behind: the database cannot be reached")
+    assert "secret" not in str(facts)
+    assert "the next night catches up" in facts["remedy"]
+    assert generations(reader) == {1}
+    assert place.run()["outcome"] == "published"
+    assert generations(reader) == {2}
+
+
+def test_a_difference_leaves_prod_as_it_was(place, reader, monkeypatch):
+    place.run()
+    place.publish_dev(2)
+    content = dump.content
+
+    def other(connection, table):
+        found = content(connection, table)
+        return found | {"rows": 199} if "_prod" in connection.info.dbname else found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dump, "content", other)
+        assert failed(place.run(), "prod would differ from the dump: one has 199 rows of 200")
+    assert generations(reader) == {1}
+    assert place.run()["outcome"] == "published"
+
+
+def test_a_damaged_dump_is_not_taken(place, reader):
+    place.run()
+    place.publish_dev(2)
+    dump.make(place.here, place.dev)
+    path = place.here.dumps / "2.dump"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert failed(place.run(), "2.dump does not have the SHA-256")
+    assert generations(reader) == {1}
+    path.unlink()
+    assert place.run()["outcome"] == "published", "made anew"
+
+
+def test_a_dump_that_was_killed_half_way_is_none(place):
+    place.here.dumps.mkdir()
+    (place.here.dumps / "1.dump").write_bytes(b"half")
+    (place.here.dumps / ".1.dump.99").write_bytes(b"half")
+    assert dump.kept(place.here) == []
+    assert place.run()["outcome"] == "published"
+    assert not (place.here.dumps / ".1.dump.99").exists()
+
+
+CHANGES = {
+    "alter table transformed.one add column mine int": "one: mine integer is new",
+    "drop table transformed.two": "table two is gone",
+    "create table transformed.mine ()": "table mine is not ours",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_somebody_changed_in_prod_is_named_and_replaced_only_by_consent(place, reader, change):
+    place.run()
+    reader.execute(change)
+    place.publish_dev(2)
+    assert failed(place.run(), f"somebody changed prod: {CHANGES[change]}")
+    facts = place.run(force=True)
+    assert facts["outcome"] == "published"
+    assert generations(reader) == {2}
+    place.publish_dev(3)
+    assert place.run()["outcome"] == "published"
+
+
+def test_objects_of_others_that_depend_on_prod_are_named(place, reader):
+    place.run()
+    reader.execute("create schema app; create view app.v as select * from transformed.one")
+    place.publish_dev(2)
+    assert failed(place.run(), "view app.v depends on table transformed_old.one")
+    assert generations(reader) == {1}
+    reader.execute("drop schema app cascade")
+    assert place.run()["outcome"] == "published"
+
+
+def test_a_reader_that_does_not_let_go_puts_it_off(place, reader):
+    place.run()
+    place.publish_dev(2)
+    place.here = replace(place.here, publish_patience=1)
+    with reader.transaction():
+        assert generations(reader) == {1}
+        assert failed(place.run(), "put off: readers hold the tables of prod")
+        assert generations(reader) == {1}
+    assert place.run()["outcome"] == "published"
+
+
+def test_the_commit_may_be_done_though_its_answer_is_lost(place, reader, monkeypatch):
+    done = replicate.replicate
+
+    def lose_the_answer(*words):
+        done(*words)
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(replicate, "replicate", lose_the_answer)
+    assert place.run()["outcome"] == "published"
+    assert generations(reader) == {1}
+
+
+# Readers
+
+
+def test_readers_meet_no_error_no_empty_table_and_no_mixture(place, reader):
+    place.run()
+    reads = [read for read in READS if read is not through_a_view]
+    readers = [Reader(place.here.prod_database_url, read) for read in reads]
+    for number in range(2, 6):
+        place.publish_dev(number)
+        assert place.run()["outcome"] == "published"
+    for each in readers:
+        each.stopping.set()
+        each.join()
+    assert [each.errors for each in readers] == [[]] * len(reads)
+    for each in readers:
+        assert {len(seen) for seen in each.seen} == {1}
+        assert set.union(*each.seen) >= {1, 5}
+
+
+def test_a_snapshot_from_before_finds_the_new_tables_full(place):
+    place.run()
+    place.publish_dev(2)
+    with psycopg.connect(place.here.prod_database_url) as old:
+        old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        old.execute("select 1")
+        assert place.run()["outcome"] == "published"
+        assert generations(old) == {2}
+
+
+# Killed
+
+PUBLISH = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from pipeline import publish, settings
+print("ready", flush=True)
+here = replace(settings.load(), database_url={dev!r}, prod_database_url={prod!r})
+print(publish.run(here)["outcome"])
+"""
+
+
+def start(place: Place) -> subprocess.Popen:
+    """Stage publish in a process of its own."""
+    addresses = {"dev": place.here.database_url, "prod": place.here.prod_database_url}
+    program = PUBLISH.format(root=str(ROOT), **addresses)
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_killed_at_any_moment_prod_is_whole(place, reader, is_long):
+    place.run()
+    moments, last, whole = random.Random(6), 1, 0.0
+    for number in range(2, 102 if is_long else 12):
+        place.publish_dev(number)
+        process, began = start(place), time.monotonic()
+        if whole:
+            time.sleep(moments.uniform(0, whole))
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        whole = whole or time.monotonic() - began
+        (found,) = generations(reader)
+        assert found in (last, number)
+        told = "select distinct generation from transformed.data_status where kind = 'table'"
+        assert reader.execute(told).fetchall() == [(found,)]
+        last = found
+    assert place.run()["outcome"] in ("published", "unchanged")
+    assert place.schema(place.here.prod_database_url) == place.schema(place.here.database_url)
+    left = "select count(*) from pg_namespace where nspname = 'transformed_old'"
+    assert value(reader, left) == 0
+
+
+def test_a_backend_that_is_terminated_leaves_the_old(place, reader):
+    place.run()
+    place.publish_dev(2)
+    with reader.transaction():
+        generations(reader)  # so that the replication is in its transaction, and waits
+        process = start(place)
+        ended, deadline = 0, time.monotonic() + 30
+        while not ended and time.monotonic() < deadline:
+            ended = value(
+                place.dev,
+                """select count(pg_terminate_backend(pid)) from pg_stat_activity
+                where query like 'lock table%' and datname like '%\\_prod'""",
+            )
+        assert ended == 1
+        assert process.communicate(timeout=30)[0] == "failed\n"
+    assert generations(reader) == {1}
+    assert place.run()["outcome"] == "published"
+
+
+# Rollback
+
+
+def test_rollback_pins_prod_until_resume(place, reader, capsys):
+    place.run()
+    for number in (2, 3):
+        place.publish_dev(number)
+        place.run()
+    assert publish_command.rollback(place.here, 0) == 0
+    assert generations(reader) == {2}
+    states = "select distinct state, reason from transformed.data_status where kind = 'table'"
+    ((state, reason),) = reader.execute(states).fetchall()
+    assert (state, reason.partition(" on ")[0]) == ("held", "rolled back by hand to generation 2")
+    place.publish_dev(4)
+    facts = place.run()
+    assert (facts["outcome"], facts["generation"]) == ("held", 4)
+    assert "prod is pinned to generation 2" in facts["reason"]
+    assert generations(reader) == {2}
+    assert [kept.generation for kept in dump.kept(place.here)] == [4, 3, 2]
+    place.publish_dev(5)
+    place.run()
+    assert [kept.generation for kept in dump.kept(place.here)] == [5, 4, 3, 2], "2 is in prod"
+    capsys.readouterr()
+    publish_command.show_dumps(place.here)
+    assert "in prod, pinned" in capsys.readouterr().out
+    with pytest.raises(SourceError, match="no older dump is kept"):
+        publish_command.rollback(place.here, 0)
+    with pytest.raises(SourceError, match="no dump of generation 77 is kept"):
+        publish_command.rollback(place.here, 77)
+    assert publish_command.rollback(place.here, 3) == 0, "forward, too"
+    assert generations(reader) == {3}
+    assert publish_command.resume(place.here) == 0
+    assert generations(reader) == {5}
+    assert reader.execute(states).fetchall() == [("fresh", None)]
+    assert publish_command.resume(place.here) == 0
+    assert "prod is not pinned" in capsys.readouterr().out
+
+
+def test_a_dry_run_says_what_would_change_and_changes_nothing(place, reader, capsys):
+    publish_command.dry_run(place.here)
+    assert "comes" in capsys.readouterr().out
+    assert value(reader, "select to_regnamespace('transformed')") is None
+    place.run()
+    place.publish_dev(2, ("one", "three"), "alter table transformed_next.one add column more int")
+    capsys.readouterr()
+    assert publish_command.dry_run(place.here) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert "generation 1 to 2; more integer is new" in lines["one"]
+    assert lines["three"].rstrip().endswith("comes")
+    assert lines["two"].rstrip().endswith("goes")
+    assert generations(reader) == {1}
+
+
+# Other servers
+
+
+def test_prod_may_be_postgresql_15(place, debian_url, capsys):
+    with psycopg.connect(debian_url, autocommit=True) as connection:
+        connection.execute("create database prod_of_15")
+        try:
+            address = debian_url.rpartition("/")[0] + "/prod_of_15"
+            address += f"?{debian_url.partition('?')[2]}" if "?" in debian_url else ""
+            place.here = replace(place.here, prod_database_url=address)
+            assert place.run()["outcome"] == "published"
+            place.publish_dev(2)
+            assert place.run()["outcome"] == "published"
+            assert publish_command.rollback(place.here, 1) == 0
+            with psycopg.connect(address) as reader:
+                assert generations(reader) == {1}
+                assert value(reader, "show server_version_num").startswith("15")
+        finally:
+            connection.execute("drop database prod_of_15 with (force)")
+
+
+def test_without_an_address_prod_stands_beside_dev(server_settings):
+    with prod.connect(server_settings) as connection:
+        assert connection.info.dbname == "prod"
+    assert prod.url(server_settings) == postgres.url(server_settings, "prod")
+    assert isinstance(server_settings.data_dir, Path)
