@@ -33,7 +33,7 @@ SECRETS = {"SOCRATA_APP_TOKEN": "marker-of-socrata", "CENSUS_API_KEY": "marker-o
 KEPT, RECOVERED, TAKEN = "kept", "unchanged", "new"
 BOMB = faults.gzip_bomb(32)
 # Requests of a source on a night without news, where there is more than one.
-FEW = {"nifc_wildfires": 2, "usgs_earthquakes": 6, "noaa_storm_events": 4, "census_population": 4}
+FEW = {"nifc_wildfires": 2, "usgs_earthquakes": 6, "noaa_storm_events": 4, "census_population": 5}
 # Their publishers tell no version: they are sent whole, of the earthquakes the newest two months.
 ALWAYS_SENT = ("fema_disasters", "nws_alerts", "usgs_earthquakes")
 TINY = 8  # seconds: SOURCE_TIMEOUT of a night in which publishers hang
@@ -312,7 +312,7 @@ MANY = (  # a protocol each; what does not help is not asked for again
         instead={"arcgis": always(faults.changed(and_more))},
         but=NOT_PAGED | no_sense(("fdsn",), "a window is one answer"),
     ),
-    Case("a login page", "a web page came", lambda: to(f"https://{LOGIN}")),
+    Case("a login page", "a web page came", simple(faults.redirect(f"https://{LOGIN}/"))),
     Case("moved", "", lambda: to(f"https://{MOVED}"), ends=RECOVERED),
     Case("moved to http", "is not followed", lambda: to("http://127.0.0.1"), "all"),
     Case("gzip bomb", "expands without end", simple(BOMB)),
