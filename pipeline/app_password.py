@@ -50,6 +50,9 @@ def verifier(connection: psycopg.Connection, here: Settings) -> str:
     if not is_of(_text(kept), password):
         words = password.encode(), here.app_role.encode(), b"scram-sha-256"
         _write(kept, connection.pgconn.encrypt_password(*words).decode())
+    for file in files(here):
+        if file.exists():
+            file.chmod(0o600)
     return _text(kept)
 
 

@@ -68,23 +68,23 @@ def _findings(here: Settings, connection: psycopg.Connection) -> Iterator[tuple[
     beyond: set[str] = set()
     known = permissions.words(connection, here)
     for what, statement, _ in permissions.statements(STATEMENTS):
-        finding = _looked_up(connection, permissions.filled(statement, known))
+        finding = _looked_up(connection, permissions.filled(statement, known), known)
         if not finding.is_ours:
             beyond.add(what)
         yield what, finding
     yield "a table made tomorrow can be read", _future_table(connection, here)
     yield "the files of the password are closed to others", _password_files(here)
-    yield from audit_live.findings(here, connection, beyond)
+    yield from audit_live.findings(here, connection, known, beyond)
 
 
-def _looked_up(connection: psycopg.Connection, statement: str) -> Finding:
+def _looked_up(connection: psycopg.Connection, statement: str, known: dict[str, str]) -> Finding:
     """What one statement of audit.sql finds."""
     try:
         found = connection.execute(statement).fetchall()
     except refusals.InsufficientPrivilege as error:
-        return Finding(str(error).splitlines()[0], is_ours=False)
+        return Finding(one_line(error), is_ours=False)
     except refusals.UndefinedObject as error:  # a role that is not there
-        return Finding(str(error).splitlines()[0])
+        return Finding(one_line(error), is_ours=known["manages"] == "on")
     names = [name for name, _ in found]
     told = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return Finding(told, is_ours=any(is_ours for _, is_ours in found) or not found)

@@ -13,17 +13,14 @@ import psycopg
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 
-from pipeline import app_password
+from pipeline import app_password, permissions
 from pipeline.database import one_line
-from pipeline.permissions import OWNER
-from pipeline.settings import Settings
+from pipeline.settings import ROOT, Settings
 
+STATEMENTS = ROOT / "publish" / "attempts.sql"
 _OURS = ("user", "password", "passfile", "sslcert", "sslkey", "options")
 _OTHER_DATABASES = 5  # that are tried, dev and postgres first
 _LONGEST = 60_000  # milliseconds; more is no limit for a request of the web
-_TEMPORARY = "the application cannot make temporary tables"
-_FUNCTIONS = "the application can call nothing that touches large objects, files, WAL or locks"
-_LANGUAGES = "the application can use no procedural language: no DO block"
 _DATABASES = "the application cannot enter any other database"
 
 
@@ -42,7 +39,7 @@ class Published(NamedTuple):
     column: sql.Identifier
 
 
-# What must be refused, and what of audit.sql says the same. {table} stands for each table.
+# {table} stands for each published table; none of these would touch a row if it were allowed.
 _WRITES = {
     "INSERT": "insert into {table} ({column}) select {column} from {table} where false",
     "UPDATE": "update {table} set {column} = {column} where false",
@@ -51,58 +48,15 @@ _WRITES = {
     "LOCK": "lock table {table} in access exclusive mode nowait",
     "DROP": "drop table {table}",
 }
-_REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
-    "making tables, functions and schemas": (
-        (
-            "create table transformed.audit ()",
-            "create view transformed.audit as select 1",
-            "create function transformed.audit() returns int language sql as 'select 1'",
-            "create schema audit",
-            "alter schema transformed rename to audit",
-        ),
-        "",
-    ),
-    "temporary tables": (("create temporary table audit ()",), _TEMPORARY),
-    "programs and files of the server": (
-        (
-            "copy (select 1) to program 'true'",
-            "copy (select 1) to '/dev/null'",
-            "select pg_read_file('PG_VERSION')",
-            "select pg_ls_dir('.')",
-            "select lo_import('/dev/null')",
-        ),
-        "",
-    ),
-    "large objects": (("select lo_create(0)", "select lo_from_bytea(0, '')"), _FUNCTIONS),
-    "the locks that replications use": (("select pg_try_advisory_xact_lock(1)",), _FUNCTIONS),
-    "DO blocks": (("do 'begin end'",), _LANGUAGES),
-    "becoming another role": (
-        (
-            "set local role {owner}",
-            "set local role {replicator}",
-            "set local session authorization {replicator}",
-        ),
-        "",
-    ),
-    "changing roles": (
-        ("create role audit", "alter role {owner} login", "alter role {app} superuser"),
-        "",
-    ),
-    "passwords and settings of the server": (
-        ("select from pg_authid", "select from pg_hba_file_rules", "select pg_reload_conf()"),
-        "",
-    ),
-    "what belongs to other sessions": (("select pg_cancel_backend({process})",), ""),
-}
 
 
 def findings(
-    here: Settings, connection: psycopg.Connection, beyond: set[str]
+    here: Settings, connection: psycopg.Connection, known: dict[str, str], beyond: set[str]
 ) -> Iterator[tuple[str, Finding]]:
     """Try all; yields what must be so, and what was found instead.
 
-    connection: to prod, of the role that replicates. beyond: the assertions of audit.sql that do
-    not hold, and that we may not mend.
+    connection: to prod, of the role that replicates. known: what `permissions.words` returned.
+    beyond: the assertions of audit.sql that do not hold, and that we may not mend.
     """
     relations, others = _published(connection), _unpublished(connection)
     checks: dict[str, Callable[[psycopg.Connection], Finding]] = {
@@ -111,7 +65,7 @@ def findings(
         "sessions begin read-only, with limits": _limited,
         "a query is cut at its time limit": _cut,
         "the text of others' queries is hidden": _hidden,
-        "relations of other schemas are refused": lambda app: _all_refused(app, others),
+        "tried: relations of other schemas": lambda app: _all_refused(app, others),
     }
     for what, statement in _WRITES.items():
         made = [
@@ -119,33 +73,27 @@ def findings(
             for found in relations
             if found.is_table
         ]
-        checks[f"{what} is refused"] = lambda app, made=made: _all_refused(app, made)
-    names = {
-        "owner": sql.Identifier(OWNER),
-        "replicator": sql.Identifier(connection.info.user),
-        "app": sql.Identifier(here.app_role),
-        "process": sql.Literal(connection.info.backend_pid),
-    }
-    for what, (statements, same) in _REFUSED.items():
-        made = [sql.SQL(statement).format(**names) for statement in statements]
-        is_ours = same not in beyond
-        checks[f"refused: {what}"] = lambda app, made=made, ours=is_ours: Finding(
-            _all_refused(app, made).wrong, ours
+        checks[f"tried: {what} on the published tables"] = lambda app, made=made: _all_refused(
+            app, made
         )
-    checks["other databases are closed"] = lambda app: Finding(
+    for what, made in _attempts(connection, known).items():
+        checks[f"tried: {what}"] = lambda app, what=what, made=made: Finding(
+            _all_refused(app, made).wrong, what not in beyond
+        )
+    checks[f"tried: {_DATABASES}"] = lambda app: Finding(
         _entered(here, connection), _DATABASES not in beyond
     )
-    yield from _made_with(here, connection, checks)
+    yield from _made_with(here, connection, known["manages"] == "on", checks)
 
 
-def _made_with(here, connection, checks) -> Iterator[tuple[str, Finding]]:
+def _made_with(here, connection, manages: bool, checks) -> Iterator[tuple[str, Finding]]:
     """The checks, made as the application; not made where it cannot log in."""
     what = "the application can log in with its password"
     try:
         app = _log_in(here, connection, connection.info.dbname)
     except psycopg.OperationalError as error:
         # The application's host may be the only one that is let in.
-        yield what, Finding(one_line(error), is_ours="pg_hba.conf" not in str(error))
+        yield what, Finding(one_line(error), manages and "pg_hba.conf" not in str(error))
         for other in checks:
             yield other, Finding("the application cannot log in from here", is_ours=False)
         return
@@ -154,6 +102,17 @@ def _made_with(here, connection, checks) -> Iterator[tuple[str, Finding]]:
         for other, check in checks.items():
             yield other, check(app)
             app.rollback()
+
+
+def _attempts(
+    connection: psycopg.Connection, known: dict[str, str]
+) -> dict[str, list[sql.Composable]]:
+    """The statements of attempts.sql by their titles."""
+    known = known | {"process": str(connection.info.backend_pid)}
+    made: dict[str, list[sql.Composable]] = {}
+    for what, statement, _ in permissions.statements(STATEMENTS):
+        made.setdefault(what, []).append(sql.SQL(permissions.filled(statement, known)))
+    return made
 
 
 def _log_in(here: Settings, connection: psycopg.Connection, database: str) -> psycopg.Connection:
@@ -236,9 +195,13 @@ def _limited(app: psycopg.Connection) -> Finding:
 
 
 def _cut(app: psycopg.Connection) -> Finding:
-    app.execute("set local statement_timeout = 20")
+    # Lowered only, so as not to wait for it: no limit stays none.
+    app.execute(
+        """select set_config(name, least(setting::int, 20)::text, true)
+        from pg_settings where name = 'statement_timeout'"""
+    )
     try:
-        app.execute("select pg_sleep(0.5)")
+        app.execute("select pg_sleep(0.3)")
     except psycopg.errors.QueryCanceled:
         return Finding()
     return Finding("it went on")

@@ -69,6 +69,7 @@ def words(connection: psycopg.Connection, here: Settings, creator: str = OWNER) 
         "reader": READER,
         "app": here.app_role,
         "replicator": connection.info.user,
+        "manages": "on" if _manages(connection, here.app_role) else "off",
         "embedded": "off" if here.prod_database_url or here.database_url else "on",
     }
 
@@ -134,6 +135,23 @@ def _set_password(connection: psycopg.Connection, here: Settings, rights: Rights
         sql.Identifier(here.app_role), sql.Literal(app_password.verifier(connection, here))
     )
     _try(connection, rights, "set the application's password", statement)
+
+
+def _manages(connection: psycopg.Connection, role: str) -> bool:
+    """Whether our role may alter another one, or make it where it is not there."""
+    return connection.execute(
+        """select rolsuper or rolcreaterole and (
+            current_setting('server_version_num')::int < 160000
+            or not exists (select from pg_roles where rolname = %(role)s)
+            or exists (
+                select from pg_auth_members join pg_roles as managed on managed.oid = roleid
+                where managed.rolname = %(role)s and admin_option
+                    and pg_has_role(pg_auth_members.member, 'member')
+            )
+        )
+        from pg_roles where rolname = current_user""",
+        {"role": role},
+    ).fetchone()[0]
 
 
 def _can_own(connection: psycopg.Connection) -> bool:

@@ -1,6 +1,7 @@
 -- What must be so in prod. Each statement finds what is not: its name, and whether it is in our
 -- power to change it (what is not, on a server that others manage, is said and fails nothing).
--- Words in :"…" and :'…' as in permissions.sql.
+-- Words in :"…" and :'…' as in permissions.sql; `manages`: whether our role may alter the
+-- application's.
 
 -- the application's role has none of the powers a role can be made with
 select rolname::text, true
@@ -12,7 +13,7 @@ where rolname = :'app'
 select format('%s in %s', member.rolname, granted.rolname), true
 from pg_catalog.pg_roles as member join pg_catalog.pg_roles as granted
     on pg_has_role(member.oid, granted.oid, 'member') and granted.oid <> member.oid
-where not granted.rolsuper
+where not member.rolsuper
     and (
         member.rolname = :'reader'
         or member.rolname = :'app' and granted.rolname <> :'reader'
@@ -79,6 +80,14 @@ where nspname not in ('pg_catalog', 'information_schema', 'public', 'transformed
         where classid = 'pg_namespace'::regclass and objid = pg_namespace.oid and deptype = 'e'
     )
 union all
+select format('function %s', pg_proc.oid::regprocedure), true
+from pg_catalog.pg_proc join pg_catalog.pg_namespace on pg_namespace.oid = pronamespace
+where nspname not in ('pg_catalog', 'information_schema')
+    and not exists (
+        select from pg_catalog.pg_depend
+        where classid = 'pg_proc'::regclass and objid = pg_proc.oid and deptype = 'e'
+    )
+union all
 select 'large objects', true
 where exists (select from pg_catalog.pg_largeobject_metadata);
 
@@ -99,8 +108,7 @@ select format('%s on %s', privilege, pg_class.oid::regclass), pg_has_role(relown
 from pg_catalog.pg_class
 join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace,
     unnest(array['insert', 'update', 'delete', 'truncate', 'references', 'trigger']) as privilege
-where nspname not in ('pg_catalog', 'information_schema')
-    and relkind in ('r', 'p', 'v', 'm', 'f')
+where pg_class.oid <> 'pg_settings'::regclass and relkind in ('r', 'p', 'v', 'm', 'f')
     and case when privilege in ('insert', 'update', 'references')
         then has_any_column_privilege(:'app', pg_class.oid, privilege)
         else has_table_privilege(:'app', pg_class.oid, privilege) end;
@@ -181,10 +189,15 @@ where nspname = 'transformed' and not exists (
         and grantee = :'reader'::regrole and privilege_type = 'SELECT'
 )
 union all
-select format('%s to %s', privilege_type, case grantee when 0 then 'public' else grantee::regrole::text end), true
+select
+    format(
+        '%s to %s', lower(privilege_type),
+        case grantee when 0 then 'public' else grantee::regrole::text end
+    ),
+    pg_has_role(defaclrole, 'usage')
 from pg_catalog.pg_default_acl, aclexplode(defaclacl)
-where grantee in (0, :'app'::regrole, :'reader'::regrole) and privilege_type <> 'SELECT'
-    or grantee in (0, :'app'::regrole)
+where grantee in (0, :'app'::regrole)
+    or grantee = :'reader'::regrole and privilege_type <> 'SELECT'
 union all
 select format('functions of %s can be called by the public', nspowner::regrole), true
 from pg_catalog.pg_namespace
@@ -211,7 +224,7 @@ where relkind = 'v' and nspname not in ('pg_catalog', 'information_schema')
     and not coalesce(reloptions && array['security_invoker=true', 'security_invoker=on'], false);
 
 -- the application's sessions are read-only by default
-select coalesce(value, 'not set'), true
+select coalesce(value, 'not set'), :'manages'::boolean
 from (values (true)) as one left join (
     select substr(setting, strpos(setting, '=') + 1) as value
     from pg_catalog.pg_db_role_setting, unnest(setconfig) as setting
@@ -220,7 +233,7 @@ from (values (true)) as one left join (
 where value is distinct from 'on';
 
 -- the application's queries, locks and transactions are limited to seconds
-select format('%s is %s', name, coalesce(value, 'not set')), true
+select format('%s is %s', name, coalesce(value, 'not set')), :'manages'::boolean
 from pg_catalog.pg_settings left join (
     select split_part(setting, '=', 1) as known, substr(setting, strpos(setting, '=') + 1) as value
     from pg_catalog.pg_db_role_setting, unnest(setconfig) as setting
@@ -231,7 +244,7 @@ where name in (
 ) and coalesce(value, '') !~ '^[1-9][0-9]?s$';
 
 -- the application's search_path is the published schema alone
-select coalesce(value, 'not set'), true
+select coalesce(value, 'not set'), :'manages'::boolean
 from (values (true)) as one left join (
     select substr(setting, strpos(setting, '=') + 1) as value
     from pg_catalog.pg_db_role_setting, unnest(setconfig) as setting
@@ -240,18 +253,18 @@ from (values (true)) as one left join (
 where value is distinct from 'transformed';
 
 -- the application's connections are limited, with ten left for others
-select format('%s of %s', rolconnlimit, current_setting('max_connections')), true
+select format('%s of %s', rolconnlimit, current_setting('max_connections')), :'manages'::boolean
 from pg_catalog.pg_roles
 where rolname = :'app'
     and rolconnlimit not between 1 and greatest(1, current_setting('max_connections')::int - 10);
 
 -- the application's password is kept as SCRAM, and owner and readers have none
-select rolname::text, true
+select rolname::text, :'manages'::boolean
 from pg_catalog.pg_authid
 where rolname = :'app' and coalesce(rolpassword, '') not like 'SCRAM-SHA-256$%'
     or rolname in (:'owner', :'reader') and rolpassword is not null
 union all
-select 'password_encryption', true
+select 'password_encryption', :'manages'::boolean
 where current_setting('password_encryption') <> 'scram-sha-256';
 
 -- pg_hba.conf lets nobody in without a password or a certificate, nor without TLS from everywhere
@@ -294,7 +307,7 @@ where lanname not in ('internal', 'c', 'sql') and has_language_privilege(:'app',
 -- the application may change no setting of the server's administrator
 select parname, true
 from pg_catalog.pg_parameter_acl, aclexplode(paracl)
-where grantee in (0, :'app'::regrole, :'reader'::regrole);
+where grantee in (:'app'::regrole, :'reader'::regrole);
 
 -- the application cannot enter any other database
 select datname::text, :'embedded'::boolean

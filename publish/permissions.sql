@@ -214,7 +214,7 @@ from (
         aclexplode(attacl) as acl
 ) as given
 join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
-where nspname not in ('pg_catalog', 'information_schema')
+where (nspname not in ('pg_catalog', 'information_schema') or grantee <> 0)
     and (
         grantee in (0, :'app'::regrole)
         or grantee = :'reader'::regrole and (
@@ -259,4 +259,14 @@ select
 from pg_catalog.pg_language, aclexplode(coalesce(lanacl, acldefault('l', lanowner)))
 where lanpltrusted and grantee in (0, :'app'::regrole, :'reader'::regrole)
     and lanname not in ('internal', 'c', 'sql')
+\gexec
+
+-- take back what was given on settings of the server
+select
+    format(
+        'revoke %s on parameter %s from %s cascade', privilege_type, parname,
+        case grantee when 0 then 'public' else grantee::regrole::text end
+    )
+from pg_catalog.pg_parameter_acl, aclexplode(paracl)
+where grantee in (:'app'::regrole, :'reader'::regrole)
 \gexec
