@@ -6,10 +6,8 @@ things: recover, or keep its last good data and say why. Readers poll the tables
 """
 
 import re
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 
 import psycopg
 from rich import box
@@ -17,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import drill_faults, drill_night, drill_server, errors, postgres, settings
+from pipeline import drill_faults, drill_night, drill_server, errors, postgres, settings, signals
 from pipeline.drill_night import Drill, Row
 from pipeline.drill_readers import Readers, published
 from pipeline.drill_scratch import Scratch, scratch
@@ -25,8 +23,8 @@ from pipeline.drill_server import Server
 from pipeline.drill_trials import TRIALS
 from pipeline.errors import SetupError
 from pipeline.printable import escaped
-from pipeline.runner import Stopped
 from pipeline.screen import Screen
+from pipeline.signals import Stopped
 
 REASON = 48  # characters of a reason in the table; the line of the fault has all of it
 
@@ -40,7 +38,7 @@ def run(names: list[str], *, keep: bool = False, offline: bool = False) -> int:
     if offline:
         raise SetupError("a drill reads its sources once from their publishers", "no --offline")
     here = settings.load()
-    with _signals_as_exceptions(), ExitStack() as stack:
+    with signals.as_exceptions(), ExitStack() as stack:
         try:
             place = stack.enter_context(scratch(here, keep))
             for folder in (place.here.logs, place.folder / "recorded"):
@@ -52,9 +50,9 @@ def run(names: list[str], *, keep: bool = False, offline: bool = False) -> int:
             screen.say(f"drill in {place.folder}")
             return _drill(Drill(place, server, screen, routes), names)
         except Stopped as stopped:
-            name = signal.Signals(stopped.number).name
-            print(f"stopped by {name}; your own data and database were not touched", flush=True)
-            return 128 + stopped.number
+            what = f"stopped by {stopped.name}; your own data and database were not touched"
+            print(what, flush=True)
+            return stopped.exit_code
 
 
 def _routes(stack: ExitStack, server: Server, place: Scratch) -> dict[str, str]:
@@ -132,21 +130,3 @@ def _table(rows: list[Row]) -> Table:
             Text(escaped(re.sub(r"^https?://\S+ ", "", reason), REASON)),
         )
     return table
-
-
-@contextmanager
-def _signals_as_exceptions() -> Iterator[None]:
-    """Let a signal end the drill through `finally` blocks; a second one does not disturb them."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def stop(number, frame):
-        for other in numbers:
-            signal.signal(other, signal.SIG_IGN)
-        raise Stopped(number)
-
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,10 +2,9 @@
 
 import json
 import os
-import signal
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import psycopg
@@ -22,17 +21,18 @@ from pipeline import (
     report,
     script,
     settings,
+    signals,
     stash,
     state,
     tell,
     transform,
 )
 from pipeline.errors import BusyError, PipelineError, SetupError
-from pipeline.runner import Job, Runner, Stopped, source_job
+from pipeline.runner import Job, Runner, source_job
 from pipeline.screen import Screen
 from pipeline.settings import Settings
+from pipeline.signals import Stopped
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 DAY = 24 * 3600
 SOURCE_STAGES = ("api", "preprocess", "load")
 OF_DATABASE = {"load", "transform", "publish"}
@@ -47,6 +47,7 @@ class Night:
         self.runner = Runner(here, run_id, screen.log)
         self.facts: dict[str, dict[str, dict]] = {}  # stage -> name -> facts of this run
         self.connection: psycopg.Connection | None = None
+        self.noted_failures: set[tuple[str, str]] = set()  # stage and name
         self.backlog = ""  # why the stash could not be pushed
         self.trouble: list[PipelineError] = []  # what ended the run before its last stage
         self.words = [w for w in ("force", "offline") if getattr(options, w)]
@@ -129,6 +130,8 @@ class Night:
         return self._run_jobs([Job("transform", ledger.ALL_MODELS, command)])
 
     def _publish(self) -> dict[str, dict]:
+        with suppress(psycopg.Error):  # prod is told tonight's status, if there is a database
+            self._settle(self._connect())
         return self._run_jobs(
             [Job("publish", ledger.PROD, ("-m", "pipeline.publish", *self._flags()))]
         )
@@ -203,12 +206,20 @@ class Night:
                         fingerprint = facts.get("content") or facts.get("sha256")
                         ledger.note(connection, facts["run"], stage, name, facts, fingerprint)
 
-    def _note_the_rest(self, connection: psycopg.Connection) -> None:
+    def _settle(self, connection: psycopg.Connection) -> None:
+        """Bring the ledger and `data_status` up to date."""
+        self._copy_steps(connection)
+        self._note_failures(connection)
+        self._tell_readers(connection)
+
+    def _note_failures(self, connection: psycopg.Connection) -> None:
         """Note in the ledger what failed; what succeeded was noted in its own transaction."""
         for stage in ("load", "transform"):
             for name, facts in self.facts.get(stage, {}).items():
-                if facts["outcome"] not in ("new", *ledger.ENDED):
+                is_noted = (stage, name) in self.noted_failures
+                if facts["outcome"] not in ("new", *ledger.ENDED) and not is_noted:
                     ledger.note(connection, self.run_id, stage, name, facts)
+                    self.noted_failures.add((stage, name))
 
     def _give_up(self, error: psycopg.Error | PipelineError) -> None:
         if isinstance(error, psycopg.Error):
@@ -222,9 +233,7 @@ class Night:
         if self.connection is not None:
             with suppress(psycopg.Error, PipelineError):
                 connection = self._connect()
-                self._copy_steps(connection)
-                self._note_the_rest(connection)
-                self._tell_readers(connection)
+                self._settle(connection)
                 tables = report.published(connection)
                 note = "; ".join(str(error) for error in self.trouble)
                 ledger.end(connection, self.run_id, self._exit_code(), note)
@@ -286,7 +295,7 @@ def run(stages: list[str], sources: list[str], options) -> int:
         run_id = f"{time.strftime('%Y-%m-%dT%H-%M-%SZ', time.gmtime())}-{os.getpid()}"
         screen = Screen(here.logs, run_id)
         night = Night(here, sources, options, screen, run_id)
-        with _signals_as_exceptions():
+        with signals.as_exceptions():
             try:
                 return night.run(stages)
             except Stopped as stopped:
@@ -297,8 +306,7 @@ def run(stages: list[str], sources: list[str], options) -> int:
 
 
 def _say_stopped(night: Night, stopped: Stopped) -> int:
-    code = 128 + stopped.number
-    name = signal.Signals(stopped.number).name
+    code, name = stopped.exit_code, stopped.name
     night.screen.close()
     night.screen.say(f"stopped by {name}; what was finished stays, the next run does the rest")
     with suppress(psycopg.Error, PipelineError):
@@ -307,23 +315,6 @@ def _say_stopped(night: Night, stopped: Stopped) -> int:
             with database.connect(night.here, patience=database.GLANCE) as connection:
                 ledger.end(connection, night.run_id, code, f"stopped by {name}")
     return code
-
-
-@contextmanager
-def _signals_as_exceptions():
-    """Let a signal end the run through `finally` blocks instead of at once."""
-
-    def stop(number, frame):
-        for signal_number in SIGNALS:  # a second one must not interrupt the tidying up
-            signal.signal(signal_number, signal.SIG_IGN)
-        raise Stopped(number)
-
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _check_folders(here: Settings) -> None:

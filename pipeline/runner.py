@@ -32,14 +32,6 @@ class Job:
     command: tuple[str, ...]
 
 
-class Stopped(BaseException):
-    """A signal asked the run to end."""
-
-    def __init__(self, number: int):
-        super().__init__(number)
-        self.number = number
-
-
 class Runner:
     """Holds what the children of one run share: the lifeline, the log, who is running."""
 

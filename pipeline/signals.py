@@ -1,0 +1,42 @@
+"""Signals to a run: each ends it through `finally` blocks, instead of at once."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Stopped(BaseException):
+    """A signal asked the run to end."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+    @property
+    def name(self) -> str:
+        """The signal's name, such as SIGTERM."""
+        return signal.Signals(self.number).name
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell makes of it."""
+        return 128 + self.number
+
+
+@contextmanager
+def as_exceptions() -> Iterator[None]:
+    """Raise Stopped when one of ENDING comes; a second one does not disturb the tidying up."""
+
+    def stop(number, frame):
+        for ending in ENDING:
+            signal.signal(ending, signal.SIG_IGN)
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
