@@ -141,6 +141,11 @@ class Small(Clone):
         with psycopg.connect(self.url()) as connection:
             return whole_nights(connection)
 
+    def published_of(self, source: str) -> int:
+        """The night of the rows in the mart of one source."""
+        with psycopg.connect(self.url()) as connection:
+            return max(_nights(connection, source))
+
     def well_again(self, **variables: str) -> None:
         """The next night, with something new and no help, is well and publishes it."""
         night = self.something_new()
