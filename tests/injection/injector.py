@@ -1,0 +1,117 @@
+"""The n-th system call of a step fails, or is its last one.
+
+`faulty.c` is preloaded into a process that has everything imported (`zygote.py`) and forks a child
+for each step, so that a step costs what it does and not what Python needs to start. What is
+counted: calls that change files below the clone, and connections, in the step's own process and in
+those it starts with its environment (the data tests, the scripts of a stage). Not counted: git,
+which gets an environment of its own, git-lfs, whose calls do not go through libc, and PostgreSQL,
+whose writes are its own affair.
+"""
+
+import errno
+import json
+import mmap
+import os
+import signal
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+COUNT, ONCE, FROM_THEN_ON, KILL = range(4)
+_FIELDS = struct.Struct("=7q512s512s")  # struct page of faulty.c
+KINDS = {
+    "ENOSPC once": (ONCE, errno.ENOSPC),
+    "EIO once": (ONCE, errno.EIO),
+    "ENOSPC from then on": (FROM_THEN_ON, errno.ENOSPC),
+    "EIO from then on": (FROM_THEN_ON, errno.EIO),
+    "SIGKILL": (KILL, signal.SIGKILL),
+    "SIGTERM": (KILL, signal.SIGTERM),
+}
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a step ended: its exit code (below 0: the signal), what it printed."""
+
+    code: int
+    output: str
+
+
+def compile_library(folder: Path) -> Path:
+    """Compile `faulty.c`; returns the library to preload."""
+    library = folder / "faulty.so"
+    flags = ["-std=gnu11", "-O1", "-shared", "-fPIC", "-Wall", "-Werror"]
+    subprocess.run(["cc", *flags, "-o", library, HERE / "faulty.c", "-ldl"], check=True)
+    return library
+
+
+class Page:
+    """The memory that the injector shares with every process of a step."""
+
+    def __init__(self, path: Path, root: Path):
+        path.write_bytes(bytes(mmap.PAGESIZE))
+        self.path, self._root = path, str(root).encode() + b"/"
+        with path.open("r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), mmap.PAGESIZE)
+
+    def arm(self, at: int = 0, kind: str = "") -> None:
+        """Count from now on; let the `at`-th call fail as `kind` says (0: none)."""
+        action, number = KINDS.get(kind, (COUNT, 0))
+        _FIELDS.pack_into(self._memory, 0, 1, 0, at, action, number, 0, 0, self._root, b"")
+
+    def disarm(self) -> tuple[int, str]:
+        """Stop counting; returns the calls that were counted, and the one that failed or ''."""
+        _, count, *_, fired, _, what = _FIELDS.unpack_from(self._memory)
+        struct.pack_into("=q", self._memory, 0, 0)
+        return count, what.rstrip(b"\0").decode("utf-8", "replace") if fired else ""
+
+
+class Zygote:
+    """A process that has the clone's modules imported, and forks a child for each step."""
+
+    def __init__(self, clone: Path, environment: dict[str, str], library: Path, page: Page):
+        self._output = page.path.with_name("output")
+        self._process = subprocess.Popen(
+            [clone / ".venv/bin/python", HERE / "zygote.py", clone, page.path, self._output],
+            cwd=clone,
+            env=environment | {"LD_PRELOAD": str(library), "INJECTION_PAGE": str(page.path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout.readline() == "ready\n"
+
+    def run(self, words: list[str], environment: dict[str, str], seconds: float = 120) -> Done:
+        """Run a script or module with its words in a child; one that hangs is ended."""
+        asked = {"words": words, "environment": environment, "seconds": seconds}
+        print(json.dumps(asked), file=self._process.stdin, flush=True)
+        code = int(self._process.stdout.readline())
+        return Done(code, self._output.read_text("utf-8", "replace"))
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.stdin.close()
+        self._process.wait(10)
+
+
+def still_running(page: Page) -> list[str]:
+    """The processes that a step left behind, by their command lines."""
+    mark = b"INJECTION_STEP=" + os.fsencode(page.path)
+    left = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                left.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue  # it ended meanwhile
+    return left
+
+
+def is_able() -> bool:
+    """Whether this machine has what the injector needs: Linux and a C compiler."""
+    from shutil import which
+
+    return sys.platform == "linux" and which("cc") is not None

@@ -1,0 +1,243 @@
+"""A clone with two sources and three marts, its publishers, and a proxy before its database."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from clone import Clone
+from publisher import Answer
+from upstream import faults
+from upstream.twelve import PACKAGED, Twelve, twelve
+
+from injection import invariants
+from injection.injector import Done, Page, Zygote, compile_library
+from injection.proxy import Proxy
+from injection.readers import Readers
+from pipeline.settings import BUNDLED
+
+PLAIN, PAGED = "bls_unemployment", "fema_disaster_declarations"
+SOURCES = (PLAIN, PAGED)
+SECRETS = {"SOCRATA_APP_TOKEN": "marker-of-a-token"}
+PASSWORD = "marker-of-a-password"  # of DATABASE_URL; the server, which knows us, asks for none
+SAVED = ("raw", "state", "preprocessed", "quarantine")
+RATES = next(path for path, file in PACKAGED.items() if file.startswith(PLAIN))
+
+MODELS = {
+    "staging/_sources.yml": f"""
+version: 2
+sources:
+  - name: source
+    schema: source
+    tables: [{{name: {PLAIN}}}, {{name: {PAGED}}}]
+""",
+    "staging/stg_rates.sql": f"""
+select id, rate::numeric as rate
+from {{{{ source('source', '{PLAIN}') }}}}""",
+    "staging/stg_places.sql": f"""
+select id, "disasterNumber" as disaster, "declarationTitle" as title
+from {{{{ source('source', '{PAGED}') }}}}""",
+    "marts/rates.sql": "select id, rate from {{ ref('stg_rates') }}",
+    "marts/highest_rates.sql": "select max(rate) as rate from {{ ref('rates') }}",
+    "marts/places.sql": """
+select id, disaster, title, (select sum(rate) from {{ ref('rates') }}) as rates
+from {{ ref('stg_places') }}""",
+    "marts/marts.yml": """
+version: 2
+models:
+  - name: rates
+    config: {contract: {enforced: false}}
+    columns: [{name: id, data_tests: [unique]}]
+  - name: highest_rates
+    config: {contract: {enforced: false}}
+  - name: places
+    config: {contract: {enforced: false}}
+    columns: [{name: id, data_tests: [unique]}]
+""",
+}
+
+
+@dataclass
+class Publishers:
+    """What the publishers say in a version, and the answer of theirs that is spoilt."""
+
+    known: Twelve
+    version: int = 0
+    few: bool = False  # a tenth of the rows
+    count: int = 0  # answers since `arm`
+    at: int = 0
+    spoil: faults.Fault | None = None
+    _rows: bytes = field(default_factory=(BUNDLED / PLAIN / "unemployment.tsv").read_bytes)
+
+    def __post_init__(self):
+        self.known.answer("cdn.jsdelivr.net", RATES, lambda request: Answer(self.rates()))
+        for path, answers in list(self.known.publisher.answers.items()):
+            self.known.publisher.answers[path] = self._counted(answers)
+
+    def rates(self) -> bytes:
+        """The file of rates: that of the first county tells the version."""
+        lines = self._rows.splitlines(keepends=True)
+        lines[1] = b"1001\t.%06d\n" % self.version
+        return b"".join(lines[: len(lines) // 10] if self.few else lines)
+
+    def tell(self, version: int) -> None:
+        """Let both data sets be of another version."""
+        self.version = version
+        data = self.known.declarations
+        data.refreshed = f"2026-03-02T10:{version // 60 % 60:02}:{version % 60:02}.000Z"
+        at = data.header.index("declarationTitle")
+        data.rows = [[*row[:at], f"FLOOD {version}", *row[at + 1 :]] for row in data.rows]
+
+    def arm(self, at: int = 0, spoil: faults.Fault | None = None) -> None:
+        """Count from now on, and spoil the `at`-th answer (0: none)."""
+        self.count, self.at, self.spoil = 0, at, spoil
+
+    def _counted(self, answers):
+        def handler(request) -> Answer:
+            answer = answers(request) if callable(answers) else answers[0]
+            self.count += 1
+            return self.spoil(answer) if self.spoil and self.count == self.at else answer
+
+        return handler
+
+
+class Scene:
+    """All that a step needs, and all that the checker must know of it."""
+
+    def __init__(self, clone: Clone, server_url: str, database: str, folder: Path, known: Twelve):
+        self.clone, self.root, self.data = clone, clone.folder, clone.folder / "data"
+        self.url = f"{server_url.replace('/dev?', f'/{database}?')}"
+        self.publishers = Publishers(known)
+        socket = Path(unquote(parse_qs(urlsplit(self.url).query)["host"][0]))
+        port = parse_qs(urlsplit(self.url).query)["port"][0]
+        self.proxy = Proxy(socket / f".s.PGSQL.{port}")
+        self.page = Page(folder / "page", self.root)
+        self.saved = folder / "saved"
+        self.turns, self.versions = 0, {}  # of the legible versions that are saved
+        self.files: dict[str, tuple[int, str]] = {}  # rows and hash of files, by fingerprint
+        self.outputs: list[str] = []
+        self.environment = clone.environment | SECRETS | {
+            "STASH": "git",
+            "MIRRORS": known.mirrors,
+            "FETCH_PATIENCE": "0",
+            "PUBLISH_PATIENCE": "20",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "STAGES": "api preprocess load transform",
+            "DATABASE_URL": f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.proxy.port}/{database}"
+            "?sslmode=disable&gssencmode=disable",
+        }  # fmt: skip
+        self.zygote = Zygote(self.root, self.environment, compile_library(folder), self.page)
+        self.connection = invariants.connect(self.url)
+        self.readers = Readers(self.url)
+
+    def run(self, *words: str) -> Done:
+        """Run a script or module of the clone; what it prints is kept for the checker."""
+        first = str(self.root / words[0]) if words[0].endswith(".py") else words[0]
+        done = self.zygote.run([first, *words[1:]], {})
+        self.outputs.append(done.output)
+        return done
+
+    def honest(self, *words: str, codes: tuple[int, ...] = (0,)) -> Done:
+        """Run a step that nothing ails, and see that it ends so."""
+        done = self.run(*words)
+        assert done.code in codes, f"{words} ended with {done.code}: {done.output[-1500:]}"
+        return done
+
+    def night(self) -> Done:
+        """An honest night of all stages."""
+        return self.honest("pipeline.__main__", "night")
+
+    def save(self, name: str) -> None:
+        """Keep what lies on the disk now, to `rewind` to it."""
+        self.learn_files()
+        for folder in SAVED:
+            if (self.data / folder).exists():
+                shutil.copytree(self.data / folder, self.saved / name / folder)
+
+    def rewind(self, name: str) -> None:
+        """Let the disk be as it was saved."""
+        for folder in SAVED:
+            shutil.rmtree(self.data / folder, ignore_errors=True)
+            if (self.saved / name / folder).exists():
+                shutil.copytree(self.saved / name / folder, self.data / folder)
+
+    def learn_files(self) -> None:
+        """Know what table each whole legible file must become: COPY itself says, beside."""
+        for source in SOURCES:
+            path = self.data / "preprocessed" / f"{source}.csv"
+            try:
+                noted = json.loads((self.data / "state" / f"{source}.json").read_bytes())
+                content = path.read_bytes()
+            except (OSError, ValueError):
+                continue
+            sha256 = hashlib.sha256(content).hexdigest()
+            columns = noted.get("preprocess", {}).get("columns")
+            fingerprint = self._fingerprint(source, sha256)
+            if fingerprint not in self.files and columns:
+                self.files[fingerprint] = self._loaded(source, content)
+
+    def _fingerprint(self, source: str, sha256: str) -> str:
+        """As docs/ledger has it: the file and the declaration without its comments."""
+        from pipeline import ddl
+
+        declared = ddl.without_comments((self.root / "load" / f"{source}.sql").read_text())
+        return hashlib.sha256(f"{sha256} {declared}".encode()).hexdigest()
+
+    def _loaded(self, source: str, content: bytes) -> tuple[int, str]:
+        """Rows and hash of a table that a file is copied into, made for it and dropped again."""
+        connection = self.connection
+        with connection.transaction(force_rollback=True):
+            ddl = (self.root / "load" / f"{source}.sql").read_text()
+            create = ddl[ddl.index("create table") : ddl.index(";") + 1]
+            connection.execute("create schema beside")
+            connection.execute(create.replace("source.", "beside.", 1))
+            with connection.cursor().copy(
+                f"copy beside.{source} from stdin (format csv, header match)"
+            ) as copy:
+                copy.write(content)
+            return invariants.contents(connection, "beside", source)
+
+    def stop(self) -> None:
+        """End all that was started."""
+        self.zygote.stop()
+        self.proxy.stop()
+        self.connection.close()
+
+
+def _shrink(clone: Clone) -> None:
+    """Leave two sources and a small dbt project in the clone."""
+    for stage, end in (("api", "py"), ("preprocess", "py"), ("load", "sql")):
+        for path in (clone.folder / stage).glob(f"*.{end}"):
+            if path.stem.removeprefix("test_") not in (*SOURCES, "conftest"):
+                path.unlink()
+    for path in (clone.folder / "data/bundled").iterdir():
+        if path.name not in SOURCES:
+            shutil.rmtree(path)
+    project = clone.folder / "transform"
+    for folder in ("models", "tests"):
+        shutil.rmtree(project / folder, ignore_errors=True)
+    for name, text in MODELS.items():
+        path = project / "models" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@contextmanager
+def scene(clone: Clone, server_url: str, database: str, folder: Path) -> Iterator[Scene]:
+    """A scene after its first honest night, for as long as the context lasts."""
+    _shrink(clone)
+    with twelve() as known:
+        made = Scene(clone, server_url, database, folder, known)
+        try:
+            made.publishers.tell(1)
+            made.night()
+            made.learn_files()
+            yield made
+        finally:
+            made.readers.stop()
+            made.stop()

@@ -1,0 +1,240 @@
+"""Series of faults: a step, what is counted in it, and what is checked after each point.
+
+After every point the step comes again without a fault, or with it the whole night, and nobody
+helps; what must hold is checked before and after that. `settle` is a whole night at the end.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from upstream import faults
+
+from injection import injector, invariants, proxy
+from injection.scene import PAGED, PASSWORD, PLAIN, SECRETS, Scene
+
+ANSWERS: dict[str, faults.Fault] = {
+    "500": faults.status(500),
+    "cut": faults.cut(),
+    "closed": lambda answer: faults.Answer(send=lambda file: None),
+    "html": faults.html(),
+}
+KINDS = {"calls": tuple(injector.KINDS), "sql": proxy.KINDS, "http": tuple(ANSWERS)}
+REFUSED = "refused"  # how a state of the disk is saved
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the night: how it is prepared, run, and run again by the next night."""
+
+    words: tuple[str, ...]
+    prepare: Callable[[Scene], object]
+    next_night: Callable[[Scene], object]
+    is_whole: bool = False  # whether that is a whole night, after which nothing may be left
+
+
+@dataclass
+class Tally:
+    """Points passed through, and what was violated at them."""
+
+    points: int = 0
+    violations: list[str] = field(default_factory=list)
+    seconds: float = 0
+
+    def __str__(self) -> str:
+        return f"{self.points} fault points, {len(self.violations)} violations"
+
+
+def newer(scene: Scene) -> None:
+    """Let the publishers have a newer version."""
+    scene.publishers.tell(scene.publishers.version + 1)
+
+
+def fetched(scene: Scene) -> None:
+    """Have a newer version fetched, not yet legible."""
+    newer(scene)
+    scene.honest(f"api/{PLAIN}.py")
+
+
+def legible(scene: Scene) -> None:
+    """Have another version legible, not yet loaded: one of two that were made once."""
+    scene.turns = (scene.turns + 1) % 2
+    name = f"version {scene.turns}"
+    if (scene.saved / name).exists():
+        scene.rewind(name)
+        scene.publishers.tell(scene.versions[name])
+        return
+    newer(scene)
+    scene.honest("pipeline.__main__", "api")
+    scene.honest("pipeline.__main__", "preprocess")
+    scene.save(name)
+    scene.versions[name] = scene.publishers.version
+
+
+def loaded(scene: Scene) -> None:
+    """Have another version loaded, not yet published."""
+    legible(scene)
+    for source in (PLAIN, PAGED):
+        scene.honest("pipeline.load", source)
+
+
+def refused(scene: Scene) -> None:
+    """Have a version with few rows refused, waiting to be accepted."""
+    scene.publishers.few = True
+    if not (scene.saved / REFUSED).exists():
+        newer(scene)
+        scene.honest(f"api/{PLAIN}.py", codes=(2,))
+        scene.save(REFUSED)
+    scene.rewind(REFUSED)
+
+
+def _again(*words: str) -> Callable[[Scene], object]:
+    return lambda scene: scene.honest(*words)
+
+
+def _fetch_file(scene: Scene) -> None:
+    scene.honest(f"api/{PLAIN}.py")
+    raw = scene.data / "raw" / PLAIN / "unemployment.tsv"
+    assert raw.read_bytes() == scene.publishers.rates(), "the honest night has other bytes"
+
+
+def _fetch_pages(scene: Scene) -> None:
+    scene.honest(f"api/{PAGED}.py")
+    raw = b"".join(path.read_bytes() for path in (scene.data / "raw" / PAGED).glob("*.csv"))
+    assert b"FLOOD %d" % scene.publishers.version in raw, "the honest night has other rows"
+
+
+def _accept_again(scene: Scene) -> None:
+    scene.honest("pipeline.__main__", "accept", PLAIN, codes=(0, 64))
+    _fetch_file(scene)
+
+
+def _night(scene: Scene) -> None:
+    scene.night()
+    version = scene.publishers.version
+    rate = scene.connection.execute("select rate from transformed.rates where id = '1001'")
+    assert rate.fetchone()[0] * 1_000_000 == version, "the honest night published another version"
+
+
+STEPS = {
+    "api, a file": Step((f"api/{PLAIN}.py",), newer, _fetch_file),
+    "api, pages": Step((f"api/{PAGED}.py",), newer, _fetch_pages),
+    "preprocess": Step((f"preprocess/{PLAIN}.py",), fetched, _again(f"preprocess/{PLAIN}.py")),
+    "load": Step(("pipeline.load", PLAIN), legible, _again("pipeline.load", PLAIN)),
+    "transform": Step(("pipeline.transform",), loaded, _night, is_whole=True),
+    "accept": Step(("pipeline.__main__", "accept", PLAIN), refused, _accept_again),
+    "night": Step(("pipeline.__main__", "night"), newer, _night, is_whole=True),
+}
+
+
+def count(scene: Scene, step: Step, where: str) -> int:
+    """How many points a step has; it runs once, without a fault."""
+    step.prepare(scene)
+    _arm(scene, where)
+    scene.honest(*step.words)
+    points, _ = _disarm(scene, where)
+    step.next_night(scene)
+    return points
+
+
+def points(total: int, where: str, sample: int, seed: str) -> Iterator[tuple[int, str]]:
+    """A sample of n and kinds; for 0 every n with every kind, for -1 every n with one in turn."""
+    kinds = KINDS[where]
+    if sample == 0:
+        return ((n, kind) for n in range(1, total + 1) for kind in kinds)
+    if sample < 0:
+        return ((n, kinds[n % len(kinds)]) for n in range(1, total + 1))
+    chosen = random.Random(seed)
+    return ((chosen.randint(1, total), kinds[i % len(kinds)]) for i in range(sample))
+
+
+def run(scene: Scene, name: str, where: str, sample: int) -> Tally:
+    """Pass through the points of a step."""
+    step, tally, started = STEPS[name], Tally(), time.monotonic()
+    total = count(scene, step, where)
+    if step.is_whole:  # it publishes
+        scene.readers.start()
+    for n, kind in points(total, where, sample, f"{name} {where}"):
+        what, wrong = _pass(scene, step, where, n, kind)
+        tally.points += bool(what)  # a retry, or another order of threads, may need fewer
+        at = f"{name}, {where} {n} of {total}, {kind}: {what}"
+        tally.violations += [f"{at}: {text}" for text in wrong]
+    scene.readers.stop()
+    scene.publishers.few = False
+    tally.seconds = time.monotonic() - started
+    return tally
+
+
+def settle(scene: Scene) -> list[str]:
+    """A whole, honest night with a newer version; returns what is wrong after it."""
+    if (scene.saved / REFUSED).exists():  # few rows were accepted: all of them are too many now
+        legible(scene)
+    newer(scene)
+    _night(scene)
+    return _check(scene, "", settled=True)
+
+
+def _pass(scene: Scene, step: Step, where: str, n: int, kind: str) -> tuple[str, list[str]]:
+    """One point: the fault, the checks, the next night, the checks again."""
+    step.prepare(scene)
+    scene.learn_files()
+    tip, before = invariants.tip_of(scene.root), invariants.published(scene.connection)
+    noted = _steps_noted(scene)
+    _arm(scene, where, n, kind)
+    done = scene.run(*step.words)
+    _, what = _disarm(scene, where)
+    killed_by = int(injector.KINDS[kind][1]) if what and kind.startswith("SIG") else 0
+    wrong = invariants.of_exit(done, killed_by)
+    wrong += _check(scene, tip, settled=False)
+    between = invariants.published(scene.connection)
+    try:
+        step.next_night(scene)
+    except AssertionError as error:
+        return what, [*wrong, f"the next night: {error}"]
+    wrong += _check(scene, tip, settled=step.is_whole)
+    after = invariants.published(scene.connection)
+    if between not in (before, after):
+        wrong.append(f"the published tables are of no generation: {between}")
+    wrong += scene.readers.take(before, after)
+    if _steps_noted(scene) < noted:
+        wrong.append("the ledger lost rows")
+    return what, wrong
+
+
+def _check(scene: Scene, tip: str, *, settled: bool) -> list[str]:
+    scene.learn_files()
+    connection, outputs = scene.connection, list(scene.outputs)
+    scene.outputs.clear()
+    wrong = invariants.of_leftovers(scene.data, scene.root, scene.page, connection, settled=settled)
+    wrong += invariants.of_files(scene.data)
+    wrong += invariants.of_git(scene.root, tip)
+    wrong += invariants.of_sources(connection, scene.files)
+    wrong += invariants.of_status(connection, settled=settled)
+    folders = [scene.data / name for name in ("raw", "state", "quarantine", "logs")]
+    markers = [*SECRETS.values(), PASSWORD]
+    return wrong + invariants.of_secrets(markers, folders if settled else folders[:2], outputs)
+
+
+def _steps_noted(scene: Scene) -> int:
+    return scene.connection.execute("select count(*) from pipeline.steps").fetchone()[0]
+
+
+def _arm(scene: Scene, where: str, n: int = 0, kind: str = "") -> None:
+    if where == "calls":
+        scene.page.arm(n, kind)
+    elif where == "sql":
+        scene.proxy.arm(n, kind)
+    else:
+        scene.publishers.arm(n, ANSWERS.get(kind))
+
+
+def _disarm(scene: Scene, where: str) -> tuple[int, str]:
+    """Points counted since, and what the fault was put into; '' when it was not reached."""
+    if where == "calls":
+        return scene.page.disarm()
+    if where == "sql":
+        return scene.proxy.disarm()
+    asked, at = scene.publishers.count, scene.publishers.at
+    scene.publishers.arm()
+    return asked, "an answer" if 0 < at <= asked else ""
