@@ -2,10 +2,9 @@
 
 import json
 import os
-import sys
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 
 import psycopg
 
@@ -16,7 +15,6 @@ from pipeline import (
     ledger,
     load,
     lock,
-    postgres,
     preprocess,
     report,
     script,
@@ -24,9 +22,9 @@ from pipeline import (
     signals,
     stash,
     state,
-    tell,
     transform,
 )
+from pipeline.books import Books, Facts
 from pipeline.errors import BusyError, PipelineError, SetupError
 from pipeline.runner import Job, Runner, source_job
 from pipeline.screen import Screen
@@ -43,11 +41,9 @@ class Night:
 
     def __init__(self, here: Settings, sources: list[str], options, screen: Screen, run_id: str):
         self.here, self.sources, self.options, self.screen = here, sources, options, screen
-        self.run_id, self.started_at = run_id, script.now()
+        self.books = Books(here, screen, run_id, sources)
         self.runner = Runner(here, run_id, screen.log)
-        self.facts: dict[str, dict[str, dict]] = {}  # stage -> name -> facts of this run
-        self.connection: psycopg.Connection | None = None
-        self.noted_failures: set[tuple[str, str]] = set()  # stage and name
+        self.facts: Facts = {}
         self.backlog = ""  # why the stash could not be pushed
         self.trouble: list[PipelineError] = []  # what ended the run before its last stage
         self.words = [w for w in ("force", "offline") if getattr(options, w)]
@@ -55,7 +51,7 @@ class Night:
     def run(self, stages: list[str]) -> int:
         """Run the stages; returns the exit code."""
         if stages[0] not in OF_DATABASE and OF_DATABASE.intersection(stages):
-            self._meet_database()
+            self.books.meet_database()
         for stage in stages:
             self.screen.stage(stage)
             try:
@@ -78,25 +74,6 @@ class Night:
                 durable.write_json(self.here.state / "night.json", ended)
         return code
 
-    def _meet_database(self) -> None:
-        """Find out before anything is touched what the database would stop the night with later.
-
-        A server that is down is none of that: what comes before stage load needs none.
-        Raises BusyError and SetupError.
-        """
-        try:
-            if not self.here.database_url:
-                postgres.binaries()
-                if not postgres.url(self.here):
-                    return
-            self._connect(patience=database.GLANCE)
-        except (psycopg.Error, PipelineError) as error:
-            if isinstance(error, psycopg.Error):
-                error = database.understood(error, "the database failed")
-            if isinstance(error, (BusyError, SetupError)):
-                raise error from None
-            self.screen.log(f"the database is not there yet: {error}")
-
     def _api(self) -> dict[str, dict]:
         facts = self._run_sources("api", self.sources)
         if self.here.stash in stash.PUSHED and not self.options.offline:
@@ -112,15 +89,15 @@ class Night:
         return self._run_sources("preprocess", wanted)
 
     def _load(self) -> dict[str, dict]:
-        connection = self._connect()
-        self._copy_steps(connection)
+        connection = self.books.connect()
+        self.books.copy_steps(connection)
         waiting = load.pending(connection, self.here, self.sources)
         wanted = self._unless_current("load", lambda name: name not in waiting)
         return self._run_sources("load", wanted)
 
     def _transform(self) -> dict[str, dict]:
         is_asked = self.options.force or self.options.accept_contract
-        if not is_asked and transform.is_current(self._connect()):
+        if not is_asked and transform.is_current(self.books.connect()):
             if self._noted(ledger.ALL_MODELS, "transform").get("outcome") == "failed":
                 self._forget_failure("transform", ledger.ALL_MODELS)
             self.screen.line("transform", ledger.ALL_MODELS, {"outcome": "unchanged"})
@@ -131,7 +108,7 @@ class Night:
 
     def _publish(self) -> dict[str, dict]:
         with suppress(psycopg.Error):  # prod is told tonight's status, if there is a database
-            self._settle(self._connect())
+            self._settle(self.books.connect())
         return self._run_jobs(
             [Job("publish", ledger.PROD, ("-m", "pipeline.publish", *self._flags()))]
         )
@@ -150,10 +127,10 @@ class Night:
 
     def _forget_failure(self, stage: str, name: str) -> None:
         """Note that a stage which failed before has nothing to do now."""
-        facts = {"outcome": "unchanged", "reason": "", "remedy": "", "run": self.run_id}
+        facts = {"outcome": "unchanged", "reason": "", "remedy": "", "run": self.books.run_id}
         facts = state.update(self.here, name, stage, **facts, started_at=script.now())
         if stage in ("load", "transform"):
-            ledger.note(self._connect(), self.run_id, stage, name, facts)
+            ledger.note(self.books.connect(), self.books.run_id, stage, name, facts)
 
     def _noted(self, name: str, stage: str) -> dict:
         return state.read(self.here, name).get(stage, {})
@@ -173,54 +150,6 @@ class Night:
     def _flags(self) -> list[str]:
         return [f"--{word}" for word in self.words]
 
-    def _connect(self, patience: float | None = None) -> psycopg.Connection:
-        """The run's own connection, which keeps other machines' runs off this database.
-
-        It lasts through the night unless the server does not: then there is a new one.
-        """
-        if self.connection is None or not database.answers(self.connection):
-            self.connection = None
-            connection = database.connect(self.here, self.screen.say, patience)
-            try:
-                database.hold_run_lock(connection)
-                database.prepare(connection)
-                words = " ".join(sys.argv[1:])
-                ledger.begin(connection, self.run_id, words, self.started_at)
-            except BaseException:
-                connection.close()
-                raise
-            self.connection = connection
-        return self.connection
-
-    def _copy_steps(self, connection: psycopg.Connection) -> None:
-        """Bring what `api` and `preprocess` noted on disk into the ledger, other runs' included."""
-        for stage in ("api", "preprocess"):
-            known = {
-                name: step["run_id"] for name, step in ledger.newest(connection, stage).items()
-            }
-            for name in self.sources:
-                facts = state.read(self.here, name).get(stage)
-                if facts and facts["run"] != known.get(name):
-                    with connection.transaction():
-                        ledger.begin(connection, facts["run"], stage, facts["started_at"])
-                        fingerprint = facts.get("content") or facts.get("sha256")
-                        ledger.note(connection, facts["run"], stage, name, facts, fingerprint)
-
-    def _settle(self, connection: psycopg.Connection) -> None:
-        """Bring the ledger and `data_status` up to date."""
-        self._copy_steps(connection)
-        self._note_failures(connection)
-        self._tell_readers(connection)
-
-    def _note_failures(self, connection: psycopg.Connection) -> None:
-        """Note in the ledger what failed; what succeeded was noted in its own transaction."""
-        for stage in ("load", "transform"):
-            for name, facts in self.facts.get(stage, {}).items():
-                is_noted = (stage, name) in self.noted_failures
-                if facts["outcome"] not in ("new", *ledger.ENDED) and not is_noted:
-                    ledger.note(connection, self.run_id, stage, name, facts)
-                    self.noted_failures.add((stage, name))
-
     def _give_up(self, error: psycopg.Error | PipelineError) -> None:
         if isinstance(error, psycopg.Error):
             error = database.understood(error, "the database failed")
@@ -230,13 +159,13 @@ class Night:
     def _close(self, stages: list[str]) -> int:
         tables: dict[str, dict] = {}
         stages_of = report.from_state(self.here, self.sources)
-        if self.connection is not None:
+        if self.books.connection is not None:
             with suppress(psycopg.Error, PipelineError):
-                connection = self._connect()
+                connection = self.books.connect()
                 self._settle(connection)
                 tables = report.published(connection)
                 note = "; ".join(str(error) for error in self.trouble)
-                ledger.end(connection, self.run_id, self._exit_code(), note)
+                ledger.end(connection, self.books.run_id, self._exit_code(), note)
         code = self._exit_code()
         self.screen.close()
         self.screen.report(stages_of, tables, self._notes())
@@ -246,12 +175,9 @@ class Night:
         self.screen.say(f"ended with code {code} ({meaning}); log: {self.screen.path}")
         return code
 
-    def _tell_readers(self, connection: psycopg.Connection) -> None:
-        """Keep `data_status` right on nights that publish nothing, too."""
-        outcomes = [facts["outcome"] for facts in self.facts.get("transform", {}).values()]
-        is_verified = any(outcome in ledger.ENDED for outcome in outcomes)
+    def _settle(self, connection: psycopg.Connection) -> None:
         try:
-            tell.readers(connection, datetime.now(UTC) if is_verified else None)
+            self.books.settle(connection, self.facts)
         except PipelineError as error:
             self._give_up(error)
 
@@ -310,10 +236,10 @@ def _say_stopped(night: Night, stopped: Stopped) -> int:
     night.screen.close()
     night.screen.say(f"stopped by {name}; what was finished stays, the next run does the rest")
     with suppress(psycopg.Error, PipelineError):
-        if night.connection is not None:
-            night.connection.close()  # it may have been in the middle of a statement
+        if night.books.connection is not None:
+            night.books.connection.close()  # it may have been in the middle of a statement
             with database.connect(night.here, patience=database.GLANCE) as connection:
-                ledger.end(connection, night.run_id, code, f"stopped by {name}")
+                ledger.end(connection, night.books.run_id, code, f"stopped by {name}")
     return code
 
 

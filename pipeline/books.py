@@ -1,0 +1,96 @@
+"""The run's books: its own connection, the ledger, and what readers are told in the end."""
+
+import sys
+from datetime import UTC, datetime
+
+import psycopg
+
+from pipeline import database, ledger, postgres, script, state, tell
+from pipeline.errors import BusyError, PipelineError, SetupError
+from pipeline.screen import Screen
+from pipeline.settings import Settings
+
+Facts = dict[str, dict[str, dict]]  # stage -> name of a source or model -> what it did
+
+
+class Books:
+    """What one run writes down, from the moment there is a database."""
+
+    def __init__(self, here: Settings, screen: Screen, run_id: str, sources: list[str]):
+        self.here, self.screen, self.run_id, self.sources = here, screen, run_id, sources
+        self.started_at = script.now()
+        self.connection: psycopg.Connection | None = None
+        self._noted_failures: set[tuple[str, str]] = set()  # stage and name
+
+    def meet_database(self) -> None:
+        """Find out before anything is touched what the database would stop the night with later.
+
+        A server that is down is none of that: what comes before stage load needs none.
+        Raises BusyError and SetupError.
+        """
+        try:
+            if not self.here.database_url:
+                postgres.binaries()
+                if not postgres.url(self.here):
+                    return
+            self.connect(patience=database.GLANCE)
+        except (psycopg.Error, PipelineError) as error:
+            if isinstance(error, psycopg.Error):
+                error = database.understood(error, "the database failed")
+            if isinstance(error, (BusyError, SetupError)):
+                raise error from None
+            self.screen.log(f"the database is not there yet: {error}")
+
+    def connect(self, patience: float | None = None) -> psycopg.Connection:
+        """The run's own connection, which keeps other machines' runs off this database.
+
+        It lasts through the night unless the server does not: then there is a new one.
+        """
+        if self.connection is None or not database.answers(self.connection):
+            self.connection = None
+            connection = database.connect(self.here, self.screen.say, patience)
+            try:
+                database.hold_run_lock(connection)
+                database.prepare(connection)
+                words = " ".join(sys.argv[1:])
+                ledger.begin(connection, self.run_id, words, self.started_at)
+            except BaseException:
+                connection.close()
+                raise
+            self.connection = connection
+        return self.connection
+
+    def copy_steps(self, connection: psycopg.Connection) -> None:
+        """Bring what `api` and `preprocess` noted on disk into the ledger, other runs' included."""
+        for stage in ("api", "preprocess"):
+            known = {
+                name: step["run_id"] for name, step in ledger.newest(connection, stage).items()
+            }
+            for name in self.sources:
+                facts = state.read(self.here, name).get(stage)
+                if facts and facts["run"] != known.get(name):
+                    with connection.transaction():
+                        ledger.begin(connection, facts["run"], stage, facts["started_at"])
+                        fingerprint = facts.get("content") or facts.get("sha256")
+                        ledger.note(connection, facts["run"], stage, name, facts, fingerprint)
+
+    def settle(self, connection: psycopg.Connection, done: Facts) -> None:
+        """Bring the ledger and `data_status` up to date with what this run has done so far.
+
+        Raises PipelineError when readers cannot be told.
+        """
+        self.copy_steps(connection)
+        self._note_failures(connection, done)
+        # Keeps `data_status` right on nights that publish nothing, too.
+        outcomes = [facts["outcome"] for facts in done.get("transform", {}).values()]
+        is_verified = any(outcome in ledger.ENDED for outcome in outcomes)
+        tell.readers(connection, datetime.now(UTC) if is_verified else None)
+
+    def _note_failures(self, connection: psycopg.Connection, done: Facts) -> None:
+        """Note in the ledger what failed; what succeeded was noted in its own transaction."""
+        for stage in ("load", "transform"):
+            for name, facts in done.get(stage, {}).items():
+                is_noted = (stage, name) in self._noted_failures
+                if facts["outcome"] not in ("new", *ledger.ENDED) and not is_noted:
+                    ledger.note(connection, self.run_id, stage, name, facts)
+                    self._noted_failures.add((stage, name))
