@@ -57,6 +57,11 @@ class Build:
             "ancestors": {name: graph.marts_above(name) for name in graph.marts},
             "rows": sum(self.results[graph.marts[name]].rows or 0 for name in going),
             "tested": self._tested(),
+            "views": {
+                uid: view
+                for uid, view in self._views(connection).items()
+                if uid not in self.results or self.results[uid].is_good
+            },
             "warnings": self._warnings(),
             "uncastable": _uncastable(connection),
         }
@@ -64,6 +69,29 @@ class Build:
             facts["reason"] = f"{len(held)} of {len(graph.marts)} tables are held"
             facts["remedy"] = "they stay at their last good rows; see the report"
         return facts
+
+    def standing(self, connection: psycopg.Connection) -> set[str]:
+        """The views that are still the ones an earlier build made, by the definitions of today."""
+        known = self.last.get("views", {})
+        return {uid for uid, view in self._views(connection).items() if known.get(uid) == view}
+
+    def _views(self, connection: psycopg.Connection) -> dict[str, str]:
+        """Definition and oid of each view below the marts that is there.
+
+        dbt makes a view under a new oid: one that a killed build left is not taken for the one
+        before.
+        """
+        definitions = self.lineage.made_of({})
+        oids = dict(
+            connection.execute(
+                """select format('%s.%s', nspname, relname), pg_class.oid from pg_class
+                join pg_namespace on pg_namespace.oid = relnamespace where relkind = 'v'"""
+            ).fetchall()
+        )
+        names = {node.uid: f"{node.schema}.{node.name}" for node in self.lineage.others()}
+        return {
+            uid: f"{definitions[uid]} {oids[name]}" for uid, name in names.items() if name in oids
+        }
 
     def _tested(self) -> dict[str, str]:
         """What the views were made of on which all their tests passed, for the next night."""

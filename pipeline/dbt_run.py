@@ -70,7 +70,10 @@ class Dbt:
         return self._run("test", fqns, *(["--store-failures"] if store else []))
 
     def _run(self, command: str, fqns: Iterable[str], *flags: str) -> list[Result]:
-        words = [command, "--indirect-selection", "empty", *flags, "--select", *sorted(fqns)]
+        selected = sorted(fqns)
+        if not selected:  # which dbt would take for everything
+            return []
+        words = [command, "--indirect-selection", "empty", *flags, "--select", *selected]
         return [_result(found) for found in self._invoke(self.manifest, words).result.results]
 
     def _invoke(self, manifest, words: list[str]):

@@ -117,7 +117,8 @@ def _build_and_publish(here: Settings, connection, force: bool, accepted: Iterab
     room = publication.make_room(connection)
     publication.pass_through(connection, graph.marts.keys() - wanted)
     build = Build(fingerprint, loaded, graph, last, Verdict(graph, wanted), room)
-    _judge(connection, build, dbt, _selection(build))
+    standing = set() if force else build.standing(connection)
+    _judge(connection, build, dbt, _selection(build, standing))
     _hold_what_is_no_table(connection, build)
     _hold_broken_contracts(connection, build, accepted)
     return _publish_what_passes(here, connection, build, dbt)
@@ -134,17 +135,18 @@ def _changed(connection, graph: Lineage, made_of: dict[str, str]) -> set[str]:
     }
 
 
-def _selection(build: Build) -> set[str]:
+def _selection(build: Build, standing: set[str]) -> set[str]:
     """What dbt is asked for: the marts, all views below any mart, and the tests about them.
 
-    The tests of a view are left out that passed on the same rows before.
+    The tests of a view are left out that passed on the same rows before, and the views that stand
+    as they should.
     """
     graph, marts = build.lineage, build.verdict.built
     views = {node.uid for node in graph.others()}
     tested = build.last.get("tested", {})
     new_views = {uid for uid in views if tested.get(uid) != build.made_of[uid]}
     tests = {test.uid for test in graph.tests if (marts | new_views).intersection(test.parents)}
-    return {graph.nodes[uid].fqn for uid in marts | views | tests}
+    return {graph.nodes[uid].fqn for uid in marts | (views - standing) | tests}
 
 
 def _judge(connection: psycopg.Connection, build: Build, dbt: Dbt, selection: set[str]) -> None:
