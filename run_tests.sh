@@ -11,4 +11,5 @@ python=.venv/bin/python
 "$python" -m ruff format --check --quiet .
 "$python" -m ruff check --quiet .
 "$python" -m sqlfluff lint --disable-progress-bar --nocolor load transform
-exec "$python" -m pytest "$@"
+# A file's tests run in one process: they share a server and a clone.
+exec "$python" -m pytest --numprocesses auto --dist loadfile "$@"
