@@ -6,21 +6,27 @@ then one checker of all that must hold, then the next night without a fault, the
 """
 
 import json
+import subprocess
+from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import fields
 
 import psycopg
 import pytest
 from clone import Clone
-from injection import injector, series
-from injection.scene import Scene, scene
+from injection import injector, invariants, readers, series
+from injection.injector import Done
+from injection.scene import PASSWORD, PLAIN, Scene, scene
 
-from pipeline import postgres
+from pipeline import lock, postgres
+from pipeline.settings import Settings
 
 pytestmark = [
     pytest.mark.skipif(not injector.is_able(), reason="needs Linux and a C compiler (cc)"),
     pytest.mark.timeout(6 * 3600),  # a step that hangs is ended after two minutes
 ]
 DATABASE = "injection"
+TRACEBACK = "Traceback (most recent call last):"
 # Step, what is counted, size of the short form's sample; the long form: all kinds at each point
 # (0), or one kind in turn (-1) where a point takes many seconds.
 SERIES = [
@@ -62,6 +68,100 @@ def test_a_fault_anywhere_is_survived(stage, tallies, is_long, capsys, step, whe
         print(f"\n{step}, {where}: {tally} ({tally.seconds:.0f} s)", flush=True)
     assert not tally.violations, json.dumps(tally.violations, indent=1)
     assert tally.points
+
+
+# The checker itself: what is wrong is seen
+
+
+def leftovers(stage: Scene) -> list[str]:
+    return invariants.of_leftovers(
+        stage.data, stage.root, stage.page, stage.connection, settled=True
+    )
+
+
+def test_the_checker_sees_a_damaged_file(stage):
+    raw = stage.data / "raw" / PLAIN / "unemployment.tsv"
+    known = stage.data / "state" / f"{PLAIN}.json"
+    for path, trouble in ((raw, "is not what SHA256SUMS says"), (known, "does not parse")):
+        before = path.read_bytes()
+        path.write_bytes(before[:-2])
+        wrong = invariants.of_files(stage.data)
+        path.write_bytes(before)
+        assert len(wrong) == 1
+        assert trouble in wrong[0]
+    assert invariants.of_files(stage.data) == []
+
+
+def test_the_checker_sees_rows_that_are_not_the_files(stage):
+    stage.learn_files()
+    assert invariants.of_sources(stage.connection, stage.files) == []
+    assert "never was" in invariants.of_sources(stage.connection, {})[0]
+    with stage.connection.transaction(force_rollback=True):
+        stage.connection.execute(f"update source.{PLAIN} set rate = '1' where id = '1003'")
+        wrong = invariants.of_sources(stage.connection, stage.files)
+    assert len(wrong) == 1
+    assert f"source.{PLAIN}" in wrong[0]
+
+
+def test_the_checker_sees_a_status_that_is_not_true(stage):
+    assert invariants.of_status(stage.connection, settled=False) == []
+    facts = "update transformed.data_status_facts set generation = generation"
+    stage.connection.execute(f"{facts} + 1 where name = 'rates'")
+    wrong = invariants.of_status(stage.connection, settled=False)
+    stage.connection.execute(f"{facts} - 1 where name = 'rates'")
+    assert len(wrong) == 1
+    assert "rates is of generation" in wrong[0]
+
+
+def test_the_checker_sees_what_is_left(stage, monkeypatch):
+    monkeypatch.setattr(invariants, "PATIENCE", 0.1)
+    assert leftovers(stage) == []
+    with lock.held_by_this_run(settings_of(stage)):
+        assert leftovers(stage) == ["the run's lock is held"]
+    with psycopg.connect(stage.url, application_name="pipeline") as connection:
+        connection.execute("select 1")
+        assert leftovers(stage) == ["a session is left: pipeline idle in transaction: select 1"]
+    left = stage.data / "state" / ".places.json.123"
+    left.touch()
+    assert leftovers(stage) == [f"left: {left}"]
+    left.unlink()
+    with stage.connection.transaction(force_rollback=True):
+        stage.connection.execute("create schema if not exists transformed_next")
+        stage.connection.execute("create table transformed_next.rates ()")
+        assert leftovers(stage) == ["transformed_next.rates is left"]
+
+
+def settings_of(stage: Scene) -> Settings:
+    """Settings whose data folder is the scene's."""
+    given = {field.name: None for field in fields(Settings)}
+    return Settings(**given | {"data_dir": stage.data})
+
+
+def test_the_checker_sees_a_branch_that_lost_its_past(stage):
+    head = subprocess.run(
+        ["git", "-C", stage.root, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    )
+    assert "does not go on" in invariants.of_git(stage.root, head.stdout.strip())[0]
+
+
+def test_the_checker_sees_an_exit_nobody_knows_and_a_secret():
+    assert invariants.of_exit(Done(2, "rates: kept")) == []
+    assert invariants.of_exit(Done(-9, ""), killed_by=9) == []
+    for done in (Done(3, "so"), Done(-9, ""), Done(1, ""), Done(0, TRACEBACK)):
+        assert len(invariants.of_exit(done)) == 1
+    for text in (PASSWORD, b64encode(PASSWORD.encode()).decode()):
+        assert invariants.of_secrets([PASSWORD], [], [f"see {text}"])
+
+
+def test_the_readers_see_two_generations_in_one():
+    known = readers.Readers("")
+    old, new = {"a": (1, "x"), "b": (1, "x")}, {"a": (1, "y"), "b": (1, "y")}
+    for seen in (old, new, {"a": (1, "y")}):
+        known._note(seen)
+    assert known.take(old, new) == []
+    for seen in ({"a": (1, "x"), "b": (1, "y")}, {"a": (0, "")}):
+        known._note(seen)
+        assert len(known.take(old, new)) == 1
 
 
 def test_how_many_points_were_passed_through(stage, tallies, capsys):

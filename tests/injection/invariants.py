@@ -20,6 +20,7 @@ from psycopg import sql
 from injection import injector
 from injection.injector import Done, Page
 
+PATIENCE = 8.0  # seconds for what a killed run left to end by itself
 EXITS = (0, 1, 2, 64, 75, 78, 129, 130, 143)
 POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d+)\n"
@@ -70,9 +71,9 @@ def _of_snapshot(folder: Path) -> list[str]:
 
 def of_leftovers(data: Path, clone: Path, page: Page, connection, *, settled: bool) -> list[str]:
     """No lock, process or idle transaction stays; no temporary file once a night was honest."""
-    patience = time.monotonic() + 8
+    deadline = time.monotonic() + PATIENCE
     while left := _alive(page, connection):
-        if time.monotonic() > patience:
+        if time.monotonic() > deadline:
             return left
         time.sleep(0.02)
     wrong = []
@@ -82,7 +83,7 @@ def of_leftovers(data: Path, clone: Path, page: Page, connection, *, settled: bo
         except BlockingIOError:
             wrong.append("the run's lock is held")
     if settled:
-        patterns = ("raw/.incoming/*", "preprocessed/.*.new", "state/.*.json.*", "state/.*.[0-9]*")
+        patterns = ("raw/.incoming/*", "preprocessed/.*.new", "state/.*.[0-9]*")
         wrong += [f"left: {path}" for pattern in patterns for path in data.glob(pattern)]
         git = clone / ".git"
         patterns = ("*.lock", "refs/**/*.lock", "raw-data-stash/[im]*", "lfs/tmp/*")

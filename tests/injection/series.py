@@ -21,7 +21,7 @@ ANSWERS: dict[str, faults.Fault] = {
     "html": faults.html(),
 }
 KINDS = {"calls": tuple(injector.KINDS), "sql": proxy.KINDS, "http": tuple(ANSWERS)}
-REFUSED = "refused"  # how a state of the disk is saved
+WELL, REFUSED = "well", "refused"  # how states of the disk are saved
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def refused(scene: Scene) -> None:
     """Have a version with few rows refused, waiting to be accepted."""
     scene.publishers.few = True
     if not (scene.saved / REFUSED).exists():
+        scene.save(WELL)
         newer(scene)
         scene.honest(f"api/{PLAIN}.py", codes=(2,))
         scene.save(REFUSED)
@@ -168,8 +169,8 @@ def run(scene: Scene, name: str, where: str, sample: int) -> Tally:
 
 def settle(scene: Scene) -> list[str]:
     """A whole, honest night with a newer version; returns what is wrong after it."""
-    if (scene.saved / REFUSED).exists():  # few rows were accepted: all of them are too many now
-        legible(scene)
+    if (scene.saved / WELL).exists():  # few rows were accepted: all of them are too many now
+        scene.rewind(WELL)
     newer(scene)
     _night(scene)
     return _check(scene, "", settled=True)
