@@ -86,6 +86,9 @@ def connect_to(address: str, setting: str, patience: float | None = None) -> psy
             )
             break
         except psycopg.OperationalError as error:
+            if "permission denied for database" in str(error):
+                remedy = f"grant connect on that database to the role of {setting}"
+                raise SetupError(one_line(error), remedy) from None
             if time.monotonic() > deadline or not _may_pass(error):
                 raise understood(error, "the database cannot be reached") from None
             time.sleep(1)
