@@ -67,39 +67,40 @@ def show(checks: list[Check]) -> int:
 def _findings(here: Settings, connection: psycopg.Connection) -> Iterator[tuple[str, Finding]]:
     beyond: set[str] = set()
     known = permissions.words(connection, here)
+    manages = known["manages"] == "on"
     for what, statement, _ in permissions.statements(STATEMENTS):
-        finding = _looked_up(connection, permissions.filled(statement, known), known)
+        finding = _looked_up(connection, permissions.filled(statement, known), manages)
         if not finding.is_ours:
             beyond.add(what)
         yield what, finding
-    yield "a table made tomorrow can be read", _future_table(connection, here)
+    yield "a table made tomorrow can be read", _future_table(connection, here, manages)
     yield "the files of the password are closed to others", _password_files(here)
     yield from audit_live.findings(here, connection, known, beyond)
 
 
-def _looked_up(connection: psycopg.Connection, statement: str, known: dict[str, str]) -> Finding:
+def _looked_up(connection: psycopg.Connection, statement: str, manages: bool) -> Finding:
     """What one statement of audit.sql finds."""
     try:
         found = connection.execute(statement).fetchall()
     except refusals.InsufficientPrivilege as error:
         return Finding(one_line(error), is_ours=False)
     except refusals.UndefinedObject as error:  # a role that is not there
-        return Finding(one_line(error), is_ours=known["manages"] == "on")
+        return Finding(one_line(error), manages)
     names = [name for name, _ in found]
     told = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return Finding(told, is_ours=any(is_ours for _, is_ours in found) or not found)
 
 
-def _future_table(connection: psycopg.Connection, here: Settings) -> Finding:
+def _future_table(connection: psycopg.Connection, here: Settings, manages: bool) -> Finding:
     """Make a table as its owner would, and take it back."""
-    owner = connection.execute(
-        """select pg_get_userbyid(nspowner), has_schema_privilege(%s, oid, 'usage')
-        from pg_namespace where nspname = 'transformed'""",
-        [here.app_role],
-    ).fetchone()
-    if owner is None or not owner[1]:
-        return Finding("there is no schema that the application may use")
     try:
+        owner = connection.execute(
+            """select pg_get_userbyid(nspowner) from pg_namespace
+            where nspname = 'transformed' and has_schema_privilege(%s, oid, 'usage')""",
+            [here.app_role],
+        ).fetchone()
+        if not owner:
+            return Finding("there is no schema that the application may use")
         with connection.transaction(force_rollback=True):
             connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner[0])))
             connection.execute("create table transformed.audit_of_a_future_table ()")
@@ -109,6 +110,8 @@ def _future_table(connection: psycopg.Connection, here: Settings) -> Finding:
             ).fetchone()[0]
     except refusals.InsufficientPrivilege as error:
         return Finding(one_line(error), is_ours=False)
+    except refusals.UndefinedObject as error:
+        return Finding(one_line(error), manages)
     return Finding("" if can_read else f"tables of {owner[0]} cannot be read")
 
 

@@ -179,8 +179,8 @@ def _read(app: psycopg.Connection, relations: list[Published]) -> Finding:
 
 
 def _searched(app: psycopg.Connection) -> Finding:
-    path = app.execute("select current_schemas(false)::text").fetchone()[0]
-    return Finding("" if path == "{transformed}" else f"search_path leads to {path}")
+    path = app.execute("show search_path").fetchone()[0]
+    return Finding("" if path == "transformed" else f"search_path is {path}")
 
 
 def _limited(app: psycopg.Connection) -> Finding:

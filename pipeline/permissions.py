@@ -19,9 +19,14 @@ from pipeline.errors import SetupError
 from pipeline.settings import ROOT, Settings
 
 OWNER, READER = "prod_owner", "prod_read"
+LOCK_TIMEOUT = "1s"
 STATEMENTS = ROOT / "publish" / "permissions.sql"
 _STATEMENT = re.compile(r"(.*?)(;$|^\\gexec$)", re.DOTALL | re.MULTILINE)
-_BEYOND = (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject)
+_BEYOND = (
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.UndefinedObject,  # a role that we may not make
+    psycopg.errors.LockNotAvailable,
+)
 _WARNINGS = ("01006", "01007")  # privilege not revoked, not granted: for want of rights
 
 
@@ -46,9 +51,7 @@ def prepare(connection: psycopg.Connection, here: Settings) -> Rights:
             "name another: the application must not be able to write",
         )
     rights = Rights()
-    with connection.transaction():
-        _run(connection, here, rights, OWNER)
-        _set_password(connection, here, rights)
+    _write(connection, here, rights, OWNER)
     if _can_own(connection):
         rights.owner = OWNER
     return rights
@@ -56,9 +59,7 @@ def prepare(connection: psycopg.Connection, here: Settings) -> Rights:
 
 def apply(connection: psycopg.Connection, here: Settings, rights: Rights) -> None:
     """Write the permissions anew, within the transaction that made the tables; idempotent."""
-    with connection.transaction():
-        _run(connection, here, rights, rights.owner or connection.info.user)
-        _set_password(connection, here, rights)
+    _write(connection, here, rights, rights.owner or connection.info.user)
 
 
 def words(connection: psycopg.Connection, here: Settings, creator: str = OWNER) -> dict[str, str]:
@@ -96,15 +97,16 @@ def statements(file: Path) -> Iterator[tuple[str, str, bool]]:
         yield what, re.sub(r"^--.*$", "", text, flags=re.MULTILINE).strip(), end != ";"
 
 
-def _run(connection: psycopg.Connection, here: Settings, rights: Rights, creator: str) -> None:
+def _write(connection: psycopg.Connection, here: Settings, rights: Rights, creator: str) -> None:
     known = words(connection, here, creator)
-    for what, statement, is_query in statements(STATEMENTS):
-        if not is_query:
-            _try(connection, rights, what, filled(statement, known))
-            continue
-        rows = _try(connection, rights, what, filled(statement, known))
-        for made in [cell for row in rows for cell in row if cell]:
-            _try(connection, rights, what, made)
+    with connection.transaction():
+        connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")  # readers come first
+        for what, statement, is_query in statements(STATEMENTS):
+            rows = _try(connection, rights, what, filled(statement, known))
+            for made in [cell for row in rows for cell in row if cell] if is_query else []:
+                _try(connection, rights, what, made)
+        _set_password(connection, here, rights)
+        connection.execute("set local lock_timeout = 0")
 
 
 def _try(connection: psycopg.Connection, rights: Rights, what: str, statement) -> list[tuple]:
@@ -125,7 +127,7 @@ def _try(connection: psycopg.Connection, rights: Rights, what: str, statement) -
         return []
     finally:
         connection.remove_notice_handler(warned)
-        told = f"our role may not {what}: "
+        told = f"could not {what}: "
         if refusals and not any(sentence.startswith(told) for sentence in rights.beyond):
             rights.beyond.append(told + refusals[0])
 

@@ -52,11 +52,11 @@ where refclassid = 'pg_authid'::regclass and deptype = 'o'
     and refobjid in (:'app'::regrole, :'reader'::regrole) and datname <> current_database();
 
 -- the schema and all in it belong to its owner
-select nspname::text, true
+select nspname::text, coalesce(pg_has_role(to_regrole(:'owner'), 'member'), :'manages'::boolean)
 from pg_catalog.pg_namespace
 where nspname = 'transformed' and pg_get_userbyid(nspowner) <> :'owner'
 union all
-select relname, true
+select relname, coalesce(pg_has_role(to_regrole(:'owner'), 'member'), :'manages'::boolean)
 from pg_catalog.pg_class
 where relnamespace = to_regnamespace('transformed') and pg_get_userbyid(relowner) <> :'owner';
 

@@ -6,7 +6,7 @@
 --   psql -v owner=prod_owner -v creator=prod_owner -v reader=prod_read -v app=app_read \
 --        -v replicator=ROLE -v embedded=off -f publish/permissions.sql
 --
--- The first line of a comment is what is said when a statement below it is beyond our rights.
+-- The first line of a comment is what "could not …" be done when a statement below it is refused.
 
 -- make the roles: an owner and a group of readers that cannot log in, the application's login
 select format('create role %I %s', name, attribute)
@@ -97,8 +97,8 @@ select
 from pg_catalog.pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
 where datname = current_database()
     and (
-        grantee in (0, :'app'::regrole)
-        or grantee = :'reader'::regrole and (privilege_type <> 'CONNECT' or is_grantable)
+        grantee in (0, to_regrole(:'app'))
+        or grantee = to_regrole(:'reader') and (privilege_type <> 'CONNECT' or is_grantable)
     )
 \gexec
 
@@ -118,7 +118,7 @@ select
 from pg_catalog.pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
 where :'embedded'::boolean
     and datname <> current_database() and privilege_type = 'CONNECT'
-    and grantee in (0, :'app'::regrole, :'reader'::regrole)
+    and grantee in (0, to_regrole(:'app'), to_regrole(:'reader'))
 \gexec
 
 -- give the schema and all in it to its owner
@@ -141,7 +141,7 @@ where relnamespace = to_regnamespace('transformed')
 select format('grant usage on schema transformed to %I', :'reader')
 from pg_catalog.pg_namespace
 where nspname = 'transformed' and not exists (
-    select from aclexplode(nspacl) where grantee = :'reader'::regrole and privilege_type = 'USAGE'
+    select from aclexplode(nspacl) where grantee = to_regrole(:'reader') and privilege_type = 'USAGE'
 )
 \gexec
 select format('grant select on %s to %I', oid::regclass, :'reader')
@@ -149,7 +149,7 @@ from pg_catalog.pg_class
 where relnamespace = to_regnamespace('transformed') and relkind in ('r', 'p', 'v', 'm')
     and not exists (
         select from aclexplode(relacl)
-        where grantee = :'reader'::regrole and privilege_type = 'SELECT'
+        where grantee = to_regrole(:'reader') and privilege_type = 'SELECT'
     )
 \gexec
 select
@@ -177,8 +177,8 @@ from (
     select defaclrole, nullif(defaclnamespace, 0) as defaclnamespace, defaclobjtype, acl.*
     from pg_catalog.pg_default_acl, aclexplode(defaclacl) as acl
 ) as given
-where grantee in (0, :'app'::regrole)
-    or grantee = :'reader'::regrole and (
+where grantee in (0, to_regrole(:'app'))
+    or grantee = to_regrole(:'reader') and (
         privilege_type <> 'SELECT' or is_grantable or defaclobjtype <> 'r' or defaclnamespace is null
     )
 \gexec
@@ -192,8 +192,8 @@ select
 from pg_catalog.pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
 where nspname not in ('pg_catalog', 'information_schema') and nspname !~ '^pg_(toast|temp)'
     and (
-        grantee in (0, :'app'::regrole)
-        or grantee = :'reader'::regrole
+        grantee in (0, to_regrole(:'app'))
+        or grantee = to_regrole(:'reader')
         and (nspname <> 'transformed' or privilege_type <> 'USAGE' or is_grantable)
     )
 \gexec
@@ -216,8 +216,8 @@ from (
 join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
 where (nspname not in ('pg_catalog', 'information_schema') or grantee <> 0)
     and (
-        grantee in (0, :'app'::regrole)
-        or grantee = :'reader'::regrole and (
+        grantee in (0, to_regrole(:'app'))
+        or grantee = to_regrole(:'reader') and (
             nspname <> 'transformed' or privilege_type <> 'SELECT' or is_grantable
             or attname is not null
         )
@@ -233,7 +233,7 @@ select
 from pg_catalog.pg_proc join pg_catalog.pg_namespace on pg_namespace.oid = pronamespace,
     aclexplode(coalesce(proacl, acldefault('f', proowner)))
 where nspname not in ('pg_catalog', 'information_schema')
-    and grantee in (0, :'app'::regrole, :'reader'::regrole)
+    and grantee in (0, to_regrole(:'app'), to_regrole(:'reader'))
 \gexec
 
 -- keep the public from large objects, files, notifications, and from the locks that replications use
@@ -246,7 +246,7 @@ select
     )
 from pg_catalog.pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))
 where pronamespace = 'pg_catalog'::regnamespace
-    and grantee in (0, :'app'::regrole, :'reader'::regrole)
+    and grantee in (0, to_regrole(:'app'), to_regrole(:'reader'))
     and proname ~ '^(lo_.*|lo(read|write)|pg_(try_)?advisory_.*|pg_notify|pg_logical_emit_message|pg_(read|stat)_(binary_)?file|pg_ls_.*)$'
 \gexec
 
@@ -257,7 +257,7 @@ select
         case grantee when 0 then 'public' else grantee::regrole::text end
     )
 from pg_catalog.pg_language, aclexplode(coalesce(lanacl, acldefault('l', lanowner)))
-where lanpltrusted and grantee in (0, :'app'::regrole, :'reader'::regrole)
+where lanpltrusted and grantee in (0, to_regrole(:'app'), to_regrole(:'reader'))
     and lanname not in ('internal', 'c', 'sql')
 \gexec
 
@@ -268,5 +268,5 @@ select
         case grantee when 0 then 'public' else grantee::regrole::text end
     )
 from pg_catalog.pg_parameter_acl, aclexplode(paracl)
-where grantee in (:'app'::regrole, :'reader'::regrole)
+where grantee in (to_regrole(:'app'), to_regrole(:'reader'))
 \gexec

@@ -1,0 +1,281 @@
+"""The audit of prod: every assertion is shown to fail by a mistake, and the next night mends it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from public_database import Public, embedded, managed
+
+from pipeline import app_password, audit, errors, permissions, postgres_place
+
+# What somebody does to prod, the assertions that then fail, and what undoes it: nothing where the
+# next night does.
+MISTAKES = {
+    "alter role app_read createdb": ["has none of the powers"],
+    "alter role app_read createrole": ["has none of the powers", "making and changing roles"],
+    "alter role prod_read bypassrls": ["owner and readers cannot log in"],
+    "alter role prod_owner login": ["owner and readers cannot log in"],
+    "grant pg_read_all_stats to app_read": [
+        "member of the readers alone", "roles that PostgreSQL brings", "others' queries is hidden",
+    ],
+    "grant pg_execute_server_program to prod_read": ["programs and files of the server"],
+    "grant prod_owner to app_read": [
+        "act as the owner", "member of the readers alone", "becoming another role", "tried: DROP",
+    ],
+    "grant postgres to app_read": ["member of the readers alone", "becoming another role"],
+    "alter table transformed.counties owner to app_read": [
+        "own nothing", "belong to its owner", "cannot write any table", "tried: DROP",
+    ],
+    "alter view transformed.data_status owner to postgres": ["belong to its owner"],
+    "revoke select on transformed.counties from prod_read": [
+        "can read every published", "views can be read",
+    ],
+    "revoke usage on schema transformed from prod_read": [
+        "can read every published", "views can be read", "made tomorrow",
+    ],
+    "grant insert on transformed.counties to app_read": ["cannot write", "tried: INSERT"],
+    "grant insert (county_fips) on transformed.counties to prod_read": [
+        "cannot write", "tried: INSERT",
+    ],
+    "grant update (county_fips) on transformed.counties to public": [
+        "cannot write", "tried: UPDATE", "the public has nothing",
+    ],
+    "grant delete on transformed.counties to prod_read": ["cannot write", "tried: DELETE"],
+    "grant truncate on transformed.data_status_facts to prod_read": [
+        "cannot write", "tried: TRUNCATE", "tried: LOCK",
+    ],
+    "grant create on schema transformed to prod_read": ["cannot create", "tried: making tables"],
+    "grant create on database prod to app_read": ["cannot create", "tried: making tables"],
+    "grant temporary on database prod to public": [
+        "cannot make temporary tables", "tried: the application cannot make temporary",
+        "the public has nothing",
+    ],
+    "grant usage on schema public to prod_read": ["sees no schema but"],
+    "grant select on transformed.counties to public": ["the public has nothing"],
+    "grant select on transformed.counties to prod_read with grant option": ["cannot pass on"],
+    "grant prod_read to app_read with admin option": ["cannot pass on"],
+    "alter default privileges for role prod_owner in schema transformed "
+    "revoke select on tables from prod_read": ["what comes into the schema", "made tomorrow"],
+    "alter default privileges for role prod_owner in schema transformed "
+    "grant insert on tables to app_read": ["what comes into the schema"],
+    "alter default privileges for role prod_owner grant execute on functions to public": [
+        "what comes into the schema",
+    ],
+    "alter role app_read set default_transaction_read_only = off": [
+        "read-only by default", "sessions begin read-only",
+    ],
+    "alter role app_read in database prod set default_transaction_read_only = off": [
+        "read-only by default", "sessions begin read-only",
+    ],
+    "alter role app_read set statement_timeout = 0": [
+        "limited to seconds", "sessions begin read-only", "cut at its time limit",
+    ],
+    "alter role app_read set lock_timeout = '1h'": ["limited to seconds", "sessions begin"],
+    "alter role app_read reset idle_in_transaction_session_timeout": ["limited to seconds"],
+    "alter role app_read set search_path = public, transformed": [
+        "search_path is", "names are found",
+    ],
+    "alter role app_read connection limit -1": ["connections are limited"],
+    "alter role app_read password 'known to others'": ["can log in with its password"],
+    "alter role app_read password null": ["kept as SCRAM", "can log in with its password"],
+    "grant execute on function lo_create(oid) to public": [
+        "touches large objects", "tried: the application can call nothing",
+    ],
+    "grant execute on function pg_try_advisory_xact_lock(bigint) to prod_read": [
+        "touches large objects", "tried: the application can call nothing",
+    ],
+    "grant usage on language plpgsql to public": [
+        "no procedural language", "tried: the application can use no procedural",
+    ],
+    "grant set on parameter log_statement to app_read": ["no setting of the server's"],
+    "grant select on pg_authid to app_read": ["tried: passwords and settings"],
+    "grant connect on database dev to public": [
+        "cannot enter any other database", "tried: the application cannot enter",
+    ],
+}  # fmt: skip
+BY_HAND = {
+    "create role intern login; grant app_read to intern": (
+        ["act as the application"], "drop role intern",
+    ),
+    "create role intern login; grant prod_owner to intern": (
+        ["act as the owner"], "drop role intern",
+    ),
+    "alter role app_read superuser": (
+        ["none of the powers", "tried: INSERT", "ending what other sessions do"],
+        "alter role app_read nosuperuser",
+    ),
+    "create table public.stray ()": (["nothing but the published"], "drop table public.stray"),
+    "create schema stray; create table stray.t (); grant usage on schema stray to prod_read; "
+    "grant select on stray.t to prod_read": (
+        ["nothing but the published", "sees no schema but", "tried: relations of other schemas"],
+        "drop schema stray cascade",
+    ),
+    "create function transformed.whoami() returns text language sql security definer "
+    "as 'select current_user'": (
+        ["rights of its owner", "no function but PostgreSQL's", "nothing but the published"],
+        "drop function transformed.whoami",
+    ),
+    "alter view transformed.data_status reset (security_invoker)": (
+        ["views run with the rights"],
+        "alter view transformed.data_status set (security_invoker = true)",
+    ),
+    "create foreign data wrapper way_out; create server elsewhere foreign data wrapper way_out": (
+        ["no untrusted language"], "drop foreign data wrapper way_out cascade",
+    ),
+    "select lo_create(4711)": (["nothing but the published"], "select lo_unlink(4711)"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def prod(server_settings, open_folder: Path) -> Iterator[Public]:
+    with embedded(server_settings, open_folder / "audited") as made:
+        made.replicate()
+        yield made
+
+
+def found(checks, fragments: list[str]) -> list[str]:
+    return [part for part in fragments if not any(part in what for what in checks)]
+
+
+def test_a_replicated_prod_passes(prod):
+    checks = audit.run(prod.here, prod.connection)
+    assert [check for check in checks if check.result != audit.OK] == []
+    assert len(checks) >= 25
+    assert [check.number for check in checks] == list(range(1, len(checks) + 1))
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_found_and_mended_by_the_next_night(prod, mistake):
+    prod.admin.execute(mistake)
+    failed = prod.audit(audit.FAIL)
+    assert found(failed, MISTAKES[mistake]) == [], sorted(failed)
+    assert prod.replicate().beyond == []
+    assert prod.audit(audit.FAIL) == {}
+
+
+@pytest.mark.parametrize("mistake", BY_HAND)
+def test_what_only_a_person_should_undo_is_found_every_night(prod, mistake):
+    fragments, undo = BY_HAND[mistake]
+    prod.admin.execute(mistake)
+    failed = prod.audit(audit.FAIL)
+    assert found(failed, fragments) == [], sorted(failed)
+    prod.replicate()
+    assert found(prod.audit(audit.FAIL), fragments[:1]) == []
+    prod.admin.execute(undo)
+    prod.replicate()
+    assert prod.audit(audit.FAIL) == {}
+
+
+def test_a_line_of_pg_hba_conf_that_trusts_is_found(prod):
+    file = postgres_place.find(prod.here).home / "pg_hba.conf"
+    before = file.read_text()
+    file.write_text(f"{before}host all all 10.0.0.0/8 trust\n")
+    failed = prod.audit(audit.FAIL)
+    file.write_text(before)
+    assert [check.detail for check in failed.values()] == ["line 4"]
+
+
+def test_password_files_that_others_can_read_are_found_and_closed(prod):
+    for file in app_password.files(prod.here):
+        file.chmod(0o644)
+        (check,) = prod.audit(audit.FAIL).values()
+        assert check.detail == str(file)
+        prod.replicate()
+        assert prod.audit(audit.FAIL) == {}
+
+
+def test_every_assertion_was_shown_to_fail(prod):
+    shown = [part for parts in MISTAKES.values() for part in parts]
+    shown += [part for parts, _ in BY_HAND.values() for part in parts]
+    shown += ["pg_hba.conf", "files of the password"]
+    checks = audit.run(prod.here, prod.connection)
+    assert [c.what for c in checks if not any(part in c.what for part in shown)] == []
+
+
+def test_attempts_are_excused_by_titles_that_exist():
+    titles = {what for what, _, _ in permissions.statements(audit.STATEMENTS)}
+    from pipeline import audit_live
+
+    named = {what for what, _, _ in permissions.statements(audit_live.STATEMENTS)}
+    named.add(audit_live._DATABASES)
+    assert {what for what in named if what.startswith("the application")} <= titles
+
+
+def test_nothing_stays_of_an_audit(prod):
+    query = """select
+        (select count(*) from pg_class), (select count(*) from pg_proc),
+        (select count(*) from pg_namespace), (select count(*) from pg_roles),
+        (select count(*) from pg_largeobject_metadata),
+        (select array_agg(setconfig) from pg_db_role_setting),
+        (select count(*) from transformed.counties)"""
+    before = prod.admin.execute(query).fetchone()
+    audit.run(prod.here, prod.connection)
+    assert prod.admin.execute(query).fetchone() == before
+    row = prod.connection.execute("select current_user, pg_current_xact_id_if_assigned()")
+    assert row.fetchone() == ("postgres", None)
+    sessions = "select count(*) from pg_stat_activity where usename = 'app_read'"
+    assert prod.admin.execute(sessions).fetchone() == (0,)
+
+
+def test_attempts_that_are_allowed_change_nothing(prod):
+    prod.admin.execute("alter role app_read superuser")
+    failed = prod.audit(audit.FAIL)
+    prod.admin.execute("alter role app_read nosuperuser")
+    assert found(failed, ["tried: TRUNCATE", "tried: DROP", "tried: making and changing"]) == []
+    assert prod.admin.execute("select * from transformed.counties").fetchall() == [("01001",)]
+    assert prod.admin.execute("select from pg_roles where rolname = 'audit'").fetchall() == []
+    prod.replicate()
+    assert prod.audit(audit.FAIL) == {}
+
+
+def test_before_the_first_replication_it_fails(prod):
+    with psycopg.connect(prod.url, autocommit=True) as other:
+        other.execute("create database empty template template0")
+    try:
+        with psycopg.connect(prod.url, dbname="empty", autocommit=True) as other:
+            failed = [c.what for c in audit.run(prod.here, other) if c.result == audit.FAIL]
+    finally:
+        prod.admin.execute("drop database empty with (force)")
+    assert found(failed, ["can read every published", "made tomorrow"]) == []
+
+
+def test_show_prints_every_check_and_says_how_it_ends(prod, capsys):
+    checks = audit.run(prod.here, prod.connection)
+    assert audit.show(checks) == errors.OK
+    said = capsys.readouterr().out
+    assert all(check.what in said for check in checks)
+    assert f"{len(checks)} checks, 0 failed\n" in said
+    checks[3] = checks[3]._replace(result=audit.FAIL, detail="somebody\x1b[31m")
+    assert audit.show(checks) == errors.DEGRADED
+    said = capsys.readouterr().out
+    assert "1 failed" in said and "somebody" in said and "\x1b[31m" not in said
+    checks[3] = checks[3]._replace(result=audit.NOT_CHECKED)
+    assert audit.show(checks) == errors.OK
+    assert "0 failed, 1 not checked" in capsys.readouterr().out
+
+
+def test_it_takes_little_time(prod):
+    import time
+
+    began = time.monotonic()
+    audit.run(prod.here, prod.connection)
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("attributes", ["superuser", "createrole", ""])
+def test_on_a_server_of_others_nothing_fails_for_want_of_rights(
+    server_settings, debian_url, tmp_path, attributes
+):
+    name = f"prod_of_{attributes or 'nobody'}"
+    with managed(server_settings, tmp_path, debian_url, name, attributes) as prod:
+        rights = prod.replicate()
+        failed = prod.audit(audit.FAIL)
+        unknown = prod.audit(audit.NOT_CHECKED)
+        assert failed == {}, failed
+        assert found(unknown, ["cannot enter any other database"]) == []
+        if attributes != "superuser":
+            parts = ["kept as SCRAM", "pg_hba.conf", "touches large objects"]
+            assert found(unknown, parts) == []
+        assert bool(rights.beyond) == (attributes != "superuser")
+        assert (rights.owner is None) == (attributes == "")

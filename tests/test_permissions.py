@@ -1,0 +1,324 @@
+"""The permissions of prod: written on every kind of server, kept off what is not ours."""
+
+import dataclasses
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import psycopg
+import pytest
+import servers
+from public_database import TABLES, Public, embedded, managed
+
+from pipeline import app_password, audit, database, permissions, postgres, postgres_place
+from pipeline.errors import SetupError
+
+PASSWORD = "Größe: 'ﬁve' \"p%40ss\" \\words"  # with a ligature, which SASLprep takes apart
+
+
+@pytest.fixture(scope="module")
+def prod(server_settings, open_folder: Path) -> Iterator[Public]:
+    with embedded(server_settings, open_folder / "permitted") as made:
+        made.admin.execute("create role colleague login password 'colleague'")
+        made.admin.execute("alter system set log_statement = 'all'")
+        made.admin.execute("alter system set log_connections = on")
+        made.admin.execute("select pg_reload_conf()")
+        made.rights = made.replicate()
+        yield made
+
+
+def test_everything_is_within_our_rights_on_the_embedded_server(prod):
+    assert prod.rights == permissions.Rights(owner="prod_owner", beyond=[])
+
+
+def test_the_application_reads_by_name_and_cannot_write(prod):
+    with prod.log_in() as app:
+        assert app.execute("select * from counties").fetchall() == [("01001",)]
+        assert app.execute("select count(*) from data_status").fetchone() == (0,)
+        app.execute("set default_transaction_read_only = off")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            app.execute("insert into counties values ('01003')")
+        ((limit,),) = app.execute("show statement_timeout").fetchall()
+    assert limit == "5s"
+
+
+def test_a_slow_query_is_cut_after_its_time(prod):
+    with prod.log_in() as app:
+        began = time.monotonic()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            app.execute("select pg_sleep(60)")
+        assert 4.5 < time.monotonic() - began < 10
+
+
+def test_the_connection_beyond_the_limit_is_refused(prod):
+    held = [prod.log_in() for _ in range(20)]
+    try:
+        with pytest.raises(psycopg.OperationalError, match="too many connections for role"):
+            prod.log_in()
+    finally:
+        for connection in held:
+            connection.close()
+
+
+def test_a_temporary_file_cannot_fill_the_disk(prod):
+    with prod.log_in() as app:
+        app.execute("set work_mem = '64kB'")
+        with pytest.raises(psycopg.errors.ConfigurationLimitExceeded):
+            app.execute(
+                "select count(*) from (select repeat(md5(i::text), 20) as long"
+                " from generate_series(1, 1000000) as i order by 1) as sorted"
+            )
+
+
+def test_a_second_application_of_the_permissions_changes_no_grant(prod):
+    query = """select (select array_agg(datacl::text order by oid) from pg_database),
+        (select array_agg(relacl::text order by oid) from pg_class),
+        (select array_agg(proacl::text order by oid) from pg_proc),
+        (select array_agg(nspacl::text order by oid) from pg_namespace),
+        (select array_agg(m::text order by oid) from pg_auth_members as m),
+        (select array_agg(rolname || coalesce(rolpassword, '-') order by oid) from pg_authid),
+        (select array_agg(s::text order by s::text) from pg_db_role_setting as s),
+        (select array_agg(defaclacl::text order by oid) from pg_default_acl)"""
+    before = prod.admin.execute(query).fetchone()
+    prod.replicate()
+    assert prod.admin.execute(query).fetchone() == before
+
+
+def test_logins_of_others_may_still_enter_dev_and_not_prod(prod):
+    words = {"user": "colleague", "password": "colleague"}
+    prod.log_in(dbname="dev", **words).close()
+    for refused in ({"dbname": "prod", **words}, {"dbname": "dev"}, {"dbname": "postgres"}):
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            prod.log_in(**refused)
+
+
+def test_a_table_made_later_can_be_read_and_a_schema_that_was_others_is_taken_over(prod):
+    prod.connection.execute("alter schema transformed rename to old")
+    prod.connection.execute(TABLES)  # by the superuser, as nobody should
+    rights = prod.replicate()
+    assert rights.owner == "prod_owner"
+    with prod.log_in() as app:
+        assert app.execute("select * from counties").fetchall() == [("01001",)]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            app.execute("select * from old.counties")
+    prod.admin.execute("drop schema old cascade")
+    with prod.connection.transaction():
+        prod.connection.execute("set local role prod_owner")
+        prod.connection.execute("create table transformed.airports (airport_id text)")
+    with prod.log_in() as app:
+        assert app.execute("select * from airports").fetchall() == []
+
+
+def test_a_reader_who_holds_a_table_does_not_stop_the_night(prod):
+    prod.admin.execute("alter table transformed.counties owner to postgres")
+    with prod.log_in() as app, app.transaction():
+        app.execute("select * from counties")
+        began = time.monotonic()
+        rights = prod.replicate()
+        assert time.monotonic() - began < 9
+    assert any("give the schema and all in it" in text for text in rights.beyond)
+    assert prod.replicate().beyond == []
+
+
+def test_a_change_that_fails_later_in_the_replication_takes_the_permissions_back(prod):
+    prod.admin.execute("revoke select on transformed.counties from prod_read")
+    with pytest.raises(ZeroDivisionError), prod.connection.transaction():
+        permissions.apply(prod.connection, prod.here, prod.rights)
+        raise ZeroDivisionError
+    assert "transformed.counties" not in readable(prod)
+    prod.replicate()
+    assert "transformed.counties" in readable(prod)
+
+
+def readable(prod: Public) -> set[str]:
+    query = """select oid::regclass::text from pg_class
+        where relkind = 'r' and has_table_privilege('prod_read', oid, 'select')"""
+    return {row[0] for row in prod.admin.execute(query)}
+
+
+def test_the_password_is_made_once_and_kept_closed(prod):
+    made, scram = app_password.files(prod.here)
+    password, kept = made.read_text(), scram.read_text()
+    assert len(password.strip()) >= 32
+    assert [file.stat().st_mode & 0o777 for file in (made, scram)] == [0o600, 0o600]
+    assert {file.name for file in prod.here.state.iterdir()} == {made.name, scram.name}
+    prod.replicate()
+    assert (made.read_text(), scram.read_text()) == (password, kept)
+
+
+def test_a_deleted_password_is_made_anew_and_the_old_one_is_worthless(prod):
+    old = app_password.read(prod.here)
+    app_password.files(prod.here)[0].unlink()
+    prod.replicate()
+    assert app_password.read(prod.here) != old
+    prod.log_in().close()
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        prod.log_in(password=old)
+
+
+def test_a_password_by_setting_with_every_kind_of_character_logs_in(prod):
+    here = dataclasses.replace(prod.here, app_password=PASSWORD)
+    permissions.prepare(prod.connection, here)
+    scram = app_password.files(here)[1].read_text()
+    prod.log_in(password=PASSWORD).close()
+    permissions.prepare(prod.connection, here)
+    assert app_password.files(here)[1].read_text() == scram
+    prod.replicate()
+    prod.log_in().close()
+
+
+@pytest.mark.parametrize("kept", ["", "half", "SCRAM-SHA-256$4096:c2FsdA==$a2V5:a2V5"])
+def test_a_damaged_verifier_is_made_anew(prod, kept):
+    app_password.files(prod.here)[1].write_text(kept)
+    prod.replicate()
+    prod.log_in().close()
+
+
+def test_the_password_is_nowhere(prod, capfd, monkeypatch):
+    here = dataclasses.replace(prod.here, app_password=PASSWORD)
+    monkeypatch.setenv("APP_PASSWORD", PASSWORD)
+    seen: list[str] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        with psycopg.connect(prod.url, autocommit=True) as watcher:
+            while not ended.is_set():
+                rows = watcher.execute("select query from pg_stat_activity").fetchall()
+                seen.extend(row[0] or "" for row in rows)
+                for path in Path("/proc").glob("[0-9]*/cmdline"):
+                    try:
+                        seen.append(path.read_bytes().decode("utf-8", "replace"))
+                    except OSError:
+                        continue  # it ended
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    rights = permissions.prepare(prod.connection, here)
+    permissions.apply(prod.connection, here, rights)
+    audit.show(audit.run(here, prod.connection))
+    ended.set()
+    watching.join()
+    said = capfd.readouterr()
+    log = postgres_place.find(prod.here).log.read_text()
+    assert "alter role" in log and "SCRAM-SHA-256$" in log
+    files = [path for path in here.state.rglob("*") if path.is_file()]
+    texts = [log, said.out, said.err, repr(here), repr(rights), *seen]
+    texts += [path.read_text() for path in files if path.name != "app_password"]
+    generated = app_password.files(here)[0].read_text().strip()
+    for secret in (PASSWORD, PASSWORD.replace("'", "''"), "p%40ss", generated):
+        assert [text[:200] for text in texts if secret in text] == []
+    prod.replicate()
+
+
+def test_the_application_may_not_be_the_replicator(prod):
+    here = dataclasses.replace(prod.here, app_role="postgres")
+    with pytest.raises(SetupError, match="APP_ROLE=postgres is the role that replicates"):
+        permissions.prepare(prod.connection, here)
+
+
+def test_a_superuser_of_the_applications_name_is_not_disarmed_unasked(prod):
+    prod.admin.execute("create role dba superuser login")
+    prod.replicate()
+    here = dataclasses.replace(prod.here, app_role="dba")
+    permissions.prepare(prod.connection, here)
+    assert prod.admin.execute("select rolsuper from pg_roles where rolname = 'dba'").fetchone()[0]
+    assert [c for c in audit.run(here, prod.connection) if c.result == audit.FAIL]
+    prod.admin.execute("drop owned by dba; drop role dba")
+    prod.replicate()
+
+
+def test_every_name_of_the_statements_is_known(prod):
+    known = permissions.words(prod.connection, prod.here) | {"process": "1"}
+    for file in (permissions.ROOT / "publish").glob("*.sql"):
+        used = re.findall(r""":(["'])(\w+)\1""", file.read_text())
+        assert {name for _, name in used} <= known.keys(), file.name
+        assert all(what for what, _, _ in permissions.statements(file)), file.name
+
+
+def test_names_that_must_be_quoted_are():
+    known = {"role": 'odd "name"; drop', "text": "it's"}
+    statement = "grant :\"role\" where x = :'text' and y::text = :'role'"
+    expected = 'grant "odd ""name""; drop" where x = \'it\'\'s\' and y::text = \'odd "name"; drop\''
+    assert permissions.filled(statement, known) == expected
+
+
+@pytest.mark.parametrize("attributes", ["superuser", "createrole", ""])
+@pytest.mark.parametrize("version", ["18", "15"])
+def test_on_a_server_of_others_nothing_but_prod_is_changed(
+    request, server_settings, tmp_path, attributes, version
+):
+    admin_url = request.getfixturevalue("debian_url" if version == "15" else "others_url")
+    outside = """select
+        (select array_agg(datname || coalesce(datacl::text, '-') order by oid)
+            from pg_database where datname !~ '^shared'),
+        (select array_agg(rolname || coalesce(rolpassword, '-') || rolsuper order by oid)
+            from pg_authid where rolname !~ 'shared|^prod_')"""
+    name = f"shared_{attributes or 'nobody'}"
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        before = admin.execute(outside).fetchone()
+        with managed(server_settings, tmp_path, admin_url, name, attributes) as prod:
+            rights = prod.replicate()
+            assert admin.execute(outside).fetchone() == before
+            assert bool(rights.beyond) == (attributes != "superuser"), rights
+            if attributes:
+                assert rights.owner == "prod_owner"
+                with prod.log_in() as app:
+                    assert app.execute("select * from counties").fetchall() == [("01001",)]
+                    app.execute("set default_transaction_read_only = off")
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                        app.execute("create table transformed.x ()")
+            else:
+                assert rights.owner is None
+                assert "could not make the roles" in rights.beyond[0]
+            assert prod.audit(audit.FAIL) == {}
+
+
+@pytest.fixture(scope="module")
+def others_url(server_settings, open_folder: Path) -> Iterator[str]:
+    """A superuser's URL, with a password, on PostgreSQL 18: as a managed server would have it."""
+    here = dataclasses.replace(server_settings, data_dir=open_folder / "others")
+    here.data_dir.mkdir()
+    url = postgres.ensure_running(here, lambda text: None)
+    words = urlsplit(url).query
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(
+            psycopg.sql.SQL("create role admin superuser login password {}").format(
+                servers.PASSWORD
+            )
+        )
+    yield f"postgresql://admin:{quote(servers.PASSWORD, safe='')}@/postgres?{words}"
+    postgres.stop(here)
+
+
+def test_an_administrator_lends_the_rights_by_psql(server_settings, tmp_path, debian_url):
+    """publish/permissions.sql as it stands, run by psql: afterwards the night can do its part."""
+    with managed(server_settings, tmp_path, debian_url, "lent", "") as prod:
+        assert prod.replicate().owner is None
+        prod.admin.execute(
+            f"create role {prod.here.app_role} login password '{app_password.make(prod.here)}'"
+        )
+        words = permissions.words(prod.connection, prod.here)
+        info = prod.admin.info
+        admin = {"host": info.host, "port": str(info.port), "dbname": "lent", "user": info.user}
+        done = subprocess.run(
+            [postgres.binaries() / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1"]
+            + [word for name, value in words.items() for word in ("-v", f"{name}={value}")]
+            + ["-f", str(permissions.STATEMENTS)],
+            env=os.environ | database.environment(admin | {"password": info.password}),
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        with database.connect_to(prod.url, "PROD_DATABASE_URL") as connection:
+            assert permissions.prepare(connection, prod.here).owner == "prod_owner"
+        prod.replicate()
+        with prod.log_in() as app:
+            assert app.execute("select * from counties").fetchall() == [("01001",)]
+        assert prod.audit(audit.FAIL) == {}
+        unknown = prod.audit(audit.NOT_CHECKED)
+        assert not [what for what in unknown if "large objects" in what or "DO block" in what]
