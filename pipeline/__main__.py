@@ -36,8 +36,16 @@ def main() -> int:
     try:
         return _command(parser, stages, options, passed_on)
     except PipelineError as error:
-        print(f"run_pipeline.sh: {error}", file=sys.stderr)
-        return error.exit_code
+        return _told(error)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _told(script.ends_run(error))
+
+
+def _told(error: PipelineError) -> int:
+    print(f"run_pipeline.sh: {error}", file=sys.stderr)
+    return error.exit_code
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:

@@ -1,10 +1,13 @@
 """What a script says of an error that nobody raised on purpose."""
 
 import errno
+import os
+import sys
 
 import pytest
 
-from pipeline import script
+from pipeline import __main__ as command_line
+from pipeline import accept, errors, script
 from pipeline.errors import PipelineError, SourceError
 
 
@@ -29,3 +32,18 @@ def test_a_fault_of_ours_leaves_its_traceback_in_the_log(here, capsys):
         told = script.understood(error)
     assert told.what.startswith("KeyError: 'mag'")
     assert "KeyError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(errno.ENOSPC, "the disk is full: x"), (errno.EIO, "the disk cannot be")]
+)
+def test_a_disk_that_fails_a_command_is_told_in_one_line(here, monkeypatch, capsys, number, said):
+    def fail(names):
+        raise OSError(number, os.strerror(number), "x")
+
+    monkeypatch.setattr(accept, "run", fail)
+    monkeypatch.setattr(sys, "argv", ["run_pipeline.sh", "accept", "bls_unemployment"])
+    monkeypatch.setenv("STAGES", "api")
+    assert command_line.main() == errors.FAILED
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"run_pipeline.sh: {said}")
