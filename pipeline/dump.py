@@ -9,7 +9,9 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,8 +73,9 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
         with dev.transaction():
             dev.execute("set transaction isolation level repeatable read, read only")
             snapshot = dev.execute("select pg_export_snapshot()").fetchone()[0]
-            described = {name: facts | content(dev, name) for name, facts in tables.items()}
-            _run_pg_dump(dev, aside, snapshot, [*tables, data_status.FACTS, data_status.VIEW])
+            names = [*tables, data_status.FACTS, data_status.VIEW]
+            with _pg_dump(dev, aside, snapshot, names):  # side by side, on the same snapshot
+                described = {name: facts | content(dev, name) for name, facts in tables.items()}
         about = {"generation": generation, "made_at": script.now(), "tables": described}
         durable.replace_file(aside, path)
         durable.write_json(path.with_suffix(".json"), about)
@@ -133,8 +136,14 @@ def verify(here: Settings, dump: Dump) -> None:
             )
 
 
-def _run_pg_dump(dev: psycopg.Connection, path: Path, snapshot: str, names: list[str]) -> None:
-    """Dump schema `transformed` as the snapshot has it, without what others put there."""
+@contextmanager
+def _pg_dump(
+    dev: psycopg.Connection, path: Path, snapshot: str, names: list[str]
+) -> Iterator[None]:
+    """Dump schema `transformed` as the snapshot has it, without what others put there.
+
+    pg_dump runs while the context is open, and has ended well when it is left.
+    """
     others = dev.execute(
         """select format('%%I.%%I', nspname, relname)
         from pg_class join pg_namespace on pg_namespace.oid = relnamespace
@@ -144,17 +153,23 @@ def _run_pg_dump(dev: psycopg.Connection, path: Path, snapshot: str, names: list
     ).fetchall()
     words = [f"--exclude-table={name}" for (name,) in others]
     words += ["--schema=transformed", f"--snapshot={snapshot}", f"--file={path}"]
-    done = subprocess.run(
-        [program("pg_dump"), *_PG_DUMP, *words],
-        env=database.client_environment(dev),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        said = database.one_line(done.stderr)
-        raise SourceError(f"pg_dump failed: {said}", "prod stays as it was; the next night tries")
+    with tempfile.TemporaryFile() as said:
+        with subprocess.Popen(
+            [program("pg_dump"), *_PG_DUMP, *words],
+            env=database.client_environment(dev),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        ) as process:
+            try:
+                yield
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode:
+            said.seek(0)
+            what = database.one_line(said.read().decode(errors="replace"))
+            raise SourceError(f"pg_dump failed: {what}", "the next night tries again")
 
 
 def _keep(here: Settings, dumps: Iterable[Dump]) -> None:
