@@ -155,6 +155,12 @@ class Small(Clone):
         left = [p for p in (self.folder / "data").rglob(".*") if p.is_file()]
         assert [p for p in left if "postgres" not in p.parts] == [], "temporary files"
 
+    def still_well(self) -> None:
+        """The next night, with whatever is new and no help, is well; the newest is published."""
+        done = self.run()
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert self.published() == {self.newest}
+
     def processes(self) -> dict[int, str]:
         """The processes that work in the clone, without the server's: id and command line."""
         found = {}
@@ -249,7 +255,7 @@ class Reader(threading.Thread):
                 with psycopg.connect(self.url, autocommit=True, prepare_threshold=0) as connection:
                     while not self.stopping.is_set():
                         self._note(self.read(connection))
-                        time.sleep(0.02)
+                        time.sleep(0.05)
             except psycopg.OperationalError as error:
                 self.lost.append(str(error))
                 time.sleep(0.05)

@@ -118,10 +118,14 @@ STAGES = {
     "preprocess": "preprocess left: started",
     "load": "load left: started",
     "transform": "transform all models: started",
+    "publish": "publish database prod: started",
 }
+SHORT_FORM = ("preprocess", "transform")  # tests/test_night.py has stage api
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "stage", [pytest.param(s, marks=() if s in SHORT_FORM else pytest.mark.long) for s in STAGES]
+)
 def test_sigterm_ends_every_stage_cleanly(small, stage):
     before = small.newest
     with readers(small.url()) as known:
@@ -152,7 +156,6 @@ def wait_for_log(small: Small, run: subprocess.Popen, words: str) -> None:
 
 def test_a_run_killed_at_its_start_leaves_a_status_that_turns_red_by_itself(small):
     """Nobody is there to tell readers; what the database says of itself must do."""
-    small.well_again()
     run = small.start()
     time.sleep(0.05)
     run.kill()
@@ -168,7 +171,7 @@ def test_a_run_killed_at_its_start_leaves_a_status_that_turns_red_by_itself(smal
         )
         assert connection.execute(overdue).fetchone()[0] is True
         connection.rollback()
-    small.well_again()
+    small.still_well()
 
 
 def tree_of(process: int) -> list[int]:
@@ -217,4 +220,4 @@ def test_dbt_killed_by_the_kernel_for_its_memory_is_named(small):
     assert re.search("transform all models: failed.*ended by signal SIGKILL", said), said
     nothing_is_lost(small, before)
     assert small.published() == {before}
-    small.well_again()
+    small.still_well()
