@@ -487,3 +487,15 @@ def test_without_an_address_prod_stands_beside_dev(server_settings):
         assert connection.info.dbname == "prod"
     assert prod.url(server_settings) == postgres.url(server_settings, "prod")
     assert isinstance(server_settings.data_dir, Path)
+
+
+def test_a_generation_is_greater_than_any_that_is_known(place):
+    assert prod.greatest_generation(place.here, 0) == 0
+    place.run()
+    place.publish_dev(2)
+    dump.make(place.here, place.dev)
+    assert prod.greatest_generation(place.here, 1) == 2, "a dump has it"
+    for path in place.here.dumps.iterdir():
+        path.unlink()
+    assert prod.greatest_generation(place.here, 0) == 1, "the ledger is lost; prod has it"
+    assert prod.greatest_generation(place.here, 7) == 7
