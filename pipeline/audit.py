@@ -83,9 +83,9 @@ def _looked_up(connection: psycopg.Connection, statement: str, manages: bool) ->
     try:
         found = connection.execute(statement).fetchall()
     except refusals.InsufficientPrivilege as error:
-        return Finding(one_line(error), is_ours=False)
+        return Finding(_said(error), is_ours=False)
     except refusals.UndefinedObject as error:  # a role that is not there
-        return Finding(one_line(error), manages)
+        return Finding(_said(error), manages)
     names = [name for name, _ in found]
     told = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return Finding(told, is_ours=any(is_ours for _, is_ours in found) or not found)
@@ -109,9 +109,9 @@ def _future_table(connection: psycopg.Connection, here: Settings, manages: bool)
                 [here.app_role],
             ).fetchone()[0]
     except refusals.InsufficientPrivilege as error:
-        return Finding(one_line(error), is_ours=False)
+        return Finding(_said(error), is_ours=False)
     except refusals.UndefinedObject as error:
-        return Finding(one_line(error), manages)
+        return Finding(_said(error), manages)
     return Finding("" if can_read else f"tables of {owner[0]} cannot be read")
 
 
@@ -119,6 +119,10 @@ def _password_files(here: Settings) -> Finding:
     """The generated password, and what the server has of any."""
     files = [file for file in app_password.files(here) if file.exists()]
     return Finding(", ".join(str(file) for file in files if file.stat().st_mode & 0o077))
+
+
+def _said(error: psycopg.Error) -> str:
+    return one_line(error.diag.message_primary or error)
 
 
 def _result(finding: Finding) -> tuple[str, str]:

@@ -88,17 +88,18 @@ def findings(
 
 def _made_with(here, connection, manages: bool, checks) -> Iterator[tuple[str, Finding]]:
     """The checks, made as the application; not made where it cannot log in."""
-    what = "the application can log in with its password"
+    what = "the application can log in with its password, and not without"
     try:
         app = _log_in(here, connection, connection.info.dbname)
     except psycopg.OperationalError as error:
-        # The application's host may be the only one that is let in.
-        yield what, Finding(one_line(error), manages and "pg_hba.conf" not in str(error))
+        # The application's host may be the only one that is let in, or all its connections in use.
+        excused = "pg_hba.conf" in str(error) or _is_full(connection, here)
+        yield what, Finding(one_line(error), manages and not excused)
         for other in checks:
             yield other, Finding("the application cannot log in from here", is_ours=False)
         return
     with app:
-        yield what, Finding()
+        yield what, Finding("" if app.pgconn.used_password else "nobody asked for it")
         for other, check in checks.items():
             yield other, check(app)
             app.rollback()
@@ -122,6 +123,18 @@ def _log_in(here: Settings, connection: psycopg.Connection, database: str) -> ps
     words |= {"user": here.app_role, "password": app_password.read(here)}
     words |= {"application_name": "pipeline audit", "connect_timeout": "5"}
     return psycopg.connect(**words)
+
+
+def _is_full(connection: psycopg.Connection, here: Settings) -> bool:
+    """Whether the application has as many sessions as it may have."""
+    return (
+        connection.execute(
+            """select count(*) >= max(rolconnlimit) and max(rolconnlimit) >= 0
+        from pg_stat_activity join pg_roles on pg_roles.oid = usesysid where rolname = %s""",
+            [here.app_role],
+        ).fetchone()[0]
+        is True
+    )
 
 
 def _published(connection: psycopg.Connection) -> list[Published]:

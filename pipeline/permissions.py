@@ -25,6 +25,7 @@ _STATEMENT = re.compile(r"(.*?)(;$|^\\gexec$)", re.DOTALL | re.MULTILINE)
 _BEYOND = (
     psycopg.errors.InsufficientPrivilege,
     psycopg.errors.UndefinedObject,  # a role that we may not make
+    psycopg.errors.InvalidCatalogName,  # a database that was dropped this instant
     psycopg.errors.LockNotAvailable,
 )
 _WARNINGS = ("01006", "01007")  # privilege not revoked, not granted: for want of rights
@@ -123,7 +124,7 @@ def _try(connection: psycopg.Connection, rights: Rights, what: str, statement) -
             done = connection.execute(statement)
             return done.fetchall() if done.description else []
     except _BEYOND as error:
-        refusals.append(one_line(error))
+        refusals.append(one_line(error.diag.message_primary or error))
         return []
     finally:
         connection.remove_notice_handler(warned)

@@ -6,7 +6,7 @@
 -- the application's role has none of the powers a role can be made with
 select rolname::text, true
 from pg_catalog.pg_roles
-where rolname = :'app'
+where oid = :'app'::regrole
     and (rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls);
 
 -- the application's role is a member of the readers alone, and they of nothing
@@ -28,7 +28,7 @@ where not rolsuper and not rolcreaterole and rolname not in (:'app', :'replicato
 -- owner and readers cannot log in, and have no powers
 select rolname::text, true
 from pg_catalog.pg_roles
-where rolname in (:'owner', :'reader')
+where oid in (:'owner'::regrole, :'reader'::regrole)
     and (
         rolcanlogin or rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls
     );
@@ -107,7 +107,11 @@ where to_regnamespace('transformed') is null;
 select format('%s on %s', privilege, pg_class.oid::regclass), pg_has_role(relowner, 'usage')
 from pg_catalog.pg_class
 join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace,
-    unnest(array['insert', 'update', 'delete', 'truncate', 'references', 'trigger']) as privilege
+    unnest(
+        array['insert', 'update', 'delete', 'truncate', 'references', 'trigger']
+        || case when current_setting('server_version_num')::int >= 170000
+            then array['maintain'] end
+    ) as privilege
 where pg_class.oid <> 'pg_settings'::regclass and relkind in ('r', 'p', 'v', 'm', 'f')
     and case when privilege in ('insert', 'update', 'references')
         then has_any_column_privilege(:'app', pg_class.oid, privilege)
@@ -255,7 +259,7 @@ where value is distinct from 'transformed';
 -- the application's connections are limited, with ten left for others
 select format('%s of %s', rolconnlimit, current_setting('max_connections')), :'manages'::boolean
 from pg_catalog.pg_roles
-where rolname = :'app'
+where oid = :'app'::regrole
     and rolconnlimit not between 1 and greatest(1, current_setting('max_connections')::int - 10);
 
 -- the application's password is kept as SCRAM, and owner and readers have none

@@ -1,5 +1,6 @@
 """The audit of prod: every assertion is shown to fail by a mistake, and the next night mends it."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import psycopg
 import pytest
 from public_database import Public, embedded, managed
 
-from pipeline import app_password, audit, errors, permissions, postgres_place
+from pipeline import app_password, audit, audit_live, errors, permissions, postgres_place
 
 # What somebody does to prod, the assertions that then fail, and what undoes it: nothing where the
 # next night does.
@@ -45,6 +46,7 @@ MISTAKES = {
     "grant truncate on transformed.data_status_facts to prod_read": [
         "cannot write", "tried: TRUNCATE", "tried: LOCK",
     ],
+    "grant maintain on transformed.counties to prod_read": ["cannot write", "tried: LOCK"],
     "grant create on schema transformed to prod_read": ["cannot create", "tried: making tables"],
     "grant create on database prod to app_read": ["cannot create", "tried: making tables"],
     "grant temporary on database prod to public": [
@@ -176,6 +178,55 @@ def test_a_line_of_pg_hba_conf_that_trusts_is_found(prod):
     assert [check.detail for check in failed.values()] == ["line 4"]
 
 
+def test_a_login_that_needs_no_password_is_found(prod):
+    file = postgres_place.find(prod.here).home / "pg_hba.conf"
+    before = file.read_text()
+    file.write_text(f"local prod app_read trust\n{before}")
+    prod.admin.execute("select pg_reload_conf()")
+    try:
+        for _ in range(100):
+            failed = prod.audit(audit.FAIL)
+            if found(failed, ["log in with its password, and not without"]) == []:
+                break
+        assert found(failed, ["pg_hba.conf", "and not without"]) == [], sorted(failed)
+    finally:
+        file.write_text(before)
+        prod.admin.execute("select pg_reload_conf()")
+
+
+def test_an_application_that_is_not_let_in_from_here_is_not_tried(prod):
+    file = postgres_place.find(prod.here).home / "pg_hba.conf"
+    before = file.read_text()
+    file.write_text(f"local prod app_read reject\n{before}")
+    prod.admin.execute("select pg_reload_conf()")
+    try:
+        for _ in range(100):
+            unknown = prod.audit(audit.NOT_CHECKED)
+            if unknown:
+                break
+        assert prod.audit(audit.FAIL) == {}
+        assert found(unknown, ["log in with its password", "tried: INSERT", "can be read"]) == []
+    finally:
+        file.write_text(before)
+        prod.admin.execute("select pg_reload_conf()")
+        while prod.audit(audit.NOT_CHECKED):
+            pass
+
+
+def test_an_application_that_uses_all_its_connections_is_not_tried(prod):
+    held = [prod.log_in() for _ in range(20)]
+    try:
+        assert prod.audit(audit.FAIL) == {}
+        assert found(prod.audit(audit.NOT_CHECKED), ["log in with its password", "tried:"]) == []
+    finally:
+        for connection in held:
+            connection.close()
+    deadline = time.monotonic() + 10
+    while prod.audit(audit.NOT_CHECKED) and time.monotonic() < deadline:
+        pass
+    assert prod.audit(audit.NOT_CHECKED) == {}
+
+
 def test_password_files_that_others_can_read_are_found_and_closed(prod):
     for file in app_password.files(prod.here):
         file.chmod(0o644)
@@ -195,8 +246,6 @@ def test_every_assertion_was_shown_to_fail(prod):
 
 def test_attempts_are_excused_by_titles_that_exist():
     titles = {what for what, _, _ in permissions.statements(audit.STATEMENTS)}
-    from pipeline import audit_live
-
     named = {what for what, _, _ in permissions.statements(audit_live.STATEMENTS)}
     named.add(audit_live._DATABASES)
     assert {what for what in named if what.startswith("the application")} <= titles
@@ -256,8 +305,6 @@ def test_show_prints_every_check_and_says_how_it_ends(prod, capsys):
 
 
 def test_it_takes_little_time(prod):
-    import time
-
     began = time.monotonic()
     audit.run(prod.here, prod.connection)
     assert time.monotonic() - began < 2

@@ -240,6 +240,12 @@ def test_every_name_of_the_statements_is_known(prod):
         assert all(what for what, _, _ in permissions.statements(file)), file.name
 
 
+def test_the_command_for_administrators_gives_every_name():
+    text = permissions.STATEMENTS.read_text()
+    given = set(re.findall(r"-v (\w+)=", text))
+    assert given == {name for _, name in re.findall(r""":(["'])(\w+)\1""", text)}
+
+
 def test_names_that_must_be_quoted_are():
     known = {"role": 'odd "name"; drop', "text": "it's"}
     statement = "grant :\"role\" where x = :'text' and y::text = :'role'"
