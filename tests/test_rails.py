@@ -265,7 +265,7 @@ def test_models_keys_and_types_are_as_the_page_says(application):
     assert found["values"]["ring"] == "((0,0),(1,0),(1,1))"
     assert found["earthquakes"] == 1000
     assert found["is_earthquake"]
-    assert found["unknown"] is None
+    assert found["unknown"] == [None, "a new kind"]
 
 
 def test_a_column_that_is_added_and_prepared_statements(application):

@@ -205,6 +205,7 @@ STATEMENTS = [
 # What the application makes of each kind of column, key and enumeration.
 def look
   event = HazardEvent.order(:hazard_event_id).first
+  unknown = HazardEvent.find("unknown")
   ring = CountyRing.order(:county_fips).first
   status = DataStatus.find_by!(kind: "table", name: "counties")
   values = {
@@ -218,7 +219,7 @@ def look
     prepared: HazardsRecord.connection.prepared_statements,
     classes: values.transform_values { |value| value.class.name }, values: values,
     earthquakes: HazardEvent.earthquake.count, is_earthquake: event.earthquake?,
-    unknown: HazardEvent.find("unknown").hazard_type
+    unknown: [unknown.hazard_type, unknown.hazard_type_before_type_cast]
   )
 end
 
