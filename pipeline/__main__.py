@@ -15,14 +15,17 @@ USAGE = """
   ./run_pipeline.sh accept SOURCE            let in what was refused of a source: rows, columns
   ./run_pipeline.sh transform --accept-contract MODEL
                                              let the columns of a published table change, once
+  ./run_pipeline.sh publish --list | --rollback [GENERATION] | --resume | --dry-run | --audit
+                                             prod: go back to a dump, follow again, look, try it
   ./run_pipeline.sh drill [SOURCE …]         try sources against a world that misbehaves (--keep)
-  ./run_pipeline.sh db url|psql|start|stop   the dev database: `db psql -- -c 'select 1'`
+  ./run_pipeline.sh db url|psql|start|stop   the dev database: `db psql -- -c 'select 1'`; with
+                                             `--prod` the public one
   ./run_pipeline.sh cron                     the crontab lines for this machine
   .venv/bin/python api/SOURCE.py             one script by hand
 """
 EXITS = """
-exit codes: 0 all is fresh and published; 2 finished, but a source is kept, bundled or missing, or
-nothing new could be published; 1 failed; 64 wrong usage; 75 another run is in progress; 78 a
+exit codes: 0 all is fresh and published; 2 finished, but a source is kept, bundled or missing, a
+table is held, or prod is behind; 1 failed; 64 wrong usage; 75 another run is in progress; 78 a
 setting, permission or program is missing; 129, 130, 143 stopped by a signal
 """
 
@@ -92,6 +95,7 @@ def _add_options_of_publish(parser: argparse.ArgumentParser) -> None:
 
 def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
     command, names = options.command, options.names
+    _refuse_misplaced(parser, options)
     if command in ("night", "accept", "drill", *stages):
         return _of_sources(parser, stages, options)
     if command == "db" and len(names) == 1:
@@ -111,6 +115,19 @@ def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
     return errors.USAGE
 
 
+def _refuse_misplaced(parser: argparse.ArgumentParser, options) -> None:
+    """An option that a command does not know would be passed over in silence."""
+    places = {"keep": ("drill",), "prod": ("db",), "accept_contract": ("night", "transform")}
+    places |= dict.fromkeys(("list", "rollback", "resume", "dry_run", "audit"), ("publish",))
+    for name, commands in places.items():
+        value = getattr(options, name)
+        is_given = value is not None and value is not False and value != []
+        if is_given and options.command not in commands:
+            parser.error(f"--{name.replace('_', '-')} belongs to {' or '.join(commands)}")
+    if options.command == "publish" and options.names:
+        parser.error("publish takes no names of sources: it brings over all that is published")
+
+
 def _of_sources(parser, stages: list[str], options) -> int:
     """The commands that take names of sources."""
     command, names, known = options.command, options.names, settings.sources()
@@ -127,7 +144,7 @@ def _of_sources(parser, stages: list[str], options) -> int:
 
         return drill.run(names or known, keep=options.keep, offline=options.offline)
     for model in options.accept_contract:
-        if command not in ("night", "transform") or not transform.has_model(model):
+        if not transform.has_model(model):
             parser.error(f"--accept-contract {model}: stage transform has no such model")
     if command == "publish":
         from pipeline import publish_command

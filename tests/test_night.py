@@ -466,11 +466,14 @@ def test_a_data_folder_that_cannot_be_made_is_code_78(clone, night):
     assert "/proc/nowhere" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "words", [["frobnicate"], ["load", "no_such_source"], ["--bogus"], ["db"], ["status", "x"]]
-)
+WRONG = ["frobnicate", "load no_such_source", "--bogus", "db", "status x", "--rollback"]
+WRONG += ["status --audit", "publish usgs_earthquakes", "load --accept-contract airports"]
+WRONG += ["transform --accept-contract no_such_model", "publish --rollback last"]
+
+
+@pytest.mark.parametrize("words", WRONG)
 def test_wrong_usage_is_code_64(clone, words):
-    done = clone.run(*words)
+    done = clone.run(*words.split())
     assert done.returncode == 64
     assert "usage" in done.stderr
 
