@@ -77,9 +77,14 @@ class Dbt:
         return [_result(found) for found in self._invoke(self.manifest, words).result.results]
 
     def _invoke(self, manifest, words: list[str]):
-        """Call dbt's command line. Raises PipelineError when it does not come to results."""
+        """Call dbt's command line. Raises PipelineError when it does not come to results.
+
+        Raises OSError where the disk is to blame.
+        """
         outcome = self._runner(manifest=manifest).invoke([*words, *self._words])
         if outcome.exception is not None or outcome.result is None:
+            if isinstance(outcome.exception, OSError):  # a full disk, not the project
+                raise outcome.exception
             # dbt's text for every error of the server, a lost connection included.
             is_of_server = "Database Error" in str(outcome.exception)
             what = "the database failed dbt" if is_of_server else "the dbt project does not parse"

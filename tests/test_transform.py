@@ -1,11 +1,13 @@
 """Stage transform: dbt builds, and only what passed its tests is published."""
 
+import errno
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -171,6 +173,15 @@ def test_dbt_is_missing(place, project, monkeypatch):
 def test_dbts_folder_cannot_be_made(place, project):
     (place.state / "dbt").write_text("a file")
     with pytest.raises(PipelineError, match="state/dbt cannot be made"):
+        transform.run(place)
+
+
+def test_a_full_disk_is_no_fault_of_the_project(place, project, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device", "manifest.json")
+    outcome = SimpleNamespace(exception=full, result=None)
+    runner = SimpleNamespace(invoke=lambda words: outcome)
+    monkeypatch.setattr("dbt.cli.main.dbtRunner", lambda manifest: runner)
+    with pytest.raises(OSError, match="No space left"):
         transform.run(place)
 
 
