@@ -53,7 +53,7 @@ def kill_one(small: Small, run: subprocess.Popen, kind: str, chance: random.Rand
 def end_of(run: subprocess.Popen) -> tuple[int, str]:
     """How a run ended and what it said; one that hangs fails the test."""
     try:
-        said, _ = run.communicate(timeout=60)
+        said, _ = run.communicate(timeout=120)
     finally:
         if run.poll() is None:
             run.kill()
@@ -84,6 +84,7 @@ def no_process_is_left(small: Small) -> None:
     assert left == {}
 
 
+@pytest.mark.timeout(6 * 3600)  # a night that hangs is ended by end_of
 def test_killed_at_any_moment_the_next_night_is_well(small, is_long, capsys):
     chance = random.Random(SEED)
     began = time.monotonic()
