@@ -153,6 +153,15 @@ def test_the_checker_sees_an_exit_nobody_knows_and_a_secret():
         assert invariants.of_secrets([PASSWORD], [], [f"see {text}"])
 
 
+def test_the_checker_sees_a_table_of_no_generation():
+    old, new = {"a": (1, "x"), "b": (1, "x")}, {"a": (1, "y"), "b": (1, "y")}
+    mixed = {"a": (1, "y"), "b": (1, "x")}
+    for between, held in ((old, set()), (new, set()), (mixed, {"b"})):
+        assert invariants.of_generations(old, between, held, new) == []
+    for between, held in ((mixed, set()), (mixed, {"a"}), (old | {"b": (0, "")}, {"b"})):
+        assert invariants.of_generations(old, between, held, new)
+
+
 def test_the_readers_see_two_generations_in_one():
     known = readers.Readers("")
     old, new = {"a": (1, "x"), "b": (1, "x")}, {"a": (1, "y"), "b": (1, "y")}

@@ -28,9 +28,15 @@ POINTER = re.compile(
 Tables = dict[str, tuple[int, str]]  # rows of each table and a hash of them
 
 
-def of_exit(done: Done, killed_by: int = 0) -> list[str]:
-    """The exit code is one of the documented ones, and what is said is no traceback."""
+def of_exit(done: Done, killed_by: int = 0, says: str = "") -> list[str]:
+    """The exit code is one of the documented ones, and what is said is no traceback.
+
+    says: how the lines begin that count, where another program's log stands beside them.
+    """
     wrong = []
+    if says:
+        lines = [line for line in done.output.splitlines() if line.startswith(says)]
+        done = Done(done.code, "\n".join(lines))
     if done.code not in EXITS and not (killed_by and done.code == -killed_by):
         wrong.append(f"exit code {done.code}")
     if "Traceback (most recent call last)" in done.output:
@@ -192,6 +198,25 @@ def published(connection) -> Tables:
             and tablename <> 'data_status_facts' order by 1"""
         ).fetchall()
         return {name: contents(connection, "transformed", name) for (name,) in names}
+
+
+def held(connection) -> set[str]:
+    """The tables that readers are told are not newer than they are."""
+    rows = connection.execute(
+        "select name from transformed.data_status where kind = 'table' and state = 'held'"
+    )
+    return {name for (name,) in rows}
+
+
+def of_generations(before: Tables, between: Tables, held: set[str], after: Tables) -> list[str]:
+    """After a fault there is the old generation or the new one, but for tables told as held."""
+    if between in (before, after):
+        return []
+    return [
+        f"transformed.{name} is neither old and held nor new: {rows}"
+        for name, rows in between.items()
+        if rows != after.get(name) and not (rows == before.get(name) and name in held)
+    ]
 
 
 def of_status(connection, *, settled: bool) -> list[str]:

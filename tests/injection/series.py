@@ -32,6 +32,7 @@ class Step:
     prepare: Callable[[Scene], object]
     next_night: Callable[[Scene], object]
     is_whole: bool = False  # whether that is a whole night, after which nothing may be left
+    says: str = ""  # how its own line begins, where dbt's log stands beside it
 
 
 @dataclass
@@ -123,7 +124,7 @@ STEPS = {
     "api, pages": Step((f"api/{PAGED}.py",), newer, _fetch_pages),
     "preprocess": Step((f"preprocess/{PLAIN}.py",), fetched, _again(f"preprocess/{PLAIN}.py")),
     "load": Step(("pipeline.load", PLAIN), legible, _again("pipeline.load", PLAIN)),
-    "transform": Step(("pipeline.transform",), loaded, _night, is_whole=True),
+    "transform": Step(("pipeline.transform",), loaded, _night, True, "all models: "),
     "accept": Step(("pipeline.__main__", "accept", PLAIN), refused, _accept_again),
     "night": Step(("pipeline.__main__", "night"), newer, _night, is_whole=True),
 }
@@ -186,18 +187,18 @@ def _pass(scene: Scene, step: Step, where: str, n: int, kind: str) -> tuple[str,
     done = scene.run(*step.words)
     _, what = _disarm(scene, where)
     killed_by = int(injector.KINDS[kind][1]) if what and kind.startswith("SIG") else 0
-    wrong = invariants.of_exit(done, killed_by)
+    wrong = invariants.of_exit(done, killed_by, step.says)
     wrong += _check(scene, tip, settled=False)
     between = invariants.published(scene.connection)
+    held = invariants.held(scene.connection)
     try:
         step.next_night(scene)
     except AssertionError as error:
         return what, [*wrong, f"the next night: {error}"]
     wrong += _check(scene, tip, settled=step.is_whole)
     after = invariants.published(scene.connection)
-    if between not in (before, after):
-        wrong.append(f"the published tables are of no generation: {between}")
-    wrong += scene.readers.take(before, after)
+    wrong += invariants.of_generations(before, between, held, after)
+    wrong += scene.readers.take(before, between, after)
     if _steps_noted(scene) < noted:
         wrong.append("the ledger lost rows")
     return what, wrong
