@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import psycopg
 import pytest
 
-from pipeline import database, dbt_run, ledger, publication, transform
+from pipeline import database, dbt_run, ledger, transform
 from pipeline.errors import PipelineError
 from pipeline.settings import ROOT, Settings
 
