@@ -152,8 +152,10 @@ class Small(Clone):
         done = self.run(**variables)
         assert done.returncode == 0, done.stdout + done.stderr
         assert self.published() == {night}
-        left = [p for p in (self.folder / "data").rglob(".*") if p.is_file()]
-        assert [p for p in left if "postgres" not in p.parts] == [], "temporary files"
+        parts = [self.folder / "data" / part for part in ("raw", "preprocessed", "state")]
+        assert [p for part in parts for p in part.rglob(".*") if p.is_file()] == [], (
+            "temporary files"
+        )
 
     def still_well(self) -> None:
         """The next night, with whatever is new and no help, is well; the newest is published."""
