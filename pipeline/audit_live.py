@@ -1,9 +1,8 @@
 """What the public may do in prod, tried: over a connection of the application's own role.
 
 Every attempt is made in a transaction that is rolled back, with read-only mode switched off, as
-any session may do: the grants are what has to hold. Attempts to write touch no row even where
-they are allowed, and the application's connection limit is only looked up, since trying it would
-keep the application itself out.
+any session may do: the grants are what has to hold. The application's connection limit is only
+looked up (audit.sql), since trying it would keep the application itself out.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,7 +38,7 @@ class Published(NamedTuple):
     column: sql.Identifier
 
 
-# {table} stands for each published table; none of these would touch a row if it were allowed.
+# {table} stands for each published table. What is allowed after all is rolled back.
 _WRITES = {
     "INSERT": "insert into {table} ({column}) select {column} from {table} where false",
     "UPDATE": "update {table} set {column} = {column} where false",
@@ -127,14 +126,11 @@ def _log_in(here: Settings, connection: psycopg.Connection, database: str) -> ps
 
 def _is_full(connection: psycopg.Connection, here: Settings) -> bool:
     """Whether the application has as many sessions as it may have."""
-    return (
-        connection.execute(
-            """select count(*) >= max(rolconnlimit) and max(rolconnlimit) >= 0
+    return connection.execute(
+        """select coalesce(count(*) >= max(rolconnlimit) and max(rolconnlimit) >= 0, false)
         from pg_stat_activity join pg_roles on pg_roles.oid = usesysid where rolname = %s""",
-            [here.app_role],
-        ).fetchone()[0]
-        is True
-    )
+        [here.app_role],
+    ).fetchone()[0]
 
 
 def _published(connection: psycopg.Connection) -> list[Published]:
