@@ -49,16 +49,16 @@ def run(here: Settings, force: bool = False) -> dict:
         pinned = noted(here).get("pinned")
         made = dump.make(here, dev, pinned and pinned["generation"])
         rows = told_in(dev)
-        facts = _pinned(pinned) if pinned else _try(here, made, rows, force)
+        facts = _try(here, made, rows, force, pinned)
         facts |= {"generation": made.generation, "bytes": made.path.stat().st_size}
         _note(dev, facts)
     return facts
 
 
-def _try(here: Settings, made: Dump, rows: list[Row], force: bool) -> dict:
+def _try(here: Settings, made: Dump, rows: list[Row], force: bool, pinned: dict | None) -> dict:
     """Bring prod up to date, or tell why not."""
     try:
-        return _bring(here, made, rows, force)
+        return _bring(here, made, rows, force, pinned)
     except psycopg.Error as error:
         trouble = database.understood(error, "prod failed")
     except PipelineError as error:
@@ -67,18 +67,21 @@ def _try(here: Settings, made: Dump, rows: list[Row], force: bool) -> dict:
     return {"outcome": "failed", "reason": f"prod is behind: {trouble.what}", "remedy": remedy}
 
 
-def _bring(here: Settings, made: Dump, rows: list[Row], force: bool) -> dict:
+def _bring(here: Settings, made: Dump, rows: list[Row], force: bool, pinned: dict | None) -> dict:
+    """Let prod follow, unless it is pinned; its permissions are seen to in any case."""
+
     def tell(connection: psycopg.Connection) -> None:
         data_status.write(connection, rows)
 
     with prod.connect(here) as connection:
         rights = permissions.prepare(connection, here)
-        if force or prod.generations(connection) != made.generations:
+        if not pinned and (force or prod.generations(connection) != made.generations):
             facts = put(here, connection, made, rights, tell, force)
         else:
-            facts = {"outcome": "unchanged"}
+            facts = _pinned(pinned) if pinned else {"outcome": "unchanged"}
             with connection.transaction():
-                tell(connection)
+                if not pinned:
+                    tell(connection)
                 permissions.apply(connection, here, rights)
         return facts | _audited(here, connection, rights)
 

@@ -125,7 +125,9 @@ def _lock(connection: psycopg.Connection, old: dict[str, list[str]], deadline: f
     """Keep readers off the old tables, all at once; returns since when they are kept off."""
     if not old.get("table"):
         return time.monotonic()
-    tables = sql.SQL(", ").join(sql.Identifier(OLD, name) for name in old["table"])
+    # Who reads a view locks the view before its tables. So do we, or each waits for the other.
+    names = [*old["view"], *old["table"]]
+    tables = sql.SQL(", ").join(sql.Identifier(OLD, name) for name in names)
     while True:
         try:
             with connection.transaction():  # a savepoint: what is made so far stays

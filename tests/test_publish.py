@@ -302,6 +302,17 @@ def test_a_reader_that_does_not_let_go_puts_it_off(place, reader):
     assert place.run()["outcome"] == "published"
 
 
+def test_a_reader_on_its_way_through_the_view_puts_it_off(place, reader):
+    """It has locked the view and not yet the table below it."""
+    place.run()
+    place.publish_dev(2)
+    place.here = replace(place.here, publish_patience=1)
+    with reader.transaction():
+        reader.execute("comment on view transformed.data_status is 'locks the view alone'")
+        assert failed(place.run(), "put off: readers hold the tables of prod")
+    assert place.run()["outcome"] == "published"
+
+
 def test_the_commit_may_be_done_though_its_answer_is_lost(place, reader, monkeypatch):
     done = replicate.replicate
 
@@ -425,6 +436,7 @@ def test_rollback_pins_prod_until_resume(place, reader, capsys):
     facts = place.run()
     assert (facts["outcome"], facts["generation"]) == ("held", 4)
     assert "prod is pinned to generation 2" in facts["reason"]
+    assert facts["checks"] > 25, "its permissions are tried all the same"
     assert generations(reader) == {2}
     assert [kept.generation for kept in dump.kept(place.here)] == [4, 3, 2]
     place.publish_dev(5)

@@ -268,6 +268,28 @@ def test_models_keys_and_types_are_as_the_page_says(application):
     assert found["unknown"] == [None, "a new kind"]
 
 
+def test_no_request_fails_while_prod_is_replaced_again_and_again(application, is_long, capsys):
+    times = 20 if is_long else 3
+    with application.process("read", "8") as process:
+        wait_until_ready(process)
+        waits = [
+            application.release("added text" if number >= times // 2 else "")["readers_waited"]
+            for number in range(times)
+        ]
+        found = answer(process)
+    with capsys.disabled():
+        print(
+            f"\n{found['requests']:,} requests of 8 threads over {times} replications: the longest "
+            f"took {found['longest']:.3f} s, prod was locked for {max(waits):.3f} s at most; "
+            f"{found['stale_plans']} prepared statements were stale"
+        )
+    assert found["errors"] == []
+    assert found["mixed"] == []
+    assert all(set(range(2, 2 + times)) & set(seen) for seen in found["seen"])
+    assert {application.number} <= set.union(*map(set, found["seen"]))
+    assert found["stale_plans"] > 0, "the added column was never in the way"
+
+
 def test_a_column_that_is_added_and_prepared_statements(application):
     with application.process("plans") as process:
         wait_until_ready(process)
