@@ -240,12 +240,21 @@ def make_small(folder: Path, publisher: Publisher) -> Small:
 # Readers
 
 
-class Reader(threading.Thread):
-    """Reads again and again until told to stop; remembers what it saw and what went wrong."""
+Seen = list[tuple[str, int, int]]  # mart, its generation by data_status, the night of its rows
 
-    def __init__(self, url: str, read: Callable[[psycopg.Connection], set[int]]):
+
+class Reader(threading.Thread):
+    """Reads again and again until told to stop; remembers what it saw and what went wrong.
+
+    A source that fails keeps its rows while the other goes on, so the marts may be of two nights.
+    What no reader may see is a mart with the rows of another generation than data_status tells in
+    the same transaction.
+    """
+
+    def __init__(self, url: str, read: Callable[[psycopg.Connection], Seen], known: dict):
         super().__init__(daemon=True)
         self.url, self.read, self.stopping = url, read, threading.Event()
+        self.known = known  # night of each mart and generation, of all readers
         self.nights: set[int] = set()
         self.wrong: list[str] = []
         self.lost: list[str] = []  # connections, when the server is killed
@@ -264,30 +273,52 @@ class Reader(threading.Thread):
             except (psycopg.Error, AssertionError) as error:
                 self.wrong.append(repr(error))
 
-    def _note(self, nights: set[int]) -> None:
-        self.nights |= nights
-        if len(nights) != 1:
-            self.wrong.append(f"nights {nights} in one transaction")
+    def _note(self, seen: Seen) -> None:
+        for mart, generation, night in seen:
+            self.nights.add(night)
+            first = self.known.setdefault((mart, generation), night)
+            if first != night:
+                self.wrong.append(f"{mart} of generation {generation}: nights {first} and {night}")
+
+
+def _rows_of(name: str) -> str:
+    return f"""select '{name}', night, count(*) from transformed.{name}_rows group by night"""
+
+
+def _generation_of(name: str) -> str:
+    return f"(select generation from transformed.data_status where name = '{name}_rows')"
 
 
 def _nights(connection: psycopg.Connection, name: str) -> set[int]:
-    query = f"select night, count(*) from transformed.{name}_rows group by 1"
-    rows = connection.execute(query).fetchall()
-    assert [count for _, count in rows] == [ROWS], (name, rows)
-    return {rows[0][0]}
+    rows = connection.execute(_rows_of(name)).fetchall()
+    assert [count for _, _, count in rows] == [ROWS], (name, rows)
+    return {rows[0][1]}
 
 
-def in_turn(*names: str) -> Callable[[psycopg.Connection], set[int]]:
-    """A reader of both tables in one transaction, a statement each."""
+def _at_once(connection: psycopg.Connection) -> Seen:
+    """Both marts and their generations in one statement."""
+    parts = [f"select *, {_generation_of(n)} from ({_rows_of(n)}) as {n}_seen" for n in SOURCES]
+    rows = connection.execute(" union all ".join(parts)).fetchall()
+    assert [count for _, _, count, _ in rows] == [ROWS, ROWS], rows
+    return [(name, generation, night) for name, night, _, generation in rows]
+
+
+def in_turn(*names: str) -> Callable[[psycopg.Connection], Seen]:
+    """A reader of both marts and of their status in one transaction, a statement each."""
 
     def read(connection):
         with connection.transaction():
-            return set().union(*(_nights(connection, name) for name in names))
+            nights = {name: max(_nights(connection, name)) for name in names}
+            generations = {
+                name: connection.execute(f"select {_generation_of(name)}").fetchone()[0]
+                for name in names
+            }
+            return [(name, generations[name], nights[name]) for name in names]
 
     return read
 
 
-def repeatable(pause: float) -> Callable[[psycopg.Connection], set[int]]:
+def repeatable(pause: float) -> Callable[[psycopg.Connection], Seen]:
     """A reader in REPEATABLE READ whose snapshot is older than its first reading by a pause."""
 
     def read(connection):
@@ -295,19 +326,20 @@ def repeatable(pause: float) -> Callable[[psycopg.Connection], set[int]]:
             connection.execute("set transaction isolation level repeatable read")
             connection.execute("select 1")
             time.sleep(pause)
-            return whole_nights(connection)
+            return _at_once(connection)
 
     return read
 
 
-READS = (whole_nights, in_turn("left", "right"), in_turn("right", "left"))
+READS = (_at_once, in_turn("left", "right"), in_turn("right", "left"))
 READS += (repeatable(0), repeatable(1.5))
 
 
 @contextmanager
 def readers(url: str) -> Iterator[list[Reader]]:
     """Five readers for as long as the context lasts; none may have met what no reader may meet."""
-    known = [Reader(url, read) for read in READS]
+    generations: dict[tuple[str, int], int] = {}
+    known = [Reader(url, read, generations) for read in READS]
     try:
         yield known
     finally:
