@@ -70,7 +70,7 @@ def _pg_restore(dump: Path, section: str) -> Iterator[IO[bytes]]:
         wanted.flush()
         command = [program("pg_restore"), *words, f"--use-list={wanted.name}", str(dump)]
         with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
+            command, BLOCK, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
         ) as process:
             try:
                 yield process.stdout
@@ -119,14 +119,16 @@ def _copies(stream: IO[bytes]) -> Iterator[tuple[str, Iterator[bytes]]]:
 
 
 def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
-    """The lines up to the end of the rows, in blocks."""
-    lines, size = [], 0
-    for line in stream:
-        if line == END_OF_ROWS:
-            break
-        lines.append(line)
-        size += len(line)
-        if size > BLOCK:
-            yield b"".join(lines)
-            lines, size = [], 0
-    yield b"".join(lines)
+    """The lines up to the end of the rows, in blocks of as many as are at hand."""
+    while True:
+        at_hand = stream.peek(BLOCK)  # the beginning of a line
+        if not at_hand.startswith(END_OF_ROWS):
+            end = at_hand.find(b"\n" + END_OF_ROWS)
+            whole = (end if end >= 0 else at_hand.rfind(b"\n")) + 1
+            if whole:
+                yield stream.read(whole)
+                continue
+        line = stream.readline()  # the end, or longer than what is at hand
+        if line in (END_OF_ROWS, b""):
+            return
+        yield line

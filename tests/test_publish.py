@@ -1,5 +1,6 @@
 """Stage publish: prod has what dev has published, whole, or stays as it was."""
 
+import io
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ from pipeline import (
     data_status,
     database,
     dump,
+    dump_reader,
     ledger,
     postgres,
     prod,
@@ -511,3 +513,15 @@ def test_a_generation_is_greater_than_any_that_is_known(place):
         path.unlink()
     assert prod.greatest_generation(place.here, 0) == 1, "the ledger is lost; prod has it"
     assert prod.greatest_generation(place.here, 7) == 7
+
+
+def test_rows_are_read_whole_however_they_come():
+    """The end of the rows may be split between two reads, and a line may be longer than one."""
+    lines = [b"1\t\\\\.\n", b"\n", b"x" * 100 + b"\n", b"\\.x\n", b"2\n"]
+    for size in (1, 2, 3, 7, 64, 1000):
+        script = (
+            b"COPY t (a) FROM stdin;\n" + b"".join(lines) + b"\\.\n\n\nCOPY u (b) FROM stdin;\n"
+        )
+        stream = io.BufferedReader(io.BytesIO(script + b"\\.\n"), size)
+        copies = [(what, b"".join(blocks)) for what, blocks in dump_reader._copies(stream)]
+        assert copies == [("COPY t (a)", b"".join(lines)), ("COPY u (b)", b"")]
