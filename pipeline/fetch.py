@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline import durable, script, snapshot, stash, state, volume
 from pipeline.candidate import Candidate, Source, descriptor
+from pipeline.download import NoNetwork
 from pipeline.errors import SourceError
 from pipeline.settings import Settings
 from pipeline.snapshot import Snapshot
@@ -60,11 +61,17 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
     told = facts(here, name, taken, outcome, note)
     told["reason"] = "; ".join(filter(None, [damage.what, trouble.what, told["reason"]]))
     if outcome in script.DEGRADED_OUTCOMES:
-        lasting = (
-            "" if options.offline else f"the next night asks again; if it lasts, see {source.page}"
-        )
-        told["remedy"] = trouble.remedy or damage.remedy or lasting
+        told["remedy"] = trouble.remedy or damage.remedy or _waiting(source, trouble, options)
     return told
+
+
+def _waiting(source: Source, trouble: SourceError, options) -> str:
+    """What to do where there is nothing to do but wait, so far."""
+    if options.offline:
+        return ""
+    if isinstance(trouble, NoNetwork):  # the same words for all sources: they are said once
+        return "the next night asks again"
+    return f"the next night asks again; if it lasts, see {source.page}"
 
 
 def _set_damaged_aside(here: Settings, name: str, network: bool) -> Snapshot | None:

@@ -12,6 +12,7 @@ from publisher import Answer
 
 from pipeline import errors, fetch, network, settings, snapshot, stash, state
 from pipeline.candidate import Source
+from pipeline.download import NoNetwork
 from pipeline.errors import PipelineError, SourceError
 
 HOST = "data.example.gov"
@@ -520,3 +521,16 @@ def test_a_new_snapshot_that_is_refused_raises_nothing_by_itself(here, publisher
         "the listing names no file",
         "see the publisher's page",
     )
+
+
+def test_without_a_network_all_sources_are_told_the_same(here, publisher):
+    def gather(candidate):
+        raise NoNetwork("no network: none of the publishers can be reached")
+
+    facts = night(gather=gather)
+    assert (facts["outcome"], facts["remedy"]) == ("missing", "the next night asks again")
+
+    def fail(candidate):
+        raise SourceError("HTTP 500")
+
+    assert SOURCE.page in night(gather=fail)["remedy"]
