@@ -142,13 +142,14 @@ def _freeze(connection: psycopg.Connection, deadline: float) -> None:
         time.sleep(0.2)
 
 
-# Who stands in the way: of the locks, and of freezing the new tables.
+# Who stands in the way, the one who has been there longest first: of the locks, and of freezing the
+# new tables.
 _HOLDERS = """pid in (
     select pg_locks.pid from pg_locks
     join pg_class on pg_class.oid = relation and relnamespace = to_regnamespace('transformed')
     where granted
-)"""
-_OLDEST = "backend_xmin is not null"
+) order by xact_start"""
+_OLDEST = "backend_xmin is not null order by age(backend_xmin) desc, xact_start"
 
 
 def _put_off(connection: psycopg.Connection, why: str, condition: str) -> SourceError:
@@ -157,7 +158,7 @@ def _put_off(connection: psycopg.Connection, why: str, condition: str) -> Source
         f"""select pid, usename, application_name, now() - xact_start, left(query, 80)
         from pg_stat_activity
         where datname = current_database() and pid <> pg_backend_pid() and {condition}
-        order by age(backend_xmin) desc nulls last, xact_start limit 1"""  # noqa: S608
+        limit 1"""  # noqa: S608
     ).fetchone()
     who = f"process {row[0]} of {row[1]} ({row[2]}), for {row[3]}: {row[4]}" if row else ""
     who = "".join(c if c.isprintable() else " " for c in who)
