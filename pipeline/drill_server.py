@@ -135,20 +135,25 @@ class Server:
     def _record(self, url: str, response: requests.Response, file: BinaryIO | None = None):
         """Read an answer to its end and keep it, passing it on meanwhile; returns a Recorded.
 
-        One that asks for another try is not kept.
+        One that asks for another try is not kept. The last block is passed on when it is kept, so
+        that whoever has a whole answer may ask for the recording.
         """
         headers = {k: v for k, v in response.headers.items() if k.lower() not in _NOT_KEPT}
         known = Recorded(response.status_code, headers, self._folder / _file_name(url))
+        held_back = b""
         if file:
             length = f"Content-Length: {response.headers['Content-Length']}"
-            file.write(drill_faults.head(Answer(b"", known.status, headers), length))
+            held_back = drill_faults.head(Answer(b"", known.status, headers), length)
         with response, known.body.open("wb") as body:
             for block in response.raw.stream(_BLOCK, decode_content=False):
                 body.write(block)
                 if file:
-                    file.write(block)
+                    file.write(held_back)
+                    held_back = block
         if known.status not in answer.RETRIED_STATUSES:
             self._recorded[url] = known
+        if file:
+            file.write(held_back)
         return known
 
 

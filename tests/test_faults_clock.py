@@ -1,5 +1,6 @@
 """Clocks that lie: set back, set forward, and the nights in which an hour comes twice or never."""
 
+import math
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -57,9 +58,9 @@ def liar(open_folder: Path) -> str:
 
 
 def at(liar: str, offset: timedelta, **variables: str) -> dict[str, str]:
-    """The environment of a run whose clock is wrong by so much."""
-    seconds = f"{offset.total_seconds():.0f}"
-    return {"LD_PRELOAD": liar, "WALL_CLOCK_WRONG_BY": seconds} | variables
+    """The environment of a run whose clock is wrong by so much, in whole seconds, not less."""
+    seconds = math.ceil(offset.total_seconds())
+    return {"LD_PRELOAD": liar, "WALL_CLOCK_WRONG_BY": str(seconds)} | variables
 
 
 def told(small: Small, statement: str) -> list[tuple]:
