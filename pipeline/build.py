@@ -57,6 +57,7 @@ class Build:
             "ancestors": {name: graph.marts_above(name) for name in graph.marts},
             "rows": sum(self.results[graph.marts[name]].rows or 0 for name in going),
             "tested": self._tested(),
+            "proven": self._proven(),
             "views": {
                 uid: view
                 for uid, view in self._views(connection).items()
@@ -74,6 +75,17 @@ class Build:
         """The views that are still the ones an earlier build made, by the definitions of today."""
         known = self.last.get("views", {})
         return {uid for uid, view in self._views(connection).items() if known.get(uid) == view}
+
+    def proven(self) -> set[str]:
+        """The unit tests that an earlier build passed with the code of today, whatever the rows."""
+        known = self.last.get("proven", {})
+        return {uid for uid, code in self.lineage.unit_tests().items() if known.get(uid) == code}
+
+    def _proven(self) -> dict[str, str]:
+        """The code that each unit test passed with, for the next night."""
+        ran = self.results.keys()
+        passed = {uid for uid in ran if self.results[uid].is_good} | (self.proven() - ran)
+        return {uid: code for uid, code in self.lineage.unit_tests().items() if uid in passed}
 
     def _views(self, connection: psycopg.Connection) -> dict[str, str]:
         """Definition and oid of each view below the marts that is there.

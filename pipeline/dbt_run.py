@@ -61,9 +61,13 @@ class Dbt:
         self._runner = dbtRunner
         self.manifest = self._invoke(None, ["parse"]).result
 
-    def build(self, fqns: Iterable[str]) -> list[Result]:
-        """Make the named models and run the named tests, in the order of the graph."""
-        return self._run("build", fqns)
+    def build(self, fqns: Iterable[str], without: Iterable[str] = ()) -> list[Result]:
+        """Make the named models and run the named tests, in the order of the graph.
+
+        `without`: unit tests that do not run; else they run with their model.
+        """
+        left_out = ["--exclude", *sorted(without)] if without else []
+        return self._run("build", fqns, *left_out)
 
     def test(self, fqns: Iterable[str], *, store: bool = False) -> list[Result]:
         """Run the named tests; with `store` the rows that fail stay in tables of schema `audit`."""

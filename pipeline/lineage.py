@@ -37,7 +37,7 @@ class Node:
     name: str
     kind: str  # dbt's resource type
     schema: str
-    fqn: str  # how `--select` names it, and nothing else
+    fqn: str  # how `--select` names it, and of a model its unit tests too
     parents: tuple[str, ...]
     attached: str | None  # the node that a test is about, where it is about one
     own: str = field(repr=False)  # hash of its own definition
@@ -82,6 +82,20 @@ class Lineage:
         """The names of the marts that a mart descends from."""
         above = self.ancestors(self.marts[mart])
         return sorted(name for name, uid in self.marts.items() if uid in above)
+
+    def unit_tests(self) -> dict[str, str]:
+        """The fingerprint of the code that each unit test depends on, by unique id.
+
+        That is its own, its model's, and that of what the model reads, whose columns have types.
+        """
+        found = {}
+        for test in self.tests:
+            if test.kind == "unit_test":
+                models = [self.nodes[uid] for uid in test.parents if uid in self.nodes]
+                read = {uid for model in models for uid in model.parents if uid in self.nodes}
+                code = [test, *models, *(self.nodes[uid] for uid in read)]
+                found[test.uid] = fingerprint_of({node.uid: node.own for node in code})
+        return found
 
     def made_of(self, loaded: dict[str, str]) -> dict[str, str]:
         """The fingerprint of every node but the tests, by unique id.

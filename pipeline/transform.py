@@ -118,7 +118,8 @@ def _build_and_publish(here: Settings, connection, force: bool, accepted: Iterab
     publication.pass_through(connection, graph.marts.keys() - wanted)
     build = Build(fingerprint, loaded, graph, last, Verdict(graph, wanted), room)
     standing = set() if force else build.standing(connection)
-    _judge(connection, build, dbt, _selection(build, standing))
+    proven = set() if force else build.proven()
+    _judge(connection, build, dbt, _selection(build, standing), proven)
     _hold_what_is_no_table(connection, build)
     _hold_broken_contracts(connection, build, accepted)
     return _publish_what_passes(here, connection, build, dbt)
@@ -149,12 +150,15 @@ def _selection(build: Build, standing: set[str]) -> set[str]:
     return {graph.nodes[uid].fqn for uid in marts | (views - standing) | tests}
 
 
-def _judge(connection: psycopg.Connection, build: Build, dbt: Dbt, selection: set[str]) -> None:
-    """Let dbt build and test, and hold what fails; the rows that failed a test are kept."""
-    results = dbt.build(selection)
+def _judge(connection, build: Build, dbt: Dbt, selection: set[str], proven: set[str]) -> None:
+    """Let dbt build and test, and hold what fails; the rows that failed a test are kept.
+
+    proven: unit tests that have no cause to run.
+    """
+    nodes = build.lineage.nodes
+    results = dbt.build(selection, {nodes[uid].fqn for uid in proven})
     _refuse_full_disk(results)
     build.results |= {result.uid: result for result in results}
-    nodes = build.lineage.nodes
     failed = {r.uid: r for r in results if r.status == "fail" and nodes[r.uid].kind == "test"}
     if failed:
         connection.execute(f"drop schema if exists {AUDIT} cascade")

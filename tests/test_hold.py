@@ -279,6 +279,43 @@ unit_tests:
     assert "averages_are_odd" in facts["held"]["averages"]
 
 
+def test_a_unit_test_runs_again_when_code_changed_and_not_for_rows(place, monkeypatch):
+    place.write(
+        MARTS + "unit.yml",
+        """
+unit_tests:
+  - name: averages_are_of_ages
+    model: averages
+    given: [{input: ref('ages'), rows: [{person: x, age: 1, town: y}]}]
+    expect: {rows: [{age: 1}]}
+""",
+    )
+    built = []
+
+    def build(self, fqns, without, build=dbt_run.Dbt.build) -> list[dbt_run.Result]:
+        built[:] = build(self, fqns, without)
+        return built
+
+    monkeypatch.setattr(dbt_run.Dbt, "build", build)
+
+    def ran() -> bool:
+        assert "averages" in place.run()["published"]
+        return "averages_are_of_ages" in {result.name for result in built}
+
+    assert ran()
+    place.load("people", "ann 31 ulm")
+    assert not ran()
+    place.load("people", "ann 32 ulm")
+    assert not ran(), "what was not run is remembered too"
+    place.write(MARTS + "ages.sql", PROJECT[MARTS + "ages.sql"] + " where true")
+    assert ran(), "what its model reads changed"
+    place.write(
+        MARTS + "averages.sql", "select max(age)::integer + 1 as age from {{ ref('ages') }}"
+    )
+    assert list(place.run()["held"]) == ["averages"]
+    assert list(place.run()["held"]) == ["averages"], "one that failed is never taken as passed"
+
+
 # The contract
 
 
