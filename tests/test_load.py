@@ -472,17 +472,17 @@ def test_a_backend_terminated_every_time_ends_the_run(place, owner, declare, mon
 def test_limits_meant_for_readers_do_not_stop_a_load(place, owner, declare):
     name = owner.info.dbname
     for setting, value in {
-        "statement_timeout": "10ms",
-        "lock_timeout": "10ms",
-        "idle_in_transaction_session_timeout": "10ms",
-        "idle_session_timeout": "10ms",
+        "statement_timeout": "200ms",
+        "lock_timeout": "200ms",
+        "idle_in_transaction_session_timeout": "200ms",
+        "idle_session_timeout": "200ms",
         "default_transaction_read_only": "on",
         "search_path": "nowhere",
     }.items():
         owner.execute(f"alter database {name} set {setting} = '{value}'")
     declare("a")
-    made_legible(place, b"a\n" + b"x\n" * 200_000)
-    assert load.run(place, SOURCE)["rows"] == 200_000
+    made_legible(place, b"a\n" + b"x\n" * 2_000_000)  # which takes longer than the limits
+    assert load.run(place, SOURCE)["rows"] == 2_000_000
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small file system")
