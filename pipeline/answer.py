@@ -13,7 +13,8 @@ from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.printable import escaped, shown
 from pipeline.settings import Settings, redact
 
-RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+# All of 5xx: a host in front of the publisher's has numbers of its own, such as 520 to 527.
+RETRIED_STATUSES = {408, 425, 429, *range(500, 600)}
 # The answer is being made: asking again gives it (https://dev.socrata.com/docs/response-codes.html;
 # RFC 9110, 15.3.3).
 RETRIED_STATUSES |= {202}
