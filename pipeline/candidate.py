@@ -66,8 +66,12 @@ class Candidate:
         self._known = state.read(settings, name).get("validators", {})
 
     def download(
-        self, url: str, name: str = "", check: Callable[[Path], object] | None = None
-    ) -> Path:
+        self,
+        url: str,
+        name: str = "",
+        check: Callable[[Path], object] | None = None,
+        may_be_nothing: bool = False,
+    ) -> Path | None:
         """Fetch one file of the snapshot; unchanged by its validators, it is carried over.
 
         Parameters
@@ -75,6 +79,7 @@ class Candidate:
         url:   address of the file.
         name:  its name in the snapshot; the last part of the address when left out.
         check: raises SourceError when the file is not what was asked for, beyond its kind.
+        may_be_nothing: the protocol says by 204 that there is nothing: no file, and None.
         """
         name = name or urlsplit(url).path.rpartition("/")[2]
         if not FILE_NAME.fullmatch(name) or self.resource(name):
@@ -93,7 +98,11 @@ class Candidate:
         conditional = {
             _CONDITIONS[header]: known[header] for header in _CONDITIONS if header in known
         }
-        received = self.client.get(url, path, headers=conditional, check=looks_right)
+        received = self.client.get(
+            url, path, headers=conditional, check=looks_right, may_be_nothing=may_be_nothing
+        )
+        if received.status == 204:
+            return None
         if received.status == 304:
             self.carry_over(name)
             self.validators[shown(url)] = known
@@ -152,6 +161,11 @@ class Candidate:
         known = self._known.get(asked, {})
         seen = known.get("version") if known.get("content") == self.current.content else None
         return version in (seen, self.current.descriptor.get("publisher_version"))
+
+    def forget_all(self) -> None:
+        """Take all files out again, to read them anew."""
+        for entry in list(self.resources):
+            self.forget(entry["path"])
 
     def forget(self, name: str) -> None:
         """Take a file out again, to read it anew."""

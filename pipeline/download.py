@@ -27,7 +27,7 @@ class NoNetwork(SourceError):
 
 @dataclass(frozen=True)
 class Received:
-    """What came of one request. `status` is 200 or 304; only a 200 has bytes."""
+    """What came of one request. `status` is 200, 204 or 304; only a 200 has bytes."""
 
     url: str
     status: int
@@ -63,6 +63,7 @@ class Client:
         *,
         headers: dict[str, str] | None = None,
         check: Callable[[Path, bool], None] = lambda path, is_delimited: None,
+        may_be_nothing: bool = False,
     ) -> Received:
         """Fetch a URL into a file, retrying within the source's patience.
 
@@ -75,6 +76,7 @@ class Client:
         check:   `check(path, is_delimited)` raises SourceError when the file is not what was
                  asked for, Transient when it is worth asking again. `is_delimited` is false when
                  nothing but the document itself can prove that it is whole.
+        may_be_nothing: whether the protocol says by 204 that there is nothing.
 
         Raises SourceError (refused answer), Transient (patience ran out), NoNetwork.
         """
@@ -90,17 +92,17 @@ class Client:
             reraise=True,
         )
         try:
-            return retrying(self._try, url, path, headers or {}, check)
+            return retrying(self._try, url, path, headers or {}, check, may_be_nothing)
         except Transient as error:
             if self.tries - first > 1:
                 error.what += f" ({self.tries - first} tries)"
             raise
 
-    def _try(self, url, path, headers, check) -> Received:
+    def _try(self, url, path, headers, check, may_be_nothing) -> Received:
         self.tries += 1
         started = time.monotonic()
         try:
-            return self._get_once(url, path, headers, check)
+            return self._get_once(url, path, headers, check, may_be_nothing)
         except Transient:
             if not self._broken:  # else the time was not lost
                 self.patience -= time.monotonic() - started
@@ -114,11 +116,13 @@ class Client:
     def _spend(self, state: tenacity.RetryCallState) -> None:
         self.patience -= state.upcoming_sleep
 
-    def _get_once(self, url, path, headers, check) -> Received:
+    def _get_once(self, url, path, headers, check, may_be_nothing) -> Received:
         broken, self._broken = self._broken, None
-        with self._open(url, headers, broken.headers if broken else {}) as response:
-            if response.status_code == 304:
-                return Received(url, 304, 0, "", "", _validators(response))
+        other = {204} if may_be_nothing else set()
+        with self._open(url, headers, broken.headers if broken else {}, other) as response:
+            if response.status_code in (204, 304):
+                path.unlink(missing_ok=True)  # what an earlier try left
+                return Received(url, response.status_code, 0, "", "", _validators(response))
             framing.check_head(url, response)
             body, is_delimited = self._copy(url, response, path, broken)
         check(path, is_delimited)
@@ -145,10 +149,11 @@ class Client:
             raise Transient(f"{shown(url)}: {body.size:,} bytes came of {total:,}")
         return body, total is not None or framing.is_delimited(response)
 
-    def _open(self, url: str, headers: dict[str, str], rest: dict[str, str]) -> requests.Response:
+    def _open(self, url, headers: dict, rest: dict, other: set[int]) -> requests.Response:
         """Send the request, following redirects by hand; the body is not read yet.
 
-        `headers` go to the host of `url` alone, `rest` asks whoever answers for a range.
+        `headers` go to the host of `url` alone, `rest` asks whoever answers for a range; `other`
+        are statuses that answer beside those the headers allow.
         """
         asked = url
         headers = {name: value for name, value in headers.items() if not (rest and _is_if(name))}
@@ -156,7 +161,7 @@ class Client:
             given = headers if urlsplit(asked).netloc == urlsplit(url).netloc else {}
             response = self._send(asked, given | rest)
             if response.status_code not in (301, 302, 303, 307, 308):
-                self._check_status(asked, response, {206} if rest else _expected(given))
+                self._check_status(asked, response, other | ({206} if rest else _expected(given)))
                 return response
             response.close()
             asked = answer.redirect_target(self.settings, asked, response)

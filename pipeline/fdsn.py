@@ -121,15 +121,19 @@ def _fetch_window(candidate, base, begin, end, parameters, seen) -> None:
             return
         name = _file_name(begin, end)
         address = _address(base, "query", begin, end, parameters)
-        events = _events(candidate.download(address, name, check=_events))
+        if candidate.resource(name):
+            candidate.forget(name)
+        # A window without an event has no file where the service answers 204 to it (`nodata`).
+        path = candidate.download(address, name, check=_events, may_be_nothing=True)
+        events = _events(path) if path else []
         after = _count(candidate, base, begin, end, parameters)
         is_unique = len(set(events)) == len(events) and seen.keys().isdisjoint(events)
         if before.count == len(events) == after.count and is_unique:
             counts = {"rows": after.count, "count_before": before.count, "count_after": after.count}
-            candidate.resource(name).update(counts)
+            if path:
+                candidate.resource(name).update(counts)
             seen.update(dict.fromkeys(events, name))
             return
-        candidate.forget(name)
     if not is_unique:
         raise SourceError(f"{shown(address)}: an event came twice, {READS} times")
     raise SourceError(

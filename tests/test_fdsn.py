@@ -37,6 +37,7 @@ class Service:
         self.events: list[dict] = []
         self.cap, self.generated = cap, 0
         self.queries: list[dict] = []  # the parameters of every query
+        self.nodata = 200  # the status of an answer without an event
         self.between = lambda: None  # what happens between a count and its query
         publisher.answers["/fdsnws/event/1/count"] = self.count
         publisher.answers["/fdsnws/event/1/query"] = self.query
@@ -70,6 +71,8 @@ class Service:
         if len(found) > self.cap:
             return Answer(b"Error 400: matching events exceeds search limit", status=400)
         found.sort(key=lambda e: e["properties"]["time"], reverse=asked["orderby"] != "time-asc")
+        if not found and self.nodata == 204:
+            return Answer(b"", status=204)
         metadata = {"generated": self.generated, "count": len(found)}
         whole = {"type": "FeatureCollection", "metadata": metadata, "features": found}
         return Answer(json.dumps(whole).encode(), headers={"Content-Type": "application/json"})
@@ -244,6 +247,22 @@ def test_an_empty_month_is_a_month_and_an_empty_catalogue_is_none(service):
     service.events = []
     with pytest.raises(SourceError, match="no event in any month"):
         night(reread=3)
+
+
+def test_a_window_without_an_event_may_be_answered_204(service):
+    """`nodata` of the service is 204 unless asked otherwise: a month begins without an event."""
+    service.nodata = 204
+    service.events = [event("a", "2026-01-05"), event("b", "2026-02-05")]
+    assert list(ids(night())) == ["2026-01.geojson", "2026-02.geojson"]
+    service.events.append(event("c", "2026-03-05"))
+    assert ids(night())["2026-03.geojson"] == ["c"]
+
+
+def test_nothing_where_events_were_counted_is_not_believed(service, publisher):
+    service.events = [event("a", "2026-03-05")]
+    publisher.answers["/fdsnws/event/1/query"] = [Answer(b"", status=204)]
+    with pytest.raises(SourceError, match="0 events came where 1 were counted"):
+        night(months=1)
 
 
 @pytest.mark.parametrize(
