@@ -82,13 +82,12 @@ def fetch(
         candidate.carry_over_all()
         return
     for attempt in range(1, READS + 1):
+        candidate.forget_all()
         proof, detail = _read(reading, by_ids=not layer.can_page or attempt == READS)
         if proof["verdict"] == "complete":
             candidate.extra["completeness"] = proof
             candidate.note_pages(asked, layer.version, _content(candidate))
             return
-        for entry in list(candidate.resources):
-            candidate.forget(entry["path"])
     raise SourceError(f"{shown(url)}: {proof['verdict']}, read {READS} times: {detail}")
 
 

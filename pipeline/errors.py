@@ -37,6 +37,7 @@ class SourceError(PipelineError):
     """One source cannot go on tonight; its last good data stays, everything else goes on."""
 
     exit_code = DEGRADED
+    kept = ""  # the folder in which what came instead is kept for inspection
 
 
 class Transient(SourceError):

@@ -61,7 +61,8 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
     told = facts(here, name, taken, outcome, note)
     told["reason"] = "; ".join(filter(None, [damage.what, trouble.what, told["reason"]]))
     if outcome in script.DEGRADED_OUTCOMES:
-        told["remedy"] = trouble.remedy or damage.remedy or _waiting(source, trouble, options)
+        remedy = trouble.remedy or damage.remedy or _waiting(source, trouble, options)
+        told["remedy"] = f"{remedy}; what came is in {trouble.kept}" if trouble.kept else remedy
     return told
 
 
@@ -105,8 +106,9 @@ def _fetch(here, source, name, fetch, current, force) -> tuple[Snapshot, str, st
     except OSError:  # what lies there may be what filled the disk
         snapshot.discard(candidate.folder)
         raise
-    except BaseException:
-        snapshot.refuse(here, name, candidate.folder)
+    except BaseException as error:
+        if snapshot.refuse(here, name, candidate.folder) and isinstance(error, SourceError):
+            error.kept = f"data/quarantine/{name}/"
         raise
     described = descriptor(source, name, "live", candidate.resources, **candidate.extra)
     content = described["fingerprints"]["content"]

@@ -42,6 +42,7 @@ def fetch(candidate: Candidate, url: str) -> None:
     """
     candidate.client.session.headers["Accept"] = "application/geo+json"
     for _ in range(READS):
+        candidate.forget_all()
         ids = _read(candidate, url)
         if len(set(ids)) == len(ids):
             # One answer is of one moment; a count asked for before or after it would be of another.
@@ -55,8 +56,6 @@ def fetch(candidate: Candidate, url: str) -> None:
                 "verdict": "complete",
             }
             return
-        for entry in list(candidate.resources):
-            candidate.forget(entry["path"])
     twice = next(one for one in ids if ids.count(one) > 1)
     raise SourceError(f"{shown(url)}: alert {escaped(twice)} came twice, read {READS} times")
 

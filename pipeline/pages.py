@@ -62,14 +62,13 @@ def fetch(candidate: Candidate, service: Service) -> None:
         candidate.carry_over_all()
         return
     for _ in range(READS):
+        candidate.forget_all()
         proof, detail = _read(candidate, service, version)
         if proof["verdict"] == "complete":
             candidate.extra["completeness"] = proof
             rows = content.total(entry["content"] for entry in candidate.resources)
             candidate.note_pages(told["asked"], version, rows)
             return
-        for entry in list(candidate.resources):
-            candidate.forget(entry["path"])
         version = candidate.extra["publisher_version"] = service.version()
     raise SourceError(f"{shown(service.address(0))}: {proof['verdict']}, {READS} times: {detail}")
 

@@ -193,6 +193,8 @@ def test_a_row_that_never_comes_is_short(layer):
     told = "short, read 3 times: 249 features with 249 object ids came where 250 were counted"
     with pytest.raises(SourceError, match=f"{told} before and 250 after; 1 of the listed"):
         night()
+    last_reading = settings.load().raw / ".incoming" / "fires"
+    assert len(list(last_reading.glob("page-*.geojson"))) == 3  # to be kept for inspection
     assert snapshot.current(settings.load(), "fires") is None
 
 

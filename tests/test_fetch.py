@@ -227,7 +227,7 @@ def test_what_is_refused_leaves_the_last_good_snapshot(here, publisher, answer):
 
 def test_what_was_refused_is_kept_for_inspection(here, publisher):
     serve(publisher, b"<html>Log in</html>")
-    night()
+    assert night()["remedy"].endswith("; what came is in data/quarantine/alpha/")
     kept = list((here.quarantine / "alpha").rglob("file.csv"))
     assert [path.read_bytes() for path in kept] == [b"<html>Log in</html>"]
 
@@ -311,7 +311,7 @@ def test_a_publisher_that_drips_is_given_up_in_good_order(here, publisher, monke
     facts = night("faa_airports")
     assert facts["outcome"] == "bundled"
     assert "took longer than 0.45 s" in facts["reason"]
-    assert facts["remedy"] == "see SOURCE_TIMEOUT"
+    assert facts["remedy"].startswith("see SOURCE_TIMEOUT")
     assert time.monotonic() - started < 3
 
 
