@@ -78,7 +78,7 @@ def _parser(stages: list[str]) -> argparse.ArgumentParser:
 
 
 def _add_options_of_publish(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("of stage publish")
+    group = parser.add_argument_group("of stage publish").add_mutually_exclusive_group()
     group.add_argument("--list", action="store_true", help="the dumps that prod can go back to")
     group.add_argument(
         "--rollback",

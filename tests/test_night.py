@@ -469,6 +469,7 @@ def test_a_data_folder_that_cannot_be_made_is_code_78(clone, night):
 WRONG = ["frobnicate", "load no_such_source", "--bogus", "db", "status x", "--rollback"]
 WRONG += ["status --audit", "publish usgs_earthquakes", "load --accept-contract airports"]
 WRONG += ["transform --accept-contract no_such_model", "publish --rollback last"]
+WRONG += ["publish --rollback --dry-run", "publish --list --audit"]
 
 
 @pytest.mark.parametrize("words", WRONG)
