@@ -6,6 +6,7 @@ looked up (audit.sql), since trying it would keep the application itself out.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import psycopg
@@ -79,9 +80,7 @@ def findings(
         checks[f"tried: {what}"] = lambda app, what=what, made=made: Finding(
             _all_refused(app, made).wrong, what not in beyond
         )
-    checks[f"tried: {_DATABASES}"] = lambda app: Finding(
-        _entered(here, connection), _DATABASES not in beyond
-    )
+    checks[f"tried: {_DATABASES}"] = lambda app: _entered(here, connection, beyond)
     yield from _made_with(here, connection, known["manages"] == "on", checks)
 
 
@@ -100,8 +99,21 @@ def _made_with(here, connection, manages: bool, checks) -> Iterator[tuple[str, F
     with app:
         yield what, Finding("" if app.pgconn.used_password else "nobody asked for it")
         for other, check in checks.items():
-            yield other, check(app)
+            yield other, _checked(app, check, manages)
+
+
+def _checked(app: psycopg.Connection, check: Callable, manages: bool) -> Finding:
+    """What a check finds. The role's own settings may cut it short, or end the session."""
+    if app.closed:
+        return Finding("the application's session was ended", is_ours=False)
+    try:
+        finding = check(app)
+        app.rollback()
+    except psycopg.Error as error:
+        finding = Finding(f"cut short: {one_line(error)}", manages)
+        with suppress(psycopg.Error):
             app.rollback()
+    return finding
 
 
 def _attempts(
@@ -225,18 +237,22 @@ def _hidden(app: psycopg.Connection) -> Finding:
     return Finding(f"{row[0]} can be read" if row[0] else "")
 
 
-def _entered(here: Settings, connection: psycopg.Connection) -> str:
-    """The other databases that the application got into, as one text."""
+def _entered(here: Settings, connection: psycopg.Connection, beyond: set[str]) -> Finding:
+    """The other databases that the application got into, or that could not be tried."""
     rows = connection.execute(
         """select datname from pg_database where datallowconn and datname <> current_database()
         order by datname in ('dev', 'postgres') desc, datname limit %s""",
         [_OTHER_DATABASES],
     ).fetchall()
-    entered = []
+    entered, untried = [], []
     for (database,) in rows:
         try:
             _log_in(here, connection, database).close()
             entered.append(database)
-        except psycopg.OperationalError:
-            pass  # as it should be
-    return ", ".join(entered)
+        except psycopg.OperationalError as error:
+            # Refused for the database is as it should be; refused anywhere says nothing of it.
+            if _is_full(connection, here):
+                untried.append(f"{database}: {one_line(error)}")
+    if entered or not untried:
+        return Finding(", ".join(entered), _DATABASES not in beyond)
+    return Finding("; ".join(untried), is_ours=False)

@@ -227,6 +227,30 @@ def test_an_application_that_uses_all_its_connections_is_not_tried(prod):
     assert prod.audit(audit.NOT_CHECKED) == {}
 
 
+def test_an_application_that_leaves_one_connection_is_tried_as_far_as_that_goes(prod):
+    held = [prod.log_in() for _ in range(19)]
+    try:
+        assert prod.audit(audit.FAIL) == {}
+        assert [*prod.audit(audit.NOT_CHECKED)] == [f"tried: {audit_live._DATABASES}"]
+    finally:
+        for connection in held:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    "limit", ["statement_timeout", "transaction_timeout", "idle_in_transaction_session_timeout"]
+)
+def test_limits_that_end_the_audit_itself_are_found(prod, limit):
+    with prod.log_in() as intruder:
+        intruder.execute("set default_transaction_read_only = off")
+        intruder.execute(f"alter role app_read set {limit} = '1ms'")
+    failed = prod.audit(audit.FAIL)
+    assert found(failed, ["limited to seconds"]) == []
+    assert any(check.detail.startswith("cut short: ") for check in failed.values())
+    prod.replicate()
+    assert prod.audit(audit.FAIL) == {}
+
+
 def test_password_files_that_others_can_read_are_found_and_closed(prod):
     for file in app_password.files(prod.here):
         file.chmod(0o644)
