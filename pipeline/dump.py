@@ -11,7 +11,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,13 +115,14 @@ def content(connection: psycopg.Connection, table: str) -> dict:
 
 
 def kept(here: Settings) -> list[Dump]:
-    """The dumps that are there, the newest first."""
+    """The dumps that are there, the newest first; one whose `.json` cannot be read is none."""
     found = []
     for name in _sums(here):
         path = here.dumps / name
         if path.suffix == ".dump" and path.exists():
-            about = json.loads(path.with_suffix(".json").read_bytes())
-            found.append(Dump(path, about))
+            with suppress(FileNotFoundError, ValueError):
+                about = json.loads(path.with_suffix(".json").read_bytes())
+                found.append(Dump(path, about))
     return sorted(found, key=lambda dump: -dump.generation)
 
 
@@ -181,7 +182,7 @@ def _keep(here: Settings, dumps: Iterable[Dump]) -> None:
     lines = (f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
     durable.write(here.dumps / SUMS, "".join(lines).encode())
     for path in here.dumps.iterdir():
-        if path.name not in (*sums, SUMS):
+        if path.name not in (*sums, SUMS) and not path.is_dir():
             path.unlink()
 
 

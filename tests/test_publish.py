@@ -263,6 +263,18 @@ def test_a_dump_that_was_killed_half_way_is_none(place):
     assert not (place.here.dumps / ".1.dump.99").exists()
 
 
+def test_a_dump_that_lost_its_description_is_made_anew(place, capsys):
+    place.run()
+    about = place.here.dumps / "1.json"
+    for harm in (about.unlink, lambda: about.write_text("{")):
+        harm()
+        assert publish_command.show_dumps(place.here) == 2
+        assert "no dump is kept" in capsys.readouterr().out
+        (place.here.dumps / "a folder of others").mkdir(exist_ok=True)
+        assert place.run()["outcome"] == "unchanged"
+        assert [kept.generation for kept in dump.kept(place.here)] == [1]
+
+
 CHANGES = {
     "alter table transformed.one add column mine int": "one: mine integer is new",
     "drop table transformed.two": "table two is gone",
