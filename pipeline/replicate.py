@@ -61,9 +61,12 @@ def replicate(
 def changed_by_others(connection: psycopg.Connection, known: dict[str, dict[str, str]]) -> str:
     """How the tables of prod differ from those we left there, in words; empty when they do not.
 
-    known: the columns (types by name) of each table we left.
+    A prod without any is a new one, and nothing of anybody's would be lost. known: the columns
+    (types by name) of each table we left.
     """
-    found = [*_relations(connection, PUBLISHED, "r")]
+    found = _relations(connection, PUBLISHED, "r")
+    if not found:
+        return ""
     told = [f"table {name} is gone" for name in known if name not in found]
     told += [f"table {name} is not ours" for name in found if name not in known]
     for name in known.keys() & set(found):

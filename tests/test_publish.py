@@ -295,6 +295,13 @@ def test_what_somebody_changed_in_prod_is_named_and_replaced_only_by_consent(pla
     assert place.run()["outcome"] == "published"
 
 
+def test_a_prod_that_is_new_was_changed_by_nobody(place, reader):
+    place.run()
+    reader.execute("drop schema transformed cascade")  # or PROD_DATABASE_URL leads elsewhere now
+    assert place.run()["outcome"] == "published"
+    assert generations(reader) == {1}
+
+
 def test_objects_of_others_that_depend_on_prod_are_named(place, reader):
     place.run()
     reader.execute("create schema app; create view app.v as select * from transformed.one")
