@@ -78,7 +78,7 @@ def _bring(here: Settings, made: Dump, rows: list[Row], force: bool, pinned: dic
         if not pinned and (force or prod.generations(connection) != made.generations):
             facts = put(here, connection, made, rights, tell, force)
         else:
-            facts = _pinned(pinned) if pinned else {"outcome": "unchanged"}
+            facts = held(pinned) if pinned else {"outcome": "unchanged"}
             with connection.transaction():
                 if not pinned:
                     tell(connection)
@@ -144,7 +144,8 @@ def note(here: Settings, **facts: object) -> None:
     state.update(here, ledger.PROD, "prod", **facts)
 
 
-def _pinned(pinned: dict) -> dict:
+def held(pinned: dict) -> dict:
+    """The facts of a prod that does not follow; pinned: the generation, and since when."""
     return {
         "outcome": "held",
         "reason": f"prod is pinned to generation {pinned['generation']} since {pinned['since']}",

@@ -2,7 +2,7 @@
 
 import sys
 
-from pipeline import database, errors, ledger, postgres_place, report, settings
+from pipeline import database, errors, ledger, postgres_place, publish, report, settings
 
 
 def show() -> int:
@@ -23,13 +23,17 @@ def show() -> int:
     notes = report.notes_of(built["facts"]) if built else []
     if newest and newest["outcome"] == "failed":
         notes.insert(0, f"transform: {newest['reason']} - {newest['remedy']}")
+    public = public and public["facts"] | public
+    pinned = publish.noted(here).get("pinned")
+    if public and pinned and public["outcome"] != "failed":  # since the last night, maybe
+        public |= publish.held(pinned) | {"generation": pinned["generation"]}
     if public:
-        notes += report.notes_of_prod(public["facts"] | public)
+        notes += report.notes_of_prod(public)
     if not tables:
         notes.insert(0, "nothing is published yet: ./run_pipeline.sh")
     report.show(sys.stdout, stages_of, tables, notes)
     if public:
-        print(f"prod: {public['outcome']}, generation {public['facts'].get('generation')}")
+        print(f"prod: {public['outcome']}, generation {public.get('generation')}")
     if last:
         code = last["exit_code"]
         ended = f"{last['ended_at']:%Y-%m-%d %H:%M %Z}"

@@ -27,6 +27,8 @@ from pipeline import (
     publish,
     publish_command,
     replicate,
+    settings,
+    status,
     tell,
 )
 from pipeline.errors import SourceError
@@ -477,6 +479,25 @@ def test_rollback_pins_prod_until_resume(place, reader, capsys):
     assert reader.execute(states).fetchall() == [("fresh", None)]
     assert publish_command.resume(place.here) == 0
     assert "prod is not pinned" in capsys.readouterr().out
+
+
+def test_status_says_at_once_that_prod_is_pinned(place, reader, capsys, monkeypatch):
+    place.run()
+    place.publish_dev(2)
+    place.run()
+
+    def told() -> str:
+        capsys.readouterr()
+        with monkeypatch.context() as patched:
+            patched.setattr(settings, "load", lambda: place.here)
+            assert status.show() == 2
+        return capsys.readouterr().out
+
+    publish_command.rollback(place.here, 0)
+    assert "- prod: held, prod is pinned to generation 1 since" in told()
+    assert "\nprod: held, generation 1\n" in told()
+    publish_command.resume(place.here)
+    assert "\nprod: published, generation 2\n" in told()
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(place, reader, capsys):
