@@ -73,6 +73,7 @@ def _findings(here: Settings, connection: psycopg.Connection) -> Iterator[tuple[
         if not finding.is_ours:
             beyond.add(what)
         yield what, finding
+    yield "each table and view is one that data_status names", _unnamed(connection)
     yield "a table made tomorrow can be read", _future_table(connection, here, manages)
     yield "the files of the password are closed to others", _password_files(here)
     yield from audit_live.findings(here, connection, known, beyond)
@@ -89,6 +90,23 @@ def _looked_up(connection: psycopg.Connection, statement: str, manages: bool) ->
     names = [name for name, _ in found]
     told = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return Finding(told, is_ours=any(is_ours for _, is_ours in found) or not found)
+
+
+def _unnamed(connection: psycopg.Connection) -> Finding:
+    """Relations of the schema that no replication brought: what is there, readers can read."""
+    try:
+        rows = connection.execute(
+            """select relname from pg_class
+            where relnamespace = 'transformed'::regnamespace and relkind in ('r', 'p', 'v', 'm')
+                and relname not in ('data_status', 'data_status_facts')
+                and relname not in (select name from transformed.data_status where kind = 'table')
+            order by 1"""
+        ).fetchall()
+    except refusals.InsufficientPrivilege as error:
+        return Finding(_said(error), is_ours=False)
+    except (refusals.InvalidSchemaName, refusals.UndefinedTable) as error:
+        return Finding(_said(error))
+    return Finding(", ".join(name for (name,) in rows))
 
 
 def _future_table(connection: psycopg.Connection, here: Settings, manages: bool) -> Finding:

@@ -88,6 +88,14 @@ where nspname not in ('pg_catalog', 'information_schema')
         where classid = 'pg_proc'::regclass and objid = pg_proc.oid and deptype = 'e'
     )
 union all
+select format('type %s', pg_type.oid::regtype), true
+from pg_catalog.pg_type join pg_catalog.pg_namespace on pg_namespace.oid = typnamespace
+where nspname not in ('pg_catalog', 'information_schema') and typtype in ('d', 'e', 'r')
+    and not exists (
+        select from pg_catalog.pg_depend
+        where classid = 'pg_type'::regclass and objid = pg_type.oid and deptype = 'e'
+    )
+union all
 select 'large objects', true
 where exists (select from pg_catalog.pg_largeobject_metadata);
 

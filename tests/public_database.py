@@ -19,6 +19,7 @@ create table transformed.data_status_facts (kind text, name text);
 create view transformed.data_status with (security_invoker = true) as
     select * from transformed.data_status_facts;
 insert into transformed.counties values ('01001');
+insert into transformed.data_status_facts values ('table', 'counties');
 """
 
 

@@ -108,6 +108,15 @@ BY_HAND = {
         "alter role app_read nosuperuser",
     ),
     "create table public.stray ()": (["nothing but the published"], "drop table public.stray"),
+    "create table transformed.stray (); grant select on transformed.stray to prod_read": (
+        ["one that data_status names"], "drop table transformed.stray",
+    ),
+    "create view transformed.stray as select 1": (
+        ["one that data_status names"], "drop view transformed.stray",
+    ),
+    "create type transformed.stray as enum ()": (
+        ["nothing but the published"], "drop type transformed.stray",
+    ),
     "create schema stray; create table stray.t (); grant usage on schema stray to prod_read; "
     "grant select on stray.t to prod_read": (
         ["nothing but the published", "sees no schema but", "tried: relations of other schemas"],

@@ -39,7 +39,7 @@ def test_everything_is_within_our_rights_on_the_embedded_server(prod):
 def test_the_application_reads_by_name_and_cannot_write(prod):
     with prod.log_in() as app:
         assert app.execute("select * from counties").fetchall() == [("01001",)]
-        assert app.execute("select count(*) from data_status").fetchone() == (0,)
+        assert app.execute("select count(*) from data_status").fetchone() == (1,)
         app.execute("set default_transaction_read_only = off")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             app.execute("insert into counties values ('01003')")
