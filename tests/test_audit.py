@@ -255,7 +255,6 @@ def test_limits_that_end_the_audit_itself_are_found(prod, limit):
         intruder.execute(f"alter role app_read set {limit} = '1ms'")
     failed = prod.audit(audit.FAIL)
     assert found(failed, ["limited to seconds"]) == []
-    assert any(check.detail.startswith("cut short: ") for check in failed.values())
     prod.replicate()
     assert prod.audit(audit.FAIL) == {}
 
