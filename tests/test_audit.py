@@ -259,6 +259,20 @@ def test_limits_that_end_the_audit_itself_are_found(prod, limit):
     assert prod.audit(audit.FAIL) == {}
 
 
+def test_a_check_that_is_cut_short_or_not_made_is_never_ok(prod):
+    def made(ends: str) -> audit_live.Finding:
+        return audit_live._checked(app, lambda app: app.execute(ends), manages=True)
+
+    with prod.log_in() as app:
+        app.execute("set statement_timeout = '10ms'")
+        assert made("select pg_sleep(5)").wrong.startswith("cut short: canceling statement")
+        prod.admin.execute("select pg_terminate_backend(%s, 5000)", [app.info.backend_pid])
+        assert made("select 1").wrong.startswith("cut short: ")
+        assert made("select 1") == audit_live.Finding(
+            "the application's session was ended", is_ours=False
+        )
+
+
 def test_password_files_that_others_can_read_are_found_and_closed(prod):
     for file in app_password.files(prod.here):
         file.chmod(0o644)
