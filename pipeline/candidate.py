@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline import content, script, snapshot, state
+from pipeline.begun import Finished, Journal
 from pipeline.download import Client
 from pipeline.errors import SourceError
 from pipeline.printable import escaped, shown
@@ -59,6 +60,7 @@ class Candidate:
         self.current = current if current and current.origin == "live" else None
         self.folder = snapshot.open_candidate(settings, name)
         self.client = Client(settings)
+        self.journal = Journal(settings, name, self.folder)
         self.resources: list[dict] = []
         # Further members of the descriptor, such as completeness.
         self.extra: dict[str, object] = {}
@@ -94,7 +96,10 @@ class Candidate:
             if check:
                 check(path)
 
-        known = self._usable_validators(name, url)
+        finished = self.journal.finished(shown(url), name)
+        known = finished.validators if finished else self._usable_validators(name, url)
+        if not finished:
+            self.journal.take_back(name)  # it may have been begun
         conditional = {
             _CONDITIONS[header]: known[header] for header in _CONDITIONS if header in known
         }
@@ -103,13 +108,20 @@ class Candidate:
         )
         if received.status == 204:
             return None
-        if received.status == 304:
+        if received.status == 304 and not finished:
             self.carry_over(name)
             self.validators[shown(url)] = known
             return path
-        entry = self._entry(path, shown(url), received.sha256, received.size, received.media_type)
+        if received.status == 304:
+            self.journal.take_back(name)
+            looks_right(path, True)
+        else:
+            finished = Finished(received.sha256, received.media_type, received.validators)
+        self.journal.note(shown(url), name, finished)
+        size = path.stat().st_size
+        entry = self._entry(path, shown(url), finished.sha256, size, finished.media_type)
         self.resources.append(entry)
-        self.validators[shown(url)] = received.validators | {"content": entry["content"]}
+        self.validators[shown(url)] = finished.validators | {"content": entry["content"]}
         return path
 
     def ask(

@@ -82,7 +82,7 @@ class Client:
         """
         if not self.tries and network.is_down(self.settings, url):
             raise NoNetwork("no network: none of the publishers can be reached")
-        first, self._broken = self.tries, None
+        first, self._broken = self.tries, resume.left(url, path)
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Transient),
             wait=self._wait,
@@ -97,6 +97,8 @@ class Client:
             if self.tries - first > 1:
                 error.what += f" ({self.tries - first} tries)"
             raise
+        finally:
+            resume.end(path)
 
     def _try(self, url, path, headers, check, may_be_nothing) -> Received:
         self.tries += 1
@@ -134,7 +136,7 @@ class Client:
         """Copy a body, or the rest of one, and whether the protocol says where it ends."""
         if response.status_code == 206 and not resume.goes_on(response, broken):
             raise Transient(f"{shown(url)}: the rest does not fit what came before it broke off")
-        partial = broken if response.status_code == 206 else resume.begun(response, path)
+        partial = broken if response.status_code == 206 else resume.begun(url, response, path)
         body = partial.body if partial else framing.Body()
         with path.open("r+b" if body.size else "wb") as file:
             file.seek(body.size)

@@ -98,9 +98,14 @@ def _from_stash(here: Settings, name: str, network: bool) -> Snapshot | None:
 def _fetch(here, source, name, fetch, current, force) -> tuple[Snapshot, str, str]:
     """The snapshot, what came of it, and what its publisher says that an operator should know."""
     candidate = Candidate(here, source, name, None if force else current)
+    if force:
+        candidate.journal.end()
     try:
-        with _within(here.source_timeout * FETCH_SHARE):
-            fetch(candidate)
+        try:
+            with _within(here.source_timeout * FETCH_SHARE):
+                fetch(candidate)
+        finally:
+            candidate.journal.end()
         if not candidate.resources:
             raise SourceError(f"{name}: its script fetched no file")
     except OSError:  # what lies there may be what filled the disk

@@ -2,16 +2,24 @@
 
 Only a strong ETag does (RFC 9110, 8.8.1): the rest is asked for with Range and If-Range (14.2,
 13.1.5), and what comes is held against what was had. Anything else starts over.
+
+A note beside the file says so to a later process, should this one be killed; not to one after a
+reboot, which may have lost what was not flushed.
 """
 
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
 
+from pipeline.begun import note_of
 from pipeline.framing import Body
+from pipeline.printable import shown
 
+_BLOCK = 1 << 20
+_BOOT = Path("/proc/sys/kernel/random/boot_id")  # Linux; elsewhere nothing is gone on with
 _STRONG = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _PLAIN = ("", "identity")
@@ -32,13 +40,46 @@ class Partial:
         return {"Range": f"bytes={self.body.size}-", "If-Range": self.etag}
 
 
-def begun(response: requests.Response, path: Path) -> Partial | None:
+def begun(url: str, response: requests.Response, path: Path) -> Partial | None:
     """What to keep of an answer 200 in case it breaks off; None when it cannot be gone on with."""
+    end(path)
     etag = response.headers.get("ETag", "")
     if not _STRONG.fullmatch(etag) or response.headers.get("Content-Encoding", "") not in _PLAIN:
         return None
     length = response.headers.get("Content-Length")
-    return Partial(path, etag, int(length) if length else None)
+    partial = Partial(path, etag, int(length) if length else None)
+    told = {"url": shown(url), "etag": etag, "total": partial.total, "boot": _boot()}
+    note_of(path).write_text(json.dumps(told))
+    return partial
+
+
+def left(url: str, path: Path) -> Partial | None:
+    """What a process that was killed had of a file; None when it cannot be gone on with."""
+    try:
+        told = json.loads(note_of(path).read_bytes())
+        partial = Partial(path, told["etag"], told["total"])
+        if (told["url"], told["boot"]) != (shown(url), _boot() or None):
+            return None
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                partial.body.digest.update(block)
+                partial.body.size += len(block)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return partial if partial.body.size else None
+
+
+def end(path: Path) -> None:
+    """Forget that a file was begun."""
+    note_of(path).unlink(missing_ok=True)
+
+
+def _boot() -> str:
+    """Which start of the machine this is; empty when it does not tell."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return ""
 
 
 def goes_on(response: requests.Response, partial: Partial) -> bool:

@@ -16,7 +16,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline import durable, manifest
+from pipeline import begun, durable, manifest
 from pipeline.errors import SourceError
 from pipeline.manifest import DESCRIPTOR, SUMS
 from pipeline.settings import BUNDLED, Settings
@@ -107,7 +107,8 @@ def read(folder: Path, source: str) -> Snapshot:
 
 
 def repair(settings: Settings, source: str) -> None:
-    """Tidy up what a killed fetch left behind."""
+    """Tidy up what a killed fetch left behind; what it had finished is kept for the next one."""
+    begun.keep(settings, source, _aside(settings, source))
     durable.repair_folder(_aside(settings, source), settings.raw / source)
 
 

@@ -2,11 +2,18 @@
 
 import hashlib
 import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Event
 
 import pytest
 from publisher import Answer
 from test_download import URL, client, get, waits  # noqa: F401 - fixtures
+from test_fetch import night
 
+from pipeline import resume, settings
 from pipeline.errors import SourceError, Transient
 
 BODY = b"a,b\n" + b"".join(b"%d,%d\n" % (n, n * n) for n in range(5000))
@@ -154,3 +161,109 @@ def test_the_check_of_a_resumed_file_sees_all_of_it(publisher, get, tmp_path):  
     seen = []
     get(check=lambda path, is_delimited: seen.append((path.read_bytes() == BODY, is_delimited)))
     assert seen == [(True, True)]
+
+
+# A process that was killed
+
+FETCHING = """
+import sys
+from pipeline import framing, settings
+from pipeline.candidate import Candidate
+framing._BLOCK = 8192  # so that half of a small file is on disk
+sys.path.insert(0, sys.argv[1])
+from test_fetch import SOURCE
+here = settings.load()
+candidate = Candidate(here, SOURCE, "alpha", None)
+for name in ("one.csv", "two.csv"):
+    candidate.download(f"https://data.example.gov/{name}")
+"""
+
+
+@pytest.fixture
+def killed(here, publisher, monkeypatch, tmp_path):
+    """A fetch that had finished one of two files, and half of the other, when it was killed."""
+    monkeypatch.setenv("MIRRORS", f"data.example.gov={publisher.url}")
+    settings.load.cache_clear()
+    served = {"one.csv": b"a,b\n1,2\n", "two.csv": BODY}
+    is_hanging = Event()
+
+    def answer(handler):
+        name = handler.path.removeprefix("/")
+        body, headers = served[name], {"ETag": f'"{len(served[name])}"'}
+        if handler.headers["If-None-Match"] == headers["ETag"]:
+            return Answer(b"", 304, headers)
+        asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+        if asked and handler.headers["If-Range"] == headers["ETag"]:
+            first = int(asked[1])
+            headers["Content-Range"] = f"bytes {first}-{len(body) - 1}/{len(body)}"
+            return Answer(body[first:], 206, headers)
+        if name == "two.csv" and not is_hanging.is_set():
+            handler.send_response(200)
+            handler.send_header("ETag", headers["ETag"])
+            handler.send_header("Content-Length", str(len(body)))
+            handler.end_headers()
+            handler.wfile.write(body[:20_000])
+            is_hanging.wait(20)
+            handler.close_connection = True
+            return Answer(b"", length=None)
+        return Answer(body, headers=headers)
+
+    for name in served:
+        publisher.answers[f"/{name}"] = answer
+    command = [sys.executable, "-c", FETCHING, str(Path(__file__).parent)]
+    with subprocess.Popen(command) as child:
+        begun = here.raw / ".incoming/alpha/two.csv"
+        deadline = time.monotonic() + 20
+        while not (begun.exists() and begun.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        child.kill()
+    is_hanging.set()
+    publisher.requests.clear()
+    return served
+
+
+def gather(candidate):
+    for name in ("one.csv", "two.csv"):
+        candidate.download(f"https://data.example.gov/{name}")
+
+
+def on_disk(here) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (here.raw / "alpha").glob("*.csv")}
+
+
+def asked(publisher) -> list[tuple[str, bool, bool]]:
+    return [
+        (one.path, "If-None-Match" in one.headers, "Range" in one.headers)
+        for one in publisher.requests
+    ]
+
+
+def test_a_killed_fetch_goes_on_where_it_was(here, publisher, killed):
+    assert night(gather=gather)["outcome"] == "new"
+    assert on_disk(here) == killed
+    assert asked(publisher) == [("/one.csv", True, False), ("/two.csv", False, True)]
+    assert list(here.raw.glob(".*/*")) == []
+    publisher.requests.clear()
+    assert night(gather=gather)["outcome"] == "unchanged"
+    assert asked(publisher) == [("/one.csv", True, False), ("/two.csv", True, False)]
+
+
+def test_what_changed_since_a_fetch_was_killed_comes_anew(here, publisher, killed):
+    killed |= {"one.csv": b"a,b\n7,8\n9,10\n", "two.csv": BODY + b"1,1\n"}
+    assert night(gather=gather)["outcome"] == "new"
+    assert on_disk(here) == killed
+
+
+@pytest.mark.parametrize("harm", ["damaged", "rebooted", "forced"])
+def test_what_a_killed_fetch_left_is_not_believed(here, publisher, killed, monkeypatch, harm):
+    folder = here.raw / ".incoming/alpha"
+    if harm == "damaged":
+        (folder / "one.csv").write_bytes(b"a,b\n1,3\n")
+        (folder / ".two.csv.begun").write_text("{")
+    elif harm == "rebooted":
+        monkeypatch.setattr(resume, "_boot", lambda: "another")
+    night(gather=gather, force=harm == "forced")
+    assert on_disk(here) == killed
+    first, second = asked(publisher)
+    assert first == ("/one.csv", harm == "rebooted", False)
+    assert second == ("/two.csv", False, False)
