@@ -119,7 +119,7 @@ def test_two_failures_then_an_answer(publisher, get, waits, client):
     assert 1 <= waits[0] < waits[1]  # back-off, never within a second
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 507, 520, 524])
+@pytest.mark.parametrize("status", [202, 408, 425, 429, 500, 502, 503, 504, 507, 520, 524])
 def test_what_asking_again_may_mend_is_asked_again(publisher, get, status, waits):
     publisher.answers["/file.csv"] = [Answer(status=status), Answer(BODY)]
     assert get().status == 200
