@@ -116,7 +116,7 @@ def fingerprint(path: Path, volatile: tuple[str, ...]) -> str:
     bytes it came in, so that `1.10` is not `1.1`.
     """
     try:
-        kept = _without(path.read_bytes().removeprefix(_MARK), [v.split(".") for v in volatile])
+        kept = without(path.read_bytes().removeprefix(_MARK), volatile)
     except (msgspec.DecodeError, RecursionError) as error:
         raise SourceError(f"{path.name}: not a JSON object: {error}") from None
     return hashlib.sha256(kept).hexdigest()
@@ -155,6 +155,11 @@ def total(fingerprints: Iterable[str]) -> str:
 
 def _hex(number: int) -> str:
     return f"{number % 2**256:064x}"
+
+
+def without(document: bytes, volatile: tuple[str, ...]) -> bytes:
+    """A JSON object without the members at some paths, such as `metadata.generated`."""
+    return _without(document, [path.split(".") for path in volatile])
 
 
 def _without(document: bytes, paths: list[list[str]]) -> bytes:

@@ -1,4 +1,4 @@
-"""A data set read as pages of CSV, in sequence, and held against its counts and its version.
+"""A data set read as pages of CSV or GeoJSON, in sequence, held against its counts and version.
 
 What OpenFEMA and Socrata have in common. A publisher may change the data while they are read,
 give fewer rows than asked, repeat rows or skip them. So a reading is taken only if the version and
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline import content
+from pipeline import content, page
 from pipeline.candidate import Candidate, resource
 from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.printable import escaped, shown
@@ -29,7 +29,8 @@ class Service:
     """How one data set is asked for.
 
     `version` and `count` ask the publisher; `address(offset)` is that of the page of `size` rows
-    from there on. `key` is the column that is unique, `order` what the pages are ordered by.
+    from there on. `key` is the column, in GeoJSON the property, that is unique, `order` what
+    the pages are ordered by.
     """
 
     version: Callable[[], str]
@@ -53,6 +54,7 @@ class _Reading:
 def fetch(candidate: Candidate, service: Service) -> None:
     """Fetch all pages, `page-00001.csv` and so on, or carry them over where nothing changed.
 
+    The source's kind says what they are: `csv` or `geojson`.
     Raises SourceError when the pages do not hold still or do not match their count.
     """
     version = service.version()
@@ -99,7 +101,9 @@ def _pages(candidate: Candidate, service: Service, expected: int) -> _Reading:
     reading = _Reading()
     for number in range(1, MOST_PAGES + 1):
         address = service.address(reading.rows)
-        header, keys = _page(candidate, service, address, f"page-{number:05}.csv")
+        header, keys = _page(
+            candidate, service, address, f"page-{number:05}.{candidate.source.kind}"
+        )
         if number > 1 and header != reading.header:
             raise SourceError(
                 f"{shown(address)}: other columns than on the first page: "
@@ -115,25 +119,23 @@ def _pages(candidate: Candidate, service: Service, expected: int) -> _Reading:
 
 def _page(candidate, service: Service, address: str, name: str) -> tuple[list[str], list[bytes]]:
     """Fetch one page into the candidate; returns its header and its keys."""
-    from pipeline import csv_column  # numpy is slow to start: not if nothing is new
-
-    came: list[tuple[csv_column.Table, list[bytes]]] = []
+    came: list[page.Page] = []
     source, where = candidate.source, shown(address)
+    read = page.features if source.kind == "geojson" else page.table
 
     def looks_right(path: Path, is_delimited: bool) -> None:
         _raise_for_error(path, where)
         newline = source.final_newline
-        content.check(path, "csv", where, is_delimited=is_delimited, final_newline=newline)
-        table = csv_column.read(path, where)
-        came.append((table, table.values(service.key)))
+        content.check(path, source.kind, where, is_delimited=is_delimited, final_newline=newline)
+        came.append(read(path, where, service.key))
 
     path = candidate.folder / name
     got = candidate.client.get(address, path, headers=dict(service.headers), check=looks_right)
-    table, keys = came[-1]
-    told = content.row_fingerprint(*table.rows_without(source.volatile_columns))
+    found = came[-1]
+    told = content.row_fingerprint(*found.rows_without(source.volatile_columns))
     entry = resource(path, where, got.sha256, got.size, got.media_type, source, told)
-    candidate.resources.append(entry | {"rows": len(keys)})
-    return table.header, keys
+    candidate.resources.append(entry | {"rows": len(found.keys)})
+    return found.header, found.keys
 
 
 def ask(

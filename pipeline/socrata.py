@@ -1,12 +1,13 @@
-"""Socrata's open data API (SODA 2), page by page as CSV.
+"""Socrata's open data API (SODA 2), page by page as CSV or GeoJSON, as the script says.
 
 Paging: https://dev.socrata.com/docs/paging.html
 Row identifiers: https://dev.socrata.com/docs/system-fields.html
 Tokens: https://dev.socrata.com/docs/app-tokens.html
+GeoJSON: https://dev.socrata.com/docs/formats/geojson.html
 
 Rows have no order of their own: pages ordered by anything but `:id` repeat rows and skip others.
-So `:id` is what they are ordered by, and a column of every page. It changes when the publisher
-replaces the data set as a whole: a script declares it volatile.
+So `:id` is what they are ordered by, and a column (or property) of every page. It changes when the
+publisher replaces the data set as a whole: a script declares it volatile.
 """
 
 import re
@@ -23,6 +24,7 @@ from pipeline.printable import escaped
 MOST_ROWS = 50_000  # a page
 IDENTIFIER = re.compile(r"[a-z0-9]{4}-[a-z0-9]{4}")
 KEY = ":id"
+KINDS = ("csv", "geojson")
 
 
 class _View(msgspec.Struct):
@@ -40,7 +42,7 @@ def fetch(
     where: str = "",
     page_size: int = MOST_ROWS,
 ) -> None:
-    """Fetch a data set into a file a page: `page-00001.csv`, ….
+    """Fetch a data set into a file a page: `page-00001.csv` (or `.geojson`), ….
 
     Parameters
     ----------
@@ -56,6 +58,8 @@ def fetch(
     """
     if not IDENTIFIER.fullmatch(dataset):
         raise SourceError(f"{escaped(dataset)!r} is no identifier of a Socrata data set")
+    if candidate.source.kind not in KINDS:
+        raise SourceError(f"{candidate.name}: {candidate.source.kind} is not one of {KINDS}")
     site = host.rstrip("/")
     token = candidate.client.settings.socrata_app_token
     headers = {"X-App-Token": token} if token else {}
@@ -76,7 +80,7 @@ def fetch(
     def page(offset: int) -> str:
         columns = f"{KEY},{select}" if select else ":*,*"
         asked = {"$select": columns, "$order": KEY, "$limit": size, "$offset": offset}
-        return f"{site}/resource/{dataset}.csv?{_query(asked | selected)}"
+        return f"{site}/resource/{dataset}.{candidate.source.kind}?{_query(asked | selected)}"
 
     pages.fetch(candidate, Service(updated, count, page, size, KEY, KEY, headers))
 

@@ -1,6 +1,8 @@
 """Socrata: pages ordered by the row identifier, counts, updates, and the token's whereabouts."""
 
 import csv
+import json
+from dataclasses import replace
 
 import pytest
 from conftest import CAPTURES
@@ -41,17 +43,17 @@ def data(cdc):
     return cdc.places
 
 
-def gather(dataset="swc5-untb", **asked) -> Candidate:
+def gather(dataset="swc5-untb", source=SOURCE, **asked) -> Candidate:
     here = settings.load()
-    gathered = Candidate(here, SOURCE, "places", snapshot.current(here, "places"))
+    gathered = Candidate(here, source, "places", snapshot.current(here, "places"))
     protocol.fetch(gathered, f"https://{HOST}", dataset, **{"page_size": 100} | asked)
     return gathered
 
 
-def night(**asked):
+def night(source=SOURCE, **asked):
     """One night; returns the new snapshot."""
-    gathered = gather(**asked)
-    described = candidate.descriptor(SOURCE, "places", "live", gathered.resources, **gathered.extra)
+    gathered = gather(source=source, **asked)
+    described = candidate.descriptor(source, "places", "live", gathered.resources, **gathered.extra)
     return snapshot.commit(settings.load(), "places", gathered.folder, described)
 
 
@@ -104,6 +106,48 @@ def test_columns_and_rows_may_be_chosen(data):
     header = taken.files[0].read_text().splitlines()[0]
     assert header == '":id","locationid","data_value"'
     assert taken.descriptor["completeness"]["rows"] == 249
+
+
+def test_features_come_as_rows_do(data):
+    source = replace(SOURCE, kind="geojson", volatile_columns=(":id",))
+    taken = night(source)
+    assert [file.name for file in taken.files] == [f"page-0000{n}.geojson" for n in (1, 2, 3)]
+    features = [f for file in taken.files for f in json.loads(file.read_bytes())["features"]]
+    assert [f["properties"][":id"] for f in features] == sorted(row[0] for row in data.rows)
+    assert taken.descriptor["completeness"]["rows"] == 250
+    data.updated += 1
+    for number, row in enumerate(data.rows):  # a release gives every row another identifier
+        row[0] = f"row-{number:06}"
+    assert night(source, page_size=40).content == taken.content
+    data.updated += 1
+    data.rows[7][-1] = "99"
+    assert night(source).content != taken.content
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [({"repeats": 1}, "short, 3 times: 200 rows with 199"), ({"skips": 1}, "short, 3 times: 249")],
+)
+def test_features_repeated_or_skipped_between_pages_are_noticed(data, fault, message):
+    for name, value in fault.items():
+        setattr(data, name, value)
+    with pytest.raises(SourceError, match=message):
+        gather(source=replace(SOURCE, kind="geojson"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "features", "message"),
+    [
+        ("geojson", [{"type": "Feature", "properties": {}}], "no features with a property :id"),
+        ("geojson", None, "no features with a property :id"),
+        ("tsv", [], "tsv is not one of"),
+    ],
+)
+def test_what_has_no_row_identifiers_is_refused(cdc, kind, features, message):
+    body = json.dumps({"type": "FeatureCollection", "features": features}).encode()
+    cdc.publisher.answers[f"/{HOST}/resource/swc5-untb.geojson"] = [Answer(body)]
+    with pytest.raises(SourceError, match=message):
+        gather(source=replace(SOURCE, kind=kind))
 
 
 def test_no_page_is_larger_than_the_site_allows(data):

@@ -43,13 +43,14 @@ class DataSet:
             (f"/api/views/{self.identifier}.json", "view"),
             (f"/resource/{self.identifier}.json", "count"),
             (f"/resource/{self.identifier}.csv", "page"),
+            (f"/resource/{self.identifier}.geojson", "feature_page"),
         ):
             publisher.answers[prefix + path] = lambda request, what=what: self._answer(
                 what, request
             )
 
     def queries(self, what: str) -> list[dict]:
-        """The parameters of every question of a kind: view, count or page."""
+        """The parameters of every question of a kind: view, count, page or feature_page."""
         return [asked for kind, asked in self.asked if kind == what]
 
     def _answer(self, what: str, request) -> Answer:
@@ -73,6 +74,12 @@ class DataSet:
         return as_json([{self.counted_as: str(len(self._found(asked)))}])
 
     def _page(self, asked: dict) -> Answer:
+        return self._paged(asked, self._csv)
+
+    def _feature_page(self, asked: dict) -> Answer:
+        return self._paged(asked, self._geojson)
+
+    def _paged(self, asked: dict, write: Callable[[list, dict], Answer]) -> Answer:
         assert set(asked) <= {"$select", "$where", "$order", "$limit", "$offset"}
         if int(asked["$limit"]) > MOST:
             return as_json({"code": "invalid_request", "error": True, "message": "limit"}, 400)
@@ -81,7 +88,7 @@ class DataSet:
             found = sorted(found, key=lambda row: row[0])
         begin = int(asked["$offset"])
         begin = max(0, begin - self.repeats) + (self.skips if begin else 0)
-        return self._csv(found[begin : begin + min(int(asked["$limit"]), self.real_cap)], asked)
+        return write(found[begin : begin + min(int(asked["$limit"]), self.real_cap)], asked)
 
     def _found(self, asked: dict) -> list[list[str]]:
         choose = self.selections[asked["$where"]] if "$where" in asked else lambda row: True
@@ -92,9 +99,24 @@ class DataSet:
             zip([*SYSTEM, *self.header], [row[0], STAMP, STAMP, "1", *row[1:]], strict=True)
         )
 
-    def _csv(self, rows: list[list[str]], asked: dict) -> Answer:
+    def _columns(self, asked: dict) -> list[str]:
         columns = asked["$select"].split(",")
-        columns = [*SYSTEM, *self.header] if columns == [":*", "*"] else columns
+        return [*SYSTEM, *self.header] if columns == [":*", "*"] else columns
+
+    def _geojson(self, rows: list[list[str]], asked: dict) -> Answer:
+        columns = self._columns(asked)
+        features = [
+            {
+                "type": "Feature",
+                "geometry": {"type": "Point", "coordinates": [-86.6, 32.5]},
+                "properties": {column: self._whole(row)[column] for column in columns},
+            }
+            for row in rows
+        ]
+        return as_json({"type": "FeatureCollection", "features": features})
+
+    def _csv(self, rows: list[list[str]], asked: dict) -> Answer:
+        columns = self._columns(asked)
         text = io.StringIO()
         # Socrata quotes every value, its names too.
         writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
