@@ -89,7 +89,7 @@ def of_leftovers(data: Path, clone: Path, page: Page, connection, *, settled: bo
         except BlockingIOError:
             wrong.append("the run's lock is held")
     if settled:
-        patterns = ("raw/.incoming/*", "preprocessed/.*.new", "state/.*.[0-9]*")
+        patterns = ("raw/.incoming/*", "raw/.begun/*", "preprocessed/.*.new", "state/.*.[0-9]*")
         wrong += [f"left: {path}" for pattern in patterns for path in data.glob(pattern)]
         git = clone / ".git"
         patterns = ("*.lock", "refs/**/*.lock", "raw-data-stash/[im]*", "lfs/tmp/*")
