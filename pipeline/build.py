@@ -36,6 +36,10 @@ class Build:
         before = self.last.get("gone", {})
         return {name: before.get(name, script.now()) for name in sorted(without)}
 
+    def due(self, connection: psycopg.Connection) -> list[str]:
+        """Those of them whose time is up; what was found to be in use by others stays."""
+        return [name for name in due(self.gone(connection)) if name not in self.verdict.loose]
+
     def facts(self, connection: psycopg.Connection, gone: dict[str, str]) -> dict:
         """What is noted of the build as a whole.
 

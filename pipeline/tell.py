@@ -42,7 +42,8 @@ def rows(
 def _tables(connection: psycopg.Connection, facts: dict) -> dict[str, dict]:
     """What each model's table is: published, held or missing, and since when."""
     published = ledger.newest(connection, "transform", ("published",))
-    behind = _behind(connection, facts)
+    deleted = {name: "its model was deleted" for name in facts.get("gone", {})}
+    behind = _behind(connection, facts) | deleted
     tables = {}
     for name in facts.get("sources", {}).keys() | set(facts.get("tables", [])):
         reason = facts["held"].get(name) or behind.get(name)

@@ -213,10 +213,13 @@ def _publish_what_passes(here: Settings, connection, build: Build, dbt: Dbt) -> 
             seconds = (datetime.now(UTC) - started).total_seconds()
             return facts | {"publication_seconds": round(seconds, 3)}
         except dependents.Refused as refused:
-            known = refused.tables & set(build.verdict.going)
-            if not known:  # the table of a model that is no more: see Build.gone
+            # A table whose model is no more stays rather than that a new one does not come.
+            if kept := refused.tables & set(build.due(connection)):
+                build.verdict.loose |= dict.fromkeys(kept, str(refused))
+            elif known := refused.tables & set(build.verdict.going):
+                build.verdict.hold(known, str(refused))
+            else:
                 raise
-            build.verdict.hold(known, str(refused))
 
 
 def _prove(connection: psycopg.Connection, build: Build, dbt: Dbt) -> None:
@@ -238,8 +241,7 @@ def _prove(connection: psycopg.Connection, build: Build, dbt: Dbt) -> None:
 
 def _publish(here: Settings, connection: psycopg.Connection, build: Build) -> dict:
     run_id = os.environ.get("PIPELINE_RUN") or f"{script.now()} {os.getpid()}"
-    gone = build.gone(connection)
-    drop = due(gone)
+    gone, drop = build.gone(connection), build.due(connection)
     facts = build.facts(connection, {name: gone[name] for name in gone.keys() - set(drop)})
     if drop and facts["outcome"] == "unchanged":
         facts["outcome"] = "published"

@@ -4,12 +4,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from pipeline import build, database, dbt_run, ledger, publication, transform
+from pipeline import build, database, dbt_run, ledger, publication, tell, transform
 from pipeline.errors import SourceError
 from pipeline.settings import ROOT, Settings
 
@@ -366,11 +367,16 @@ def test_what_others_built_holds_one_model_and_is_named(place):
 # Models that are no more
 
 
-def test_the_table_of_a_deleted_model_goes_after_a_time_of_grace(place, monkeypatch):
+def delete_averages(place) -> dict:
+    """Delete a model, and let a run see it; returns the run's facts."""
     (place.project / MARTS / "averages.sql").unlink()
     marts = (place.project / MARTS / "marts.yml").read_text()
     place.write(MARTS + "marts.yml", marts.replace("  - name: averages\n", "  - name: nobody\n"))
-    facts = place.run()
+    return place.run()
+
+
+def test_the_table_of_a_deleted_model_goes_after_a_time_of_grace(place, monkeypatch):
+    facts = delete_averages(place)
     assert (facts["outcome"], list(facts["gone"])) == ("unchanged", ["averages"])
     assert "averages" in facts["tables"]
     assert place.run() == {"outcome": "unchanged"}
@@ -380,6 +386,40 @@ def test_the_table_of_a_deleted_model_goes_after_a_time_of_grace(place, monkeypa
     assert (facts["generation"], facts["tables"]) == (2, ["ages", "towns"])
     assert "averages" not in publication.tables(place.owner)
     assert place.run() == {"outcome": "unchanged"}
+
+
+def test_the_table_of_a_deleted_model_is_not_called_fresh(place):
+    def told() -> tuple:
+        tell.readers(place.owner, verified_at=datetime.now(UTC))
+        return place.owner.execute(
+            """select state, reason, as_of, expected_next_at from transformed.data_status
+            where name = 'averages'"""
+        ).fetchone()
+
+    *_, due_before = told()
+    delete_averages(place)
+    state, reason, as_of, due = told()
+    assert (state, reason) == ("held", "its model was deleted")
+    assert due == due_before, "no later check finds it right"
+    assert as_of
+    assert told() == (state, reason, as_of, due)
+
+
+def test_what_others_built_on_the_table_of_a_deleted_model_holds_up_no_other(place, monkeypatch):
+    delete_averages(place)
+    place.owner.execute(
+        "create view public.v as select * from transformed.averages, transformed.towns"
+    )
+    monkeypatch.setattr(build, "GRACE", build.GRACE * 0)
+    place.load("towns", "ulm, bonn, kiel")
+    facts = place.run()
+    assert (facts["outcome"], facts["published"], facts["held"]) == ("held", ["towns"], {})
+    assert "public" in facts["failed"]["averages"]
+    assert list(facts["gone"]) == ["averages"]
+    assert len(place.owner.execute("select * from public.v").fetchall()) == 3
+    place.owner.execute("drop view public.v")
+    assert (place.run()["outcome"], place.run()) == ("published", {"outcome": "unchanged"})
+    assert "averages" not in publication.tables(place.owner)
 
 
 # The moment of publication
