@@ -20,8 +20,9 @@ def new_database(url: str, name: str, options: str = "") -> Iterator[str]:
     """An empty database on the server of a URL, for as long as the context lasts: its URL."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"create database {name} {options}")
-        before, _, words = url.partition("?")
-        yield f"{before.rpartition('/')[0]}/{name}" + (f"?{words}" if words else "")
+    before, _, words = url.partition("?")
+    yield f"{before.rpartition('/')[0]}/{name}" + (f"?{words}" if words else "")
+    with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")
 
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -447,6 +448,25 @@ def test_a_backend_terminated_in_the_middle_of_copy_is_tried_once_more(place, ow
     loading[0].join(timeout=20)
     assert outcome == [300_000]
     assert len(rows(owner)) == 300_000
+
+
+def test_the_server_is_killed_in_the_middle_of_copy_and_recovers(place, owner, declare):
+    """A session that is killed takes all others with it: the server starts anew by itself."""
+    declare("a")
+    made_legible(place, b"a\n1\n")
+    load.run(place, SOURCE)
+    with ThreadPoolExecutor() as pool:
+        loading: list[Future] = []
+        with in_the_middle_of_copy(
+            place, owner, lambda: loading.append(pool.submit(load.run, place, SOURCE))
+        ):
+            (process,) = owner.execute("select pid from pg_stat_progress_copy").fetchone()
+            os.kill(process, signal.SIGKILL)
+        assert loading[0].result(timeout=60)["rows"] == 300_000
+    with database.connect(place) as after:
+        assert len(rows(after)) == 300_000
+        others = "select count(*) from pipeline.steps where name = %s and outcome = 'new'"
+        assert after.execute(others, [SOURCE]).fetchone() == (2,)
 
 
 def test_a_backend_terminated_every_time_ends_the_run(place, owner, declare, monkeypatch):
