@@ -69,6 +69,11 @@ select relation, format('%%s on %%s', what, relation::regclass) from (
     union all
     select 'rule ' || rulename, ev_class from pg_rewrite where rulename <> '_RETURN'
     union all
+    select 'default of column ' || attname, adrelid
+    from pg_attrdef join pg_class on pg_class.oid = adrelid
+    join pg_attribute on attrelid = adrelid and attnum = adnum
+    where relkind = 'v'
+    union all
     select 'logical replication ' || pubname, prrelid
     from pg_publication_rel join pg_publication on pg_publication.oid = prpubid
 ) as lost (what, relation)

@@ -264,6 +264,8 @@ REFUSED = {
     ),
     """create view other.v as select id from transformed.one;
     create rule mine as on insert to other.v do instead nothing""": "rule mine",
+    """create view other.v as select id from transformed.one;
+    alter view other.v alter column id set default 7""": "default of column id on other.v",
 }
 
 
