@@ -1,6 +1,7 @@
 """Files and folders are whole or absent, whatever moment the machine stops at."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -82,6 +83,21 @@ def test_everything_is_flushed_before_its_name_changes(tmp_path, monkeypatch):
     durable.replace_folder(make_folder(tmp_path / "aside", "new"), folder)
     assert order[: order.index("swap")] == ["file", "aside"]
     assert tmp_path.name in order[order.index("swap") :]
+
+
+@pytest.mark.parametrize("way", ["written", "replaced"])
+def test_a_file_is_flushed_before_its_name_changes_and_the_name_after(tmp_path, monkeypatch, way):
+    order = []
+    replace = os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: order.append(os.fstat(file).st_ino))
+    monkeypatch.setattr(os, "replace", lambda *names: order.append("name") or replace(*names))
+    path = tmp_path / "file"
+    if way == "written":
+        durable.write(path, b"new")
+    else:
+        (tmp_path / "aside").write_text("new")
+        durable.replace_file(tmp_path / "aside", path)
+    assert order == [path.stat().st_ino, "name", tmp_path.stat().st_ino]
 
 
 @pytest.mark.parametrize("moment", ["old aside", "new in place"])
