@@ -13,4 +13,6 @@ python=.venv/bin/python
 "$python" -m sqlfluff lint --disable-progress-bar --nocolor load transform
 # A file's tests run in one process: they share a server and a clone. In the order of their names the
 # files end together; by default those of few tests come last, which are the long ones here.
-exec "$python" -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder "$@"
+# A test process that dies ends the run: where xdist replaces it, the run never ends.
+exec "$python" -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder \
+    --max-worker-restart 0 "$@"

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from pipeline.settings import ROOT
 
 
@@ -19,17 +21,24 @@ class Clone:
             "STASH": "off",
         }
 
-    def run(self, *words: str, program: str = "run_pipeline.sh", timeout=300, **variables: str):
-        """Run a command of the clone; returns the completed process, output as text."""
-        return subprocess.run(
-            [str(self.folder / program), *words],
-            cwd="/",
-            env=self.environment | variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+    def run(self, *words: str, program: str = "run_pipeline.sh", timeout=240, **variables: str):
+        """Run a command of the clone; returns the completed process, output as text.
+
+        One that hangs fails the test with what it said, before pytest's own limit hides that.
+        """
+        try:
+            return subprocess.run(
+                [str(self.folder / program), *words],
+                cwd="/",
+                env=self.environment | variables,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+            )
+        except subprocess.TimeoutExpired as error:
+            said = b"".join(filter(None, (error.stdout, error.stderr))).decode(errors="replace")
+            pytest.fail(f"{program} {' '.join(words)} hung for {timeout} s, and said\n{said}")
 
     def query(self, statement: str) -> list[list[str]]:
         """The rows of a query on the clone's dev database, as text."""

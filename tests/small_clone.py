@@ -269,9 +269,9 @@ class Reader(threading.Thread):
                         time.sleep(0.05)
             except psycopg.OperationalError as error:
                 self.lost.append(str(error))
-                time.sleep(0.05)
             except (psycopg.Error, AssertionError) as error:
                 self.wrong.append(repr(error))
+            time.sleep(0.05)
 
     def _note(self, seen: Seen) -> None:
         for mart, generation, night in seen:

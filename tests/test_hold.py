@@ -91,7 +91,7 @@ def place(here: Settings, database_url, tmp_path: Path, monkeypatch) -> Iterator
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "transform" / name, project / name)
     monkeypatch.setattr(dbt_run, "PROJECT", project)
-    settings = replace(here, database_url=database_url, publish_patience=5)
+    settings = replace(here, database_url=database_url, publish_patience=20)
     settings.state.mkdir(parents=True)
     with database.connect(settings) as owner:
         database.prepare(owner)

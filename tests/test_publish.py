@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from test_publication import READS, Reader, build, generations, through_a_view, value
+from test_publication import READS, build, generations, reading, through_a_view, value
 
 from pipeline import (
     data_status,
@@ -91,7 +91,7 @@ def place(here: Settings, server_settings: Settings, database_url: str) -> Itera
         here,
         database_url=database_url,
         prod_database_url=postgres.url(server_settings, name),
-        publish_patience=5,
+        publish_patience=20,
         keep_dumps=3,
     )
     settings.state.mkdir(parents=True)
@@ -354,13 +354,11 @@ def test_the_commit_may_be_done_though_its_answer_is_lost(place, reader, monkeyp
 def test_readers_meet_no_error_no_empty_table_and_no_mixture(place, reader):
     place.run()
     reads = [read for read in READS if read is not through_a_view]
-    readers = [Reader(place.here.prod_database_url, read) for read in reads]
-    for number in range(2, 6):
-        place.publish_dev(number)
-        assert place.run()["outcome"] == "published"
-    for each in readers:
-        each.stopping.set()
-        each.join()
+    with reading(place.here.prod_database_url, reads) as readers:
+        for number in range(2, 6):
+            place.publish_dev(number)
+            facts = place.run()
+            assert facts["outcome"] == "published", facts
     assert [each.errors for each in readers] == [[]] * len(reads)
     for each in readers:
         assert {len(seen) for seen in each.seen} == {1}
