@@ -1,5 +1,6 @@
 """A build of the dbt project on its way to publication, and what the ledger is told of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -71,8 +72,8 @@ class Build:
             "uncastable": _uncastable(connection),
         }
         if not is_well:
-            facts["reason"] = f"{len(held)} of {len(graph.marts)} tables are held"
-            facts["remedy"] = "they stay at their last good rows; see the report"
+            facts["reason"] = _trouble(len(held), len(graph.marts), verdict.loose)
+            facts["remedy"] = "what is published stays at its last good rows; see the report"
         return facts
 
     def standing(self, connection: psycopg.Connection) -> set[str]:
@@ -144,6 +145,13 @@ class Build:
         whole = facts | stamp
         ledger.note(connection, run_id, "transform", ledger.ALL_MODELS, whole, self.fingerprint)
         return tell.rows(connection, verified_at=datetime.now(UTC))
+
+
+def _trouble(held: int, marts: int, loose: Iterable[str]) -> str:
+    """In one line: how many tables are held, and what is not well beside them."""
+    parts = [f"{held} of {marts} tables are held"] if held else []
+    parts += [f"trouble with {', '.join(sorted(loose))}"] if loose else []
+    return "; ".join(parts)
 
 
 def due(gone: dict[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -116,14 +116,25 @@ def content(connection: psycopg.Connection, table: str) -> dict:
 
 def kept(here: Settings) -> list[Dump]:
     """The dumps that are there, the newest first; one whose `.json` cannot be read is none."""
-    found = []
-    for name in _sums(here):
-        path = here.dumps / name
-        if path.suffix == ".dump" and path.exists():
-            with suppress(FileNotFoundError, ValueError):
-                about = json.loads(path.with_suffix(".json").read_bytes())
-                found.append(Dump(path, about))
+    found = [Dump(path, about) for path in _paths(here) if (about := _about(path))]
     return sorted(found, key=lambda dump: -dump.generation)
+
+
+def illegible(here: Settings) -> list[Path]:
+    """Dumps that are there and cannot be rolled back to: nobody knows what is in them."""
+    return [path for path in _paths(here) if not _about(path)]
+
+
+def _paths(here: Settings) -> list[Path]:
+    paths = [here.dumps / name for name in _sums(here)]
+    return [path for path in paths if path.suffix == ".dump" and path.exists()]
+
+
+def _about(path: Path) -> dict | None:
+    try:
+        return json.loads(path.with_suffix(".json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def verify(here: Settings, dump: Dump) -> None:
@@ -174,9 +185,10 @@ def _pg_dump(
 
 
 def _keep(here: Settings, dumps: Iterable[Dump]) -> None:
-    """Name these dumps in SHA256SUMS, and delete all others."""
-    known = _sums(here)
-    paths = [p for dump in dumps for p in (dump.path, dump.path.with_suffix(".json"))]
+    """Name these dumps in SHA256SUMS, and delete all others but the illegible: pg_restore may."""
+    known, stay = _sums(here), [dump.path for dump in dumps]
+    stay += [path for path in illegible(here) if path not in stay]
+    paths = [p for path in stay for p in (path, path.with_suffix(".json"))]
     made = paths[:2]  # the newest, of this very run: all others were named before
     sums = {p.name: _sha256(p) if p in made else known[p.name] for p in paths}
     lines = (f"{digest}  {name}\n" for name, digest in sorted(sums.items()))

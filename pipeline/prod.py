@@ -12,16 +12,22 @@ from pipeline.settings import Settings
 NAME = "prod"
 
 
-def connect(here: Settings) -> psycopg.Connection:
+def connect(here: Settings, may_make: bool = True) -> psycopg.Connection:
     """A connection to prod, as `database.connect` makes one.
 
-    Without PROD_DATABASE_URL it is database `prod` on the dev server, made where it is missing.
-    Raises PipelineError or SetupError when it cannot be reached, made or used.
+    Without PROD_DATABASE_URL it is database `prod` on the dev server, made where it is missing;
+    those who only look set `may_make` to False. Raises PipelineError or SetupError when it cannot
+    be reached, made or used.
     """
     if here.prod_database_url:
         return database.connect_to(here.prod_database_url, "PROD_DATABASE_URL")
     with database.connect(here, lambda text: None) as dev:
-        _make(dev)
+        if not _is_there(dev):
+            if not may_make:
+                raise errors.SourceError(
+                    f"there is no database {NAME} yet", "./run_pipeline.sh publish makes it"
+                )
+            _make(dev)
     return database.connect_to(url(here), "PROD_DATABASE_URL")
 
 
@@ -37,18 +43,21 @@ def _renamed(words: str) -> str:
     return conninfo.make_conninfo(words, dbname=NAME)
 
 
-def _make(dev: psycopg.Connection) -> None:
+def _is_there(dev: psycopg.Connection) -> bool:
     found = dev.execute("select from pg_database where datname = %s", [NAME]).fetchone()
-    if found is None:
-        try:
-            dev.execute(f"create database {NAME} encoding 'UTF8' template template0")
-        except psycopg.errors.DuplicateDatabase:
-            pass  # by another run, this instant
-        except psycopg.Error as error:
-            raise errors.SetupError(
-                f"database {NAME} cannot be made: {database.one_line(error)}",
-                f"create database {NAME}; on that server, or set PROD_DATABASE_URL",
-            ) from None
+    return found is not None
+
+
+def _make(dev: psycopg.Connection) -> None:
+    try:
+        dev.execute(f"create database {NAME} encoding 'UTF8' template template0")
+    except psycopg.errors.DuplicateDatabase:
+        pass  # by another run, this instant
+    except psycopg.Error as error:
+        raise errors.SetupError(
+            f"database {NAME} cannot be made: {database.one_line(error)}",
+            f"create database {NAME}; on that server, or set PROD_DATABASE_URL",
+        ) from None
 
 
 def greatest_generation(here: Settings, of_ledger: int) -> int:

@@ -64,7 +64,8 @@ def _try(here: Settings, made: Dump, rows: list[Row], force: bool, pinned: dict 
     except PipelineError as error:
         trouble = error
     remedy = "; ".join(filter(None, [trouble.remedy, STAYS]))
-    return {"outcome": "failed", "reason": f"prod is behind: {trouble.what}", "remedy": remedy}
+    facts = {"outcome": "failed", "reason": f"prod is behind: {trouble.what}", "remedy": remedy}
+    return facts | {"not_checked": []}  # of this night nothing is known
 
 
 def _bring(here: Settings, made: Dump, rows: list[Row], force: bool, pinned: dict | None) -> dict:

@@ -1,7 +1,9 @@
 """`./run_pipeline.sh publish --list, --rollback, --resume, --dry-run, --audit`."""
 
 import argparse
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psycopg
 from rich import box
@@ -57,11 +59,14 @@ def show_dumps(here: Settings) -> int:
             f"{kept.path.stat().st_size:,}",
             ", ".join(marks),
         )
+    illegible = dump.illegible(here)
+    for path in illegible:
+        print(f"{path}: what is in it cannot be read in the .json beside it", file=sys.stderr)
     if not table.row_count:
         print("no dump is kept yet: ./run_pipeline.sh publish makes one")
         return errors.DEGRADED
     Console(soft_wrap=True, width=120).print(table)
-    return errors.OK
+    return errors.DEGRADED if illegible else errors.OK
 
 
 def rollback(here: Settings, generation: int, force: bool = False) -> int:
@@ -74,14 +79,28 @@ def rollback(here: Settings, generation: int, force: bool = False) -> int:
         rights = permissions.prepare(connection, here)
         since = script.now()
         reason = _PINNED.format(chosen.generation, since)
-        try:
+        with _pinning(here, {"generation": chosen.generation, "since": since}):
             publish.put(here, connection, chosen, rights, _held(reason), force)
-        except psycopg.Error as error:
-            raise database.understood(error, "prod stays as it was") from None
-        publish.note(here, pinned={"generation": chosen.generation, "since": since})
     print(f"prod is at generation {chosen.generation} and pinned to it")
     print("./run_pipeline.sh publish --resume lets it follow dev again")
     return errors.OK
+
+
+@contextmanager
+def _pinning(here: Settings, pin: dict) -> Iterator[None]:
+    """Pin prod, and take that back when what is done in the context fails.
+
+    The pin comes first: tonight must not undo a rollback that was killed after its commit.
+    """
+    before = publish.noted(here).get("pinned")
+    publish.note(here, pinned=pin)
+    try:
+        yield
+    except BaseException as error:
+        publish.note(here, pinned=before)
+        if isinstance(error, psycopg.Error):
+            raise database.understood(error, "prod stays as it was") from None
+        raise
 
 
 def _dump_to_go_back_to(here: Settings, connection, generation: int) -> Dump:
@@ -127,7 +146,10 @@ def resume(here: Settings) -> int:
 
 def dry_run(here: Settings) -> int:
     """Print what publish would change: tables, rows, columns, bytes. Nothing is changed."""
-    with database.connect(here, lambda text: None) as dev, prod.connect(here) as connection:
+    with (
+        database.connect(here, lambda text: None) as dev,
+        prod.connect(here, may_make=False) as connection,
+    ):
         wanted = dump.published(dev)
         there = prod.generations(connection)
         table = _table("Table", "Rows in prod", "Rows to come", "Bytes to come", "Change")
@@ -168,7 +190,7 @@ def _size(connection: psycopg.Connection, name: str) -> tuple[int, int] | None:
 
 def show_audit(here: Settings) -> int:
     """Try what the public may do in prod; prints every check, returns 2 when one fails."""
-    with prod.connect(here) as connection:
+    with prod.connect(here, may_make=False) as connection:
         return audit.show(audit.run(here, connection))
 
 

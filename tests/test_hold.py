@@ -254,6 +254,7 @@ def test_a_failure_that_is_about_no_mart_is_said_and_degrades(place):
     facts = place.run()
     assert (facts["outcome"], facts["held"], facts["published"]) == ("held", {}, ["towns"])
     assert "nonsense" in facts["failed"]["uncastable_values"]
+    assert facts["reason"] == "trouble with uncastable_values"
 
 
 def test_a_mart_that_is_a_view_is_held(place):
@@ -415,6 +416,7 @@ def test_what_others_built_on_the_table_of_a_deleted_model_holds_up_no_other(pla
     facts = place.run()
     assert (facts["outcome"], facts["published"], facts["held"]) == ("held", ["towns"], {})
     assert "public" in facts["failed"]["averages"]
+    assert facts["reason"] == "trouble with averages"
     assert list(facts["gone"]) == ["averages"]
     assert len(place.owner.execute("select * from public.v").fetchall()) == 3
     place.owner.execute("drop view public.v")

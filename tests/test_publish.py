@@ -31,7 +31,7 @@ from pipeline import (
     status,
     tell,
 )
-from pipeline.errors import SourceError
+from pipeline.errors import PipelineError, SourceError
 from pipeline.postgres_clients import program
 from pipeline.settings import ROOT, Settings
 
@@ -222,6 +222,7 @@ def test_prod_is_down_and_the_next_night_catches_up(place, reader):
     assert failed(facts, "prod is behind: the database cannot be reached")
     assert "secret" not in str(facts)
     assert "the next night catches up" in facts["remedy"]
+    assert facts["not_checked"] == []
     assert generations(reader) == {1}
     assert place.run()["outcome"] == "published"
     assert generations(reader) == {2}
@@ -271,10 +272,29 @@ def test_a_dump_that_lost_its_description_is_made_anew(place, capsys):
     for harm in (about.unlink, lambda: about.write_text("{")):
         harm()
         assert publish_command.show_dumps(place.here) == 2
-        assert "no dump is kept" in capsys.readouterr().out
+        said = capsys.readouterr()
+        assert "no dump is kept" in said.out
+        assert "1.dump: what is in it cannot be read" in said.err
         (place.here.dumps / "a folder of others").mkdir(exist_ok=True)
         assert place.run()["outcome"] == "unchanged"
         assert [kept.generation for kept in dump.kept(place.here)] == [1]
+
+
+def test_a_dump_whose_description_is_torn_is_named_and_stays(place, capsys):
+    """pg_restore reads it all the same."""
+    for number in range(2, 7):
+        place.run()
+        (place.here.dumps / "2.json").write_text("{")
+        place.publish_dev(number)
+    assert [kept.generation for kept in dump.kept(place.here)] == [5, 4, 3]
+    assert publish_command.show_dumps(place.here) == 2
+    assert "2.dump: what is in it cannot be read" in capsys.readouterr().err
+    listed = subprocess.run(
+        [program("pg_restore"), "--list", place.here.dumps / "2.dump"], capture_output=True
+    )
+    assert b"TABLE transformed one" in listed.stdout
+    (place.here.dumps / "2.dump").unlink()
+    assert publish_command.show_dumps(place.here) == 0
 
 
 CHANGES = {
@@ -443,6 +463,26 @@ def test_a_backend_that_is_terminated_leaves_the_old(place, reader):
 # Rollback
 
 
+def test_a_rollback_is_pinned_before_it_is_committed(place, reader, monkeypatch):
+    """Else a kill after the commit would let tonight undo it; one that fails leaves no pin."""
+    place.run()
+    place.publish_dev(2)
+    place.run()
+    pins = []
+
+    def fail(*words):
+        pins.append(publish.noted(place.here)["pinned"]["generation"])
+        raise psycopg.errors.DiskFull("no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(replicate, "replicate", fail)
+        with pytest.raises(PipelineError, match="prod stays as it was"):
+            publish_command.rollback(place.here, 0)
+    assert pins == [1]
+    assert not publish.noted(place.here).get("pinned")
+    assert generations(reader) == {2}
+
+
 def test_rollback_pins_prod_until_resume(place, reader, capsys):
     place.run()
     for number in (2, 3):
@@ -511,6 +551,16 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(place, reader, cap
     assert lines["three"].rstrip().endswith("comes")
     assert lines["two"].rstrip().endswith("goes")
     assert generations(reader) == {1}
+
+
+def test_those_who_only_look_make_no_database(server_settings):
+    here = replace(server_settings, prod_database_url="")
+    with psycopg.connect(postgres.url(here), autocommit=True) as connection:
+        connection.execute("drop database if exists prod")
+        for look in (publish_command.dry_run, publish_command.show_audit):
+            with pytest.raises(SourceError, match="there is no database prod yet"):
+                look(here)
+        assert not value(connection, "select count(*) from pg_database where datname = 'prod'")
 
 
 # Other servers
