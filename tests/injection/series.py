@@ -170,6 +170,9 @@ def run(scene: Scene, name: str, where: str, sample: int) -> Tally:
         at = f"{name}, {where} {n} of {total}, {kind}: {what}"
         tally.violations += [f"{at}: {text}" for text in wrong]
     scene.readers.stop()
+    if step.is_whole:  # what they saw last must not wait for the next series, of other generations
+        last = scene.readers.take(invariants.published(scene.connection))
+        tally.violations += [f"{name}, {where}, after the last point: {text}" for text in last]
     if scene.publishers.few:  # they were accepted: all rows are too many now
         scene.publishers.few = False
         scene.rewind(WELL)
