@@ -190,7 +190,8 @@ def _keep(here: Settings, dumps: Iterable[Dump]) -> None:
     stay += [path for path in illegible(here) if path not in stay]
     paths = [p for path in stay for p in (path, path.with_suffix(".json"))]
     made = paths[:2]  # the newest, of this very run: all others were named before
-    sums = {p.name: _sha256(p) if p in made else known[p.name] for p in paths}
+    sums = {p.name: known[p.name] for p in paths[2:] if p.name in known}
+    sums |= {p.name: _sha256(p) for p in made}
     lines = (f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
     durable.write(here.dumps / SUMS, "".join(lines).encode())
     for path in here.dumps.iterdir():
