@@ -1,10 +1,12 @@
 """Damaged, locked and mistaken files: found by name, and mended by the next night."""
 
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import psycopg
 import pytest
 from publisher import Answer
 from small_clone import HOST, SOURCES, Small
@@ -66,6 +68,23 @@ def test_a_damaged_memory_is_no_memory(small, rubbish):
     done = small.run()
     assert done.returncode == 0, done.stdout
     assert small.published() == {small.newest}
+
+
+def test_a_build_that_could_not_be_noted_in_the_end_is_not_called_old(small):
+    memory = small.folder / "data/state/all models.json"
+    noted = json.loads(memory.read_bytes())  # of the build before the one that is published next
+    small.well_again()
+    noted["transform"] |= {"outcome": "failed", "reason": "the disk is full"}
+    memory.write_text(json.dumps(noted))
+    for _ in range(2):
+        small.still_well()
+        with psycopg.connect(small.url()) as connection:
+            told = connection.execute("select name, state, reason from transformed.data_status")
+            assert {row[1:] for row in told} == {("fresh", None)}
+            outcomes = connection.execute(
+                "select outcome from pipeline.steps where name = 'all models' order by step_id"
+            ).fetchall()
+            assert outcomes[-2:] == [("published",), ("unchanged",)], "dbt did not run again"
 
 
 def test_gits_index_is_locked_by_somebody_else(small):
