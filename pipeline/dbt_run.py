@@ -102,9 +102,12 @@ def version_of_dbt() -> str:
 
 
 def first_line(message: object) -> str:
-    """What dbt says, short, on one line and without secrets."""
+    """What dbt says, short, on one line and without secrets.
+
+    Of an error of the server that is dbt's headline, its message and its detail (which key).
+    """
     lines = [line.strip() for line in str(message).splitlines() if line.strip()]
-    return settings.redact(" ".join(lines[:2])[:300]) if lines else "no reason given"
+    return settings.redact(" ".join(lines[:3])[:300]) if lines else "no reason given"
 
 
 def _result(found) -> Result:

@@ -1,4 +1,10 @@
-{#- One coordinate of a GeoJSON Point (text) as text: 0 longitude, 1 latitude, 2 the third. -#}
-{% macro geojson_coordinate(column, position) -%}
-    case when pipeline.is_valid({{ column }}, 'jsonb') then {{ column }}::jsonb #>> '{coordinates,{{ position }}}' end
+{#-
+    The coordinates of a GeoJSON Point (text) as the text of a double precision[]: longitude,
+    latitude, the third if there is one. Of anything else comes a text that cannot be cast to that.
+-#}
+{% macro geojson_coordinates(column) -%}
+    case when pipeline.is_valid({{ column }}, 'jsonb')
+        then coalesce('{' || trim({{ column }}::jsonb ->> 'coordinates', '[]') || '}', {{ column }})
+        else 'no JSON: ' || {{ column }}
+    end
 {%- endmacro %}

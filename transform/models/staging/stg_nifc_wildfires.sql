@@ -6,6 +6,18 @@ source as (
 
 ),
 
+-- Read once a row: without the offset PostgreSQL would read the geometry anew for each coordinate.
+located as (
+
+    select
+        *,
+        {{ cast_or_null(geojson_coordinates('"geometry"'), 'double precision[]', 'geometry') }}
+            as coordinates
+    from source
+    offset 0
+
+),
+
 renamed as (
 
     select
@@ -38,11 +50,9 @@ renamed as (
         "POOProtectingAgency" as protecting_agency,
         {{ cast_or_null('"IsCpxChild"', 'integer') }} = 1 as is_part_of_complex,
         "CpxName" as complex_name,
-        {{ cast_or_null(geojson_coordinate('"geometry"', 0), 'double precision', 'geometry') }}
-            as longitude,
-        {{ cast_or_null(geojson_coordinate('"geometry"', 1), 'double precision', 'geometry') }}
-            as latitude
-    from source
+        coordinates[1] as longitude,
+        coordinates[2] as latitude
+    from located
     where
         {{ must_cast('"OBJECTID"', 'bigint') }}
         and {{ must_cast('"FireDiscoveryDateTime"', 'numeric(15, 0)') }}

@@ -6,6 +6,18 @@ source as (
 
 ),
 
+-- Read once a row: without the offset PostgreSQL would read the geometry anew for each coordinate.
+located as (
+
+    select
+        *,
+        {{ cast_or_null(geojson_coordinates('"geometry"'), 'double precision[]', 'geometry') }}
+            as coordinates
+    from source
+    offset 0
+
+),
+
 renamed as (
 
     select
@@ -13,13 +25,9 @@ renamed as (
         "type" as event_type,
         {{ cast_or_null('"mag"', 'double precision') }} as magnitude,
         "magType" as magnitude_type,
-        {{ cast_or_null(geojson_coordinate('"geometry"', 0), 'double precision', 'geometry') }}
-            as longitude,
-        {{ cast_or_null(geojson_coordinate('"geometry"', 1), 'double precision', 'geometry') }}
-            as latitude,
-        {{ cast_or_null(geojson_coordinate('"geometry"', 2), 'double precision', 'geometry') }}
-            as depth_km,
-        {{ cast_or_null('"geometry"', 'jsonb') }} as geometry,
+        coordinates[1] as longitude,
+        coordinates[2] as latitude,
+        coordinates[3] as depth_km,
         "place",
         "title",
         {{ epoch_ms_to_timestamp('"time"') }} as occurred_at,
@@ -37,7 +45,7 @@ renamed as (
         {{ cast_or_null('"dmin"', 'double precision') }} as nearest_station_deg,
         {{ cast_or_null('"rms"', 'double precision') }} as residual_s,
         "url"
-    from source
+    from located
     where {{ must_cast('"time"', 'numeric(15, 0)') }}
 
 )
