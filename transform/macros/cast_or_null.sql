@@ -14,6 +14,18 @@
 {%- endmacro %}
 
 {#-
+    cast_or_null for an expression that takes long: it is made once a row, not once to test it and
+    once to cast it. Without the limit PostgreSQL would put it into both places.
+-#}
+{% macro cast_once_or_null(expression, type, column_name) -%}
+    {%- do note_cast(expression, type, column_name) -%}
+    (
+        select case when {{ is_castable('made.value', type) }} then made.value::{{ type }} end
+        from (select {{ expression }} limit 1) as made (value)
+    )
+{%- endmacro %}
+
+{#-
     Whether a row can be kept, for the `where` of a staging model: false where a value that the
     marts cannot do without (a key, the time of an event) is there and cannot be cast. The row is
     then left out, and shown in `rejected`. Where the value is null the row is kept: that is for

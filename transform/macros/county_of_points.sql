@@ -5,7 +5,7 @@
     A polygon holds a point when an odd number of its rings do (its shell, less its holes). The
     border belongs to the ring, so a point on a shared border is in two counties and is given to
     the one with the lowest code; on the border of a hole it is in the county that fills the hole.
-    `&&` is there for the GiST index, which `polygon @> point` alone cannot use.
+    The bounding boxes are there for the GiST index, which `polygon @> point` alone cannot use.
 
     points: a relation with <key>, longitude and latitude (WGS 84, degrees).
     rings:  a relation like the mart county_rings.
@@ -20,10 +20,7 @@
             rings.county_fips
         from {{ points }} as points
         inner join {{ rings }} as rings
-            on rings.ring && polygon(box(
-                point(points.longitude, points.latitude),
-                point(points.longitude, points.latitude)
-            ))
+            on box(rings.ring) && box(point(points.longitude, points.latitude))
             and rings.ring @> point(points.longitude, points.latitude)
         group by points.{{ key }}, rings.county_fips, rings.polygon_number
         having count(*) % 2 = 1

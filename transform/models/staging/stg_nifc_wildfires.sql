@@ -11,8 +11,9 @@ located as (
 
     select
         *,
-        {{ cast_or_null(geojson_coordinates('"geometry"'), 'double precision[]', 'geometry') }}
-            as coordinates
+        {{ cast_once_or_null(
+            geojson_coordinates('"geometry"'), 'double precision[]', 'geometry'
+        ) }} as coordinates
     from source
     offset 0
 
