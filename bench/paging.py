@@ -75,6 +75,7 @@ def _measure(fetch: Callable[[Candidate], None], runs: int) -> tuple[int, int, f
     addresses = _asked_by(fetch)
     bare, ours = [], []
     for _ in range(runs):
+        _forget()
         started = time.perf_counter()
         size = sum(len(requests.get(address, timeout=60).content) for address in addresses)
         bare.append(time.perf_counter() - started)
@@ -84,11 +85,15 @@ def _measure(fetch: Callable[[Candidate], None], runs: int) -> tuple[int, int, f
     return size, len(addresses), statistics.median(bare), statistics.median(ours)
 
 
+def _forget() -> None:
+    """So that it is a first night again."""
+    shutil.rmtree(settings.load().data_dir, ignore_errors=True)
+
+
 def _ours(fetch: Callable[[Candidate], None]) -> None:
     """A first night of one source, up to the snapshot on disk."""
     here = settings.load()
     source = Source("T", "P", "https://e.gov/", "L", "https://l.gov/", **_DECLARED[fetch])
-    shutil.rmtree(here.data_dir, ignore_errors=True)
     gathered = Candidate(here, source, "paged", None)
     fetch(gathered)
     described = descriptor(source, "paged", "live", gathered.resources, **gathered.extra)
@@ -97,6 +102,7 @@ def _ours(fetch: Callable[[Candidate], None]) -> None:
 
 def _asked_by(fetch: Callable[[Candidate], None]) -> list[str]:
     """The addresses that a reading asks for, as the server is really asked."""
+    _forget()
     asked, get = [], requests.Session.get
 
     def noted(session, url, **words):

@@ -46,6 +46,8 @@ create index if not exists steps_newest on pipeline.steps (stage, name, step_id 
 ALL_MODELS = "all models"  # the step of a whole build; no source or model is called so
 PROD = "database prod"  # the step of stage publish; no source can be called so
 ENDED = ("published", "held", "unchanged")  # outcomes of a build that came to its end
+# With which outcomes a stage tells what stands in its tables.
+MADE = {"load": ("new",), "transform": ENDED}
 # Facts that have a column of their own.
 _COLUMNS = ("outcome", "started_at", "seconds", "rows", "bytes", "reason", "remedy")
 
@@ -138,12 +140,12 @@ def newest(
 
 def last_build(connection: psycopg.Connection) -> dict | None:
     """The step of the newest build of all models that came to its end."""
-    return newest(connection, "transform", ENDED).get(ALL_MODELS)
+    return newest(connection, "transform", MADE["transform"]).get(ALL_MODELS)
 
 
 def loaded(connection: psycopg.Connection) -> dict[str, str]:
     """What the rows of each source are made of, by name: the fingerprint of their load."""
-    steps = newest(connection, "load", ("new",))
+    steps = newest(connection, "load", MADE["load"])
     return {name: step["fingerprint"] for name, step in steps.items()}
 
 

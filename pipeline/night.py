@@ -128,13 +128,17 @@ class Night:
     def _forget_failure(self, stage: str, name: str) -> None:
         """Note that a stage which failed before has nothing to do now."""
         facts = {"outcome": "unchanged", "reason": "", "remedy": "", "run": self.books.run_id}
-        facts["started_at"], fingerprint = script.now(), None
-        if stage == "transform":  # what failed may have been to note the build that is published
-            last = ledger.last_build(self.books.connect())
-            facts, fingerprint = last["facts"] | facts, last["fingerprint"]
+        facts["started_at"] = script.now()
+        if stage == "preprocess":
+            state.update(self.here, name, stage, **facts)
+            return
+        # What failed may have been to note on disk what is loaded or published since.
+        connection = self.books.connect()
+        made = ledger.newest(connection, stage, ledger.MADE[stage]).get(name)
+        fingerprint = made["fingerprint"] if made else None
+        facts = (made["facts"] | {"rows": made["rows"]} if made else {}) | facts
         facts = state.update(self.here, name, stage, **facts)
-        if stage in ("load", "transform"):
-            ledger.note(self.books.connect(), self.books.run_id, stage, name, facts, fingerprint)
+        ledger.note(connection, self.books.run_id, stage, name, facts, fingerprint)
 
     def _noted(self, name: str, stage: str) -> dict:
         return state.read(self.here, name).get(stage, {})
