@@ -182,6 +182,28 @@ def test_the_rows_that_failed_a_test_are_kept(place):
     assert "n_records 2, unique_field ann" in reason
 
 
+def test_a_key_that_comes_twice_or_not_at_all_holds_its_table_and_is_named(place):
+    keys = "select nullif(person, 'nobody') as person from {{ ref('stg_people') }}"
+    place.write(MARTS + "keys.sql", keys)
+    place.write(
+        MARTS + "keys.yml",
+        """
+version: 2
+models:
+  - name: keys
+    constraints: [{type: primary_key, name: keys_pkey, columns: [person]}]
+    columns: [{name: person, data_type: text}]
+""",
+    )
+    assert "keys" in place.run()["published"]
+    place.load("people", "ann 30 ulm, ann 31 ulm")
+    reason = place.run()["held"]["keys"]
+    assert 'violates unique constraint "keys_pkey" DETAIL:  Key (person)=(ann)' in reason
+    place.load("people", "nobody 30 ulm")
+    assert 'null value in column "person"' in place.run()["held"]["keys"]
+    assert place.rows("keys") == [("ann",), ("bob",)]
+
+
 def test_a_model_that_cannot_be_built_is_held_and_tried_again_every_night(place):
     place.load("people", "ann old ulm")
     facts = place.run()
