@@ -47,10 +47,11 @@ class Books:
         It lasts through the night unless the server does not: then there is a new one.
         """
         if self.connection is None or not database.answers(self.connection):
+            lock_patience = database.LOST_LOCK_PATIENCE if self.connection else 0
             self.connection = None
             connection = database.connect(self.here, self.screen.say, patience)
             try:
-                database.hold_run_lock(connection)
+                database.hold_run_lock(connection, lock_patience)
                 database.prepare(connection)
                 words = " ".join(sys.argv[1:])
                 ledger.begin(connection, self.run_id, words, self.started_at)

@@ -16,6 +16,7 @@ OLDEST, NEWEST = 15, 18  # major versions of PostgreSQL
 PATIENCE = 15.0  # seconds for a server that is starting, or has no connection left
 GLANCE = 3.0  # seconds for a server that need not be there
 RUN_LOCK = 7_305_812_164  # advisory lock: one run at a time on one database, from any machine
+LOST_LOCK_PATIENCE = 10.0  # seconds until a killed process of ours has let go of its lock
 # libpq's words by the variables psql reads them from: a password has no place on a command line.
 VARIABLES = {
     "host": "PGHOST",
@@ -162,10 +163,28 @@ def prepare(connection: psycopg.Connection) -> None:
             ) from None
 
 
-def hold_run_lock(connection: psycopg.Connection) -> None:
-    """Keep other machines' runs off this database as long as the connection lasts."""
-    if not connection.execute("select pg_try_advisory_lock(%s)", [RUN_LOCK]).fetchone()[0]:
-        raise BusyError("another run is in progress on this database; nothing was loaded")
+def hold_run_lock(connection: psycopg.Connection, patience: float = 0) -> None:
+    """Keep other machines' runs off this database as long as the connection lasts.
+
+    Raises BusyError when another run does that, for longer than `patience` (seconds).
+    """
+    busy = "another run is in progress on this database; nothing was loaded"
+    take_lock(connection, "pg_try_advisory_lock", RUN_LOCK, patience, busy)
+
+
+def take_lock(
+    connection: psycopg.Connection, function: str, lock: int, patience: float, busy: str
+) -> None:
+    """Take an advisory lock by `function`; raises BusyError, saying `busy`, past `patience`.
+
+    Patience (seconds) is for a lock whose holder was killed or lost its connection: the server
+    process ends, and lets go, only some time after.
+    """
+    deadline = time.monotonic() + patience
+    while not connection.execute(f"select {function}(%s)", [lock]).fetchone()[0]:
+        if time.monotonic() >= deadline:
+            raise BusyError(busy)
+        time.sleep(0.1)
 
 
 def understood(error: psycopg.Error, what: str) -> PipelineError:

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import psycopg
 from psycopg import sql
 
-from pipeline import contract, dump, dump_reader, permissions
+from pipeline import contract, database, dump, dump_reader, permissions
 from pipeline.dump import Dump
-from pipeline.errors import BusyError, SourceError
+from pipeline.errors import SourceError
 from pipeline.publication import LOCK_TIMEOUT, PUBLISHED
 from pipeline.settings import Settings
 
@@ -42,8 +42,13 @@ def replicate(
     """
     dump.verify(here, source)
     with connection.transaction():
-        if not connection.execute("select pg_try_advisory_xact_lock(%s)", [LOCK]).fetchone()[0]:
-            raise BusyError("another replication to prod is in progress")
+        database.take_lock(
+            connection,
+            "pg_try_advisory_xact_lock",
+            LOCK,
+            database.LOST_LOCK_PATIENCE,
+            "another replication to prod is in progress",
+        )
         _become(connection, rights)
         old = _set_aside(connection)
         _fill(connection, source)

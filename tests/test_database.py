@@ -219,6 +219,15 @@ def test_one_run_at_a_time_on_one_database(place, owner):
         database.hold_run_lock(other)
 
 
+def test_the_lock_of_a_connection_that_was_lost_is_waited_for(place, owner):
+    database.hold_run_lock(owner)
+    letting_go = threading.Timer(0.5, lambda: owner.execute("select pg_advisory_unlock_all()"))
+    with database.connect(place) as other:
+        letting_go.start()
+        database.hold_run_lock(other, patience=30)
+    letting_go.join()
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "is_lost"),
     [

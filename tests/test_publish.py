@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -457,6 +458,27 @@ def test_a_backend_that_is_terminated_leaves_the_old(place, reader):
         assert ended == 1
         assert process.communicate(timeout=30)[0] == "failed\n"
     assert generations(reader) == {1}
+    facts = place.run()
+    assert facts["outcome"] == "published", facts
+
+
+def test_a_replication_whose_process_was_killed_is_waited_for(place, reader):
+    """The server goes on with what it was told before it notices."""
+    with psycopg.connect(place.here.prod_database_url) as killed:
+        killed.execute("select pg_advisory_xact_lock(%s)", [replicate.LOCK])
+        ending = threading.Timer(1.5, killed.rollback)
+        ending.start()
+        assert place.run()["outcome"] == "published"
+        ending.join()
+
+
+def test_two_replications_at_a_time_are_refused(place, reader, monkeypatch):
+    monkeypatch.setattr(database, "LOST_LOCK_PATIENCE", 0.2)
+    with psycopg.connect(place.here.prod_database_url) as other:
+        other.execute("select pg_advisory_xact_lock(%s)", [replicate.LOCK])
+        facts = place.run()
+    assert facts["outcome"] == "failed"
+    assert facts["reason"] == "prod is behind: another replication to prod is in progress"
     assert place.run()["outcome"] == "published"
 
 
