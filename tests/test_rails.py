@@ -79,6 +79,7 @@ TASKS = {
     "prod:replicate": ["publish"],
     "prod:rollback": ["publish --rollback"],
     "prod:rollback[12]": ["publish --rollback=12"],
+    "prod:rollback[1,2]": ["publish --rollback=1,2"],
     "prod:resume": ["publish --resume"],
     "prod:status": ["status"],
     "prod:list": ["publish --list"],
