@@ -2,7 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,21 +27,59 @@ class Clone:
     def run(self, *words: str, program: str = "run_pipeline.sh", timeout=240, **variables: str):
         """Run a command of the clone; returns the completed process, output as text.
 
-        One that hangs fails the test with what it said, before pytest's own limit hides that.
+        One that hangs fails the test with what it said and where it stood, before pytest's own
+        limit hides that.
         """
+        process = subprocess.Popen(
+            [str(self.folder / program), *words],
+            cwd="/",
+            env=self.environment | {"PYTHONFAULTHANDLER": "1"} | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
         try:
-            return subprocess.run(
-                [str(self.folder / program), *words],
-                cwd="/",
-                env=self.environment | variables,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-            )
-        except subprocess.TimeoutExpired as error:
-            said = b"".join(filter(None, (error.stdout, error.stderr))).decode(errors="replace")
-            pytest.fail(f"{program} {' '.join(words)} hung for {timeout} s, and said\n{said}")
+            said, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            stood = self._where_it_stands()
+            process.kill()
+            said, errors = process.communicate()
+            what = f"{program} {' '.join(words)} hung for {timeout} s"
+            pytest.fail("\n".join([what, said, errors, stood]))
+        return subprocess.CompletedProcess(process.args, process.returncode, said, errors)
+
+    def processes(self) -> dict[int, str]:
+        """The processes that work in the clone, without the server's: id and command line."""
+        found = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if os.fsencode(self.folder) == bytes((entry / "cwd").readlink()):
+                    words = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+                    found[int(entry.name)] = words.decode(errors="replace")
+            except OSError:
+                continue
+        return found
+
+    def _where_it_stands(self) -> str:
+        """What a run that hangs waits for: its processes, the server's sessions, its stacks."""
+        found = [f"{number} {words}" for number, words in self.processes().items()]
+        sessions = """select pid, datname, application_name, state, wait_event_type, wait_event,
+            pg_blocking_pids(pid), now() - xact_start, left(query, 200) from pg_stat_activity"""
+        server = next(self.folder.glob("data/postgres/cluster/postmaster.pid"), None)
+        if server:
+            asked = [str(self.folder / "run_pipeline.sh"), "db", "psql", "--", "-XAtc", sessions]
+            with suppress(subprocess.TimeoutExpired):
+                words = {"env": self.environment, "cwd": "/", "timeout": 30}
+                found.append(subprocess.run(asked, capture_output=True, text=True, **words).stdout)
+        for number, words in self.processes().items():
+            if "pipeline.step" in words:
+                with suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGABRT)  # the interpreter prints where it is
+        time.sleep(2)
+        logs = sorted(self.folder.glob("data/logs/*.log"), key=lambda path: path.stat().st_mtime)
+        return "\n".join([*found, *(path.read_text()[-5000:] for path in logs[-1:])])
 
     def query(self, statement: str) -> list[list[str]]:
         """The rows of a query on the clone's dev database, as text."""

@@ -163,18 +163,6 @@ class Small(Clone):
         assert done.returncode == 0, done.stdout + done.stderr
         assert self.published() == {self.newest}
 
-    def processes(self) -> dict[int, str]:
-        """The processes that work in the clone, without the server's: id and command line."""
-        found = {}
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                if os.fsencode(self.folder) == bytes((entry / "cwd").readlink()):
-                    words = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-                    found[int(entry.name)] = words.decode(errors="replace")
-            except OSError:
-                continue
-        return found
-
     def postmaster(self) -> int:
         """The process id of the clone's server."""
         (file,) = self._cluster().glob("postmaster.pid")
