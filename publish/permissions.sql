@@ -199,6 +199,8 @@ where nspname not in ('pg_catalog', 'information_schema') and nspname !~ '^pg_(t
 \gexec
 
 -- take back what else was given on tables, views, sequences and their columns
+-- (Not on those that a replication is about to drop: autovacuum of one would wait for it to end, and
+-- it for autovacuum to let go.)
 select
     format(
         'revoke %s%s on %s %s from %s cascade', privilege_type,
@@ -215,6 +217,7 @@ from (
 ) as given
 join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
 where (nspname not in ('pg_catalog', 'information_schema') or grantee <> 0)
+    and nspname <> 'transformed_old'
     and (
         grantee in (0, to_regrole(:'app'))
         or grantee = to_regrole(:'reader') and (

@@ -462,6 +462,22 @@ def test_a_backend_that_is_terminated_leaves_the_old(place, reader):
     assert facts["outcome"] == "published", facts
 
 
+def test_autovacuum_of_the_old_tables_and_a_replication_do_not_wait_for_each_other(place, reader):
+    """Autovacuum holds this lock and ends, as `analyze` does, with a note in pg_class."""
+    place.run()
+    place.publish_dev(2)
+    with reader.transaction():
+        reader.execute("set local statement_timeout = '10s'")
+        reader.execute("lock table transformed.one in share update exclusive mode")
+        process, deadline = start(place), time.monotonic() + 30
+        waiting = """select count(*) from pg_stat_activity
+            where query like 'lock table%' and wait_event_type = 'Lock'"""
+        while not value(place.dev, waiting):
+            assert time.monotonic() < deadline
+        reader.execute("analyze transformed.one")
+    assert process.communicate(timeout=30)[0] == "published\n"
+
+
 def test_a_replication_whose_process_was_killed_is_waited_for(place, reader):
     """The server goes on with what it was told before it notices."""
     with psycopg.connect(place.here.prod_database_url) as killed:
