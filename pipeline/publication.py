@@ -113,7 +113,8 @@ def publish(
             return generation
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, _Again):
             if time.monotonic() > deadline:
-                raise _put_off(connection, "hold published tables", _HOLDERS) from None
+                oldest = holder(connection, PUBLISHED)
+                raise _put_off("hold published tables", oldest) from None
             time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - not for secrets
 
 
@@ -138,32 +139,47 @@ def _freeze(connection: psycopg.Connection, deadline: float) -> None:
         if not waiting:
             return
         if time.monotonic() > deadline:
-            raise _put_off(connection, "hold a snapshot older than the build", _OLDEST)
+            # They keep the new tables from being frozen.
+            oldest = _oldest(
+                connection,
+                "backend_xmin is not null order by age(backend_xmin) desc, xact_start",
+            )
+            raise _put_off("hold a snapshot older than the build", oldest)
         time.sleep(0.2)
 
 
-# Who stands in the way, the one who has been there longest first: of the locks, and of freezing the
-# new tables.
-_HOLDERS = """pid in (
-    select pg_locks.pid from pg_locks
-    join pg_class on pg_class.oid = relation and relnamespace = to_regnamespace('transformed')
-    where granted
-) order by xact_start"""
-_OLDEST = "backend_xmin is not null order by age(backend_xmin) desc, xact_start"
+def holder(connection: psycopg.Connection, schema: str) -> str:
+    """Of the sessions that hold locks on a schema's relations, the oldest, in words."""
+    return _oldest(
+        connection,
+        """pid in (
+            select pg_locks.pid from pg_locks
+            join pg_class on pg_class.oid = relation and relnamespace = to_regnamespace(%s)
+            where granted
+        ) order by xact_start""",
+        schema,
+    )
 
 
-def _put_off(connection: psycopg.Connection, why: str, condition: str) -> SourceError:
-    """The error of a publication that readers did not let happen, naming the oldest of them."""
+def _oldest(connection: psycopg.Connection, condition: str, *words: str) -> str:
+    """The first session by a condition, with its order, on `pg_stat_activity`."""
     row = connection.execute(
-        f"""select pid, usename, application_name, now() - xact_start, left(query, 80)
+        f"""select pid, coalesce(usename, backend_type), application_name, now() - xact_start,
+            left(query, 80)
         from pg_stat_activity
         where datname = current_database() and pid <> pg_backend_pid() and {condition}
-        limit 1"""  # noqa: S608
+        limit 1""",  # noqa: S608
+        words,
     ).fetchone()
-    who = f"process {row[0]} of {row[1]} ({row[2]}), for {row[3]}: {row[4]}" if row else ""
-    who = "".join(c if c.isprintable() else " " for c in who)
+    if not row:
+        return "gone by now"
+    who = f"process {row[0]} of {row[1]} ({row[2]}), for {row[3]}: {row[4]}"
+    return "".join(c if c.isprintable() else " " for c in who)
+
+
+def _put_off(why: str, oldest: str) -> SourceError:
     return SourceError(
-        f"the publication is put off: readers {why}; the oldest is {who or 'gone by now'}",
+        f"the publication is put off: readers {why}; the oldest is {oldest}",
         "the published tables stay as they were; the next night tries again",
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import psycopg
 from psycopg import sql
 
-from pipeline import contract, database, dump, dump_reader, permissions
+from pipeline import contract, database, dump, dump_reader, permissions, publication
 from pipeline.dump import Dump
 from pipeline.errors import SourceError
 from pipeline.publication import LOCK_TIMEOUT, PUBLISHED
@@ -145,8 +145,10 @@ def _lock(connection: psycopg.Connection, old: dict[str, list[str]], deadline: f
                 return began
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             if time.monotonic() > deadline:
+                oldest = publication.holder(connection, OLD)
                 raise SourceError(
-                    "the replication is put off: readers hold the tables of prod",
+                    "the replication is put off: readers hold the tables of prod; the oldest is "
+                    f"{oldest}",
                     "prod stays as it was; the next night tries again",
                 ) from None
             time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - not for secrets

@@ -341,7 +341,7 @@ def test_a_reader_that_does_not_let_go_puts_it_off(place, reader):
     place.here = replace(place.here, publish_patience=1)
     with reader.transaction():
         assert generations(reader) == {1}
-        assert failed(place.run(), "put off: readers hold the tables of prod")
+        assert failed(place.run(), f"the oldest is process {reader.info.backend_pid} of")
         assert generations(reader) == {1}
     assert place.run()["outcome"] == "published"
 
