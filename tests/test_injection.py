@@ -39,6 +39,8 @@ SERIES = [
     ("load", "sql", 12, 0),
     ("transform", "calls", 5, -1),
     ("transform", "sql", 5, -1),
+    ("publish", "calls", 3, -1),
+    ("publish", "sql", 5, -1),
     ("accept", "calls", 6, 0),
     ("night", "calls", 1, 20),
     ("night", "sql", 1, 12),
@@ -49,10 +51,12 @@ SERIES = [
 def stage(clone: Clone, server_settings, tmp_path_factory) -> Iterator[Scene]:
     url = postgres.url(server_settings)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"create database {DATABASE}")
+        for name in (DATABASE, f"{DATABASE}_prod"):
+            connection.execute(f"create database {name}")
         with scene(clone, url, DATABASE, tmp_path_factory.mktemp("injection")) as made:
             yield made
-        connection.execute(f"drop database {DATABASE} with (force)")
+        for name in (DATABASE, f"{DATABASE}_prod"):
+            connection.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture(scope="module")

@@ -100,13 +100,17 @@ def of_leftovers(data: Path, clone: Path, page: Page, connection, *, settled: bo
 
 def _alive(page: Page, connection) -> list[str]:
     left = [f"a process is left: {command}" for command in injector.still_running(page)]
+    return left + _sessions(connection)
+
+
+def _sessions(connection) -> list[str]:
     rows = connection.execute(
         """select coalesce(application_name, '') || ' ' || state || ': ' || left(query, 100)
         from pg_stat_activity
         where datname = current_database() and pid <> pg_backend_pid()
         and backend_type = 'client backend' and application_name not like 'reader%'"""
     )
-    return left + [f"a session is left: {row[0]}" for row in rows]
+    return [f"a session is left: {row[0]}" for row in rows]
 
 
 def _of_room(connection) -> list[str]:
@@ -244,6 +248,24 @@ def of_status(connection, *, settled: bool) -> list[str]:
         if settled and (state != "fresh" or is_overdue):
             wrong.append(f"data_status: {name} is {state} after an honest night")
     return wrong
+
+
+def of_prod(connection) -> list[str]:
+    """No session and no half of a replication stays in prod; `data_status` names what is there."""
+    deadline = time.monotonic() + PATIENCE
+    while left := _sessions(connection):
+        if time.monotonic() > deadline:
+            return left
+        time.sleep(0.02)
+    there = set(published(connection))
+    rows = connection.execute("select name from transformed.data_status where kind = 'table'")
+    told = {name for (name,) in rows}
+    wrong = [] if told == there else [f"prod tells of {sorted(told)}, there are {sorted(there)}"]
+    schemas = connection.execute(
+        "select nspname from pg_namespace where nspname !~ '^(pg_|information_schema)'"
+    )
+    others = {name for (name,) in schemas} - {"public", "transformed"}
+    return wrong + [f"prod: schema {name} is left" for name in sorted(others)]
 
 
 def of_secrets(markers: list[str], folders: list[Path], outputs: list[str]) -> list[str]:

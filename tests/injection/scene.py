@@ -110,7 +110,8 @@ class Scene:
 
     def __init__(self, clone: Clone, server_url: str, database: str, folder: Path, known: Twelve):
         self.clone, self.root, self.data = clone, clone.folder, clone.folder / "data"
-        self.url = f"{server_url.replace('/dev?', f'/{database}?')}"
+        self.url = server_url.replace("/dev?", f"/{database}?")
+        self.prod_url = server_url.replace("/dev?", f"/{database}_prod?")
         self.publishers = Publishers(known)
         socket = Path(unquote(parse_qs(urlsplit(self.url).query)["host"][0]))
         port = parse_qs(urlsplit(self.url).query)["port"][0]
@@ -128,12 +129,18 @@ class Scene:
             "PYTHONDONTWRITEBYTECODE": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "STAGES": "api preprocess load transform",
-            "DATABASE_URL": f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.proxy.port}/{database}"
-            "?sslmode=disable&gssencmode=disable",
+            "DATABASE_URL": self._through_the_proxy(database),
+            "PROD_DATABASE_URL": self._through_the_proxy(f"{database}_prod"),
         }  # fmt: skip
         self.zygote = Zygote(self.root, self.environment, compile_library(folder), self.page)
         self.connection = invariants.connect(self.url)
+        self.prod = invariants.connect(self.prod_url)
         self.readers = Readers(self.url)
+        self.readers_of_prod = Readers(self.prod_url)
+
+    def _through_the_proxy(self, database: str) -> str:
+        place = f"127.0.0.1:{self.proxy.port}/{database}"
+        return f"postgresql://postgres:{PASSWORD}@{place}?sslmode=disable&gssencmode=disable"
 
     def run(self, *words: str) -> Done:
         """Run a script or module of the clone; what it prints is kept for the checker."""
@@ -207,6 +214,7 @@ class Scene:
         self.zygote.stop()
         self.proxy.stop()
         self.connection.close()
+        self.prod.close()
 
 
 def _shrink(clone: Clone) -> None:
@@ -236,8 +244,10 @@ def scene(clone: Clone, server_url: str, database: str, folder: Path) -> Iterato
         try:
             made.publishers.tell(1)
             made.night()
+            made.honest("pipeline.publish")
             made.learn_files()
             yield made
         finally:
             made.readers.stop()
+            made.readers_of_prod.stop()
             made.stop()

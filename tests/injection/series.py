@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import psycopg
 from upstream import faults
 
 from injection import injector, invariants, proxy
+from injection.readers import Readers
 from injection.scene import PAGED, PASSWORD, PLAIN, SECRETS, Scene
 
 ANSWERS: dict[str, faults.Fault] = {
@@ -33,6 +35,7 @@ class Step:
     next_night: Callable[[Scene], object]
     is_whole: bool = False  # whether that is a whole night, after which nothing may be left
     says: str = ""  # how its own line begins, where dbt's log stands beside it
+    is_of_prod: bool = False  # whether it publishes to prod, else to dev if at all
 
 
 @dataclass
@@ -87,6 +90,12 @@ def loaded(scene: Scene) -> None:
         scene.honest("pipeline.load", source)
 
 
+def published(scene: Scene) -> None:
+    """Have another version published in dev, not yet in prod."""
+    loaded(scene)
+    scene.honest("pipeline.transform")
+
+
 def refused(scene: Scene) -> None:
     """Have a version with few rows refused, waiting to be accepted."""
     scene.publishers.few = True
@@ -119,6 +128,12 @@ def _accept_again(scene: Scene) -> None:
     _fetch_file(scene)
 
 
+def _publish_again(scene: Scene) -> None:
+    scene.honest("pipeline.publish")
+    here, there = map(invariants.published, (scene.connection, scene.prod))
+    assert here == there, "the honest night left prod behind"
+
+
 def _night(scene: Scene) -> None:
     scene.night()
     version = scene.publishers.version
@@ -132,6 +147,7 @@ STEPS = {
     "preprocess": Step((f"preprocess/{PLAIN}.py",), fetched, _again(f"preprocess/{PLAIN}.py")),
     "load": Step(("pipeline.load", PLAIN), legible, _again("pipeline.load", PLAIN)),
     "transform": Step(("pipeline.transform",), loaded, _night, True, "all models: "),
+    "publish": Step(("pipeline.publish",), published, _publish_again, is_of_prod=True),
     "accept": Step(("pipeline.__main__", "accept", PLAIN), refused, _accept_again),
     "night": Step(("pipeline.__main__", "night"), newer, _night, is_whole=True),
 }
@@ -162,22 +178,30 @@ def run(scene: Scene, name: str, where: str, sample: int) -> Tally:
     """Pass through the points of a step."""
     step, tally, started = STEPS[name], Tally(), time.monotonic()
     total = count(scene, step, where)
-    if step.is_whole:  # it publishes
-        scene.readers.start()
+    public, readers = _public(scene, step)
+    if step.is_whole or step.is_of_prod:  # it publishes
+        readers.start()
     for n, kind in points(total, where, sample, f"{name} {where}"):
         what, wrong = _pass(scene, step, where, n, kind)
         tally.points += bool(what)  # a retry, or another order of threads, may need fewer
         at = f"{name}, {where} {n} of {total}, {kind}: {what}"
         tally.violations += [f"{at}: {text}" for text in wrong]
-    scene.readers.stop()
-    if step.is_whole:  # what they saw last must not wait for the next series, of other generations
-        last = scene.readers.take(invariants.published(scene.connection))
+    readers.stop()
+    if step.is_whole or step.is_of_prod:  # what they saw last is not for the next series to judge
+        last = readers.take(invariants.published(public))
         tally.violations += [f"{name}, {where}, after the last point: {text}" for text in last]
     if scene.publishers.few:  # they were accepted: all rows are too many now
         scene.publishers.few = False
         scene.rewind(WELL)
     tally.seconds = time.monotonic() - started
     return tally
+
+
+def _public(scene: Scene, step: Step) -> tuple[psycopg.Connection, Readers]:
+    """Where a step publishes to, and who reads there."""
+    if step.is_of_prod:
+        return scene.prod, scene.readers_of_prod
+    return scene.connection, scene.readers
 
 
 def settle(scene: Scene) -> list[str]:
@@ -191,7 +215,8 @@ def _pass(scene: Scene, step: Step, where: str, n: int, kind: str) -> tuple[str,
     """One point: the fault, the checks, the next night, the checks again."""
     step.prepare(scene)
     scene.learn_files()
-    tip, before = invariants.tip_of(scene.root), invariants.published(scene.connection)
+    public, readers = _public(scene, step)
+    tip, before = invariants.tip_of(scene.root), invariants.published(public)
     noted = _steps_noted(scene)
     _arm(scene, where, n, kind)
     done = scene.run(*step.words)
@@ -199,16 +224,16 @@ def _pass(scene: Scene, step: Step, where: str, n: int, kind: str) -> tuple[str,
     killed_by = int(injector.KINDS[kind][1]) if what and kind.startswith("SIG") else 0
     wrong = invariants.of_exit(done, killed_by, step.says)
     wrong += _check(scene, tip, settled=False)
-    between = invariants.published(scene.connection)
-    held = invariants.held(scene.connection)
+    between = invariants.published(public)
+    held = set() if step.is_of_prod else invariants.held(public)  # prod is replaced as a whole
     try:
         step.next_night(scene)
     except AssertionError as error:
         return what, [*wrong, f"the next night: {error}"]
     wrong += _check(scene, tip, settled=step.is_whole)
-    after = invariants.published(scene.connection)
+    after = invariants.published(public)
     wrong += invariants.of_generations(before, between, held, after)
-    wrong += scene.readers.take(before, between, after)
+    wrong += readers.take(before, between, after)
     if _steps_noted(scene) < noted:
         wrong.append("the ledger lost rows")
     return what, wrong
@@ -223,6 +248,7 @@ def _check(scene: Scene, tip: str, *, settled: bool) -> list[str]:
     wrong += invariants.of_git(scene.root, tip)
     wrong += invariants.of_sources(connection, scene.files)
     wrong += invariants.of_status(connection, settled=settled)
+    wrong += invariants.of_prod(scene.prod)
     folders = [scene.data / name for name in ("raw", "state", "quarantine", "logs")]
     markers = [*SECRETS.values(), PASSWORD]
     return wrong + invariants.of_secrets(markers, folders if settled else folders[:2], outputs)
