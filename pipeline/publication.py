@@ -122,9 +122,15 @@ def _freeze(connection: psycopg.Connection, deadline: float) -> None:
     """Freeze the new tables until no snapshot anywhere can find them empty."""
     built_by = connection.execute("select pg_current_xact_id()::xid").fetchone()[0]
     while True:
-        for table in tables(connection, NEXT):
+        built = connection.execute(
+            """select relname, reltuples >= 0 from pg_class
+            where relnamespace = %s::regnamespace and relkind = 'r'""",
+            [NEXT],
+        ).fetchall()
+        for table, is_known_to_the_planner in built:
+            words = sql.SQL("freeze" if is_known_to_the_planner else "freeze, analyze")
             name = sql.Identifier(NEXT, table)
-            connection.execute(sql.SQL("vacuum (freeze, analyze) {}").format(name))
+            connection.execute(sql.SQL("vacuum ({}) {}").format(words, name))
         waiting = connection.execute(
             """select count(*) from pg_catalog.pg_class as held
             where (

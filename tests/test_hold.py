@@ -87,7 +87,12 @@ def place(here: Settings, database_url, tmp_path: Path, monkeypatch) -> Iterator
     """Two people in two towns, published as generation 1."""
     before = dict(os.environ)
     project = tmp_path / "transform"
-    for name in ("dbt_project.yml", "profiles.yml", "macros/generate_schema_name.sql"):
+    for name in (
+        "dbt_project.yml",
+        "profiles.yml",
+        "macros/generate_schema_name.sql",
+        "macros/keys.sql",
+    ):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "transform" / name, project / name)
     monkeypatch.setattr(dbt_run, "PROJECT", project)
@@ -198,9 +203,9 @@ models:
     assert "keys" in place.run()["published"]
     place.load("people", "ann 30 ulm, ann 31 ulm")
     reason = place.run()["held"]["keys"]
-    assert 'violates unique constraint "keys_pkey" DETAIL:  Key (person)=(ann)' in reason
+    assert 'could not create unique index "keys_pkey" DETAIL:  Key (person)=(ann)' in reason
     place.load("people", "nobody 30 ulm")
-    assert 'null value in column "person"' in place.run()["held"]["keys"]
+    assert 'column "person" of relation "keys" contains null values' in place.run()["held"]["keys"]
     assert place.rows("keys") == [("ann",), ("bob",)]
 
 

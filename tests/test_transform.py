@@ -61,7 +61,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small dbt project under the settings and macros of the real one."""
     folder = tmp_path / "transform"
     real = ROOT / "transform"
-    for name in ("dbt_project.yml", "profiles.yml", "macros/generate_schema_name.sql"):
+    for name in (
+        "dbt_project.yml",
+        "profiles.yml",
+        "macros/generate_schema_name.sql",
+        "macros/keys.sql",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(real / name, folder / name)
     for name, text in PROJECT.items():
