@@ -53,7 +53,6 @@ def test_down_at_start_it_is_caught_up_the_next_night(small, address):
     assert small.published() == {night}
 
 
-@pytest.mark.long
 def test_no_connection_left(small, address):
     old = small.newest
     taken = []
