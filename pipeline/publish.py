@@ -41,7 +41,17 @@ def run(here: Settings, force: bool = False) -> dict:
 
     When prod cannot be reached, or does not take it, the outcome is `failed`: dev stays published,
     prod stays as it was. `force` replaces tables that others changed in prod, too.
+
+    Raises SourceError when dev is lost meanwhile: prod is as it was, or has it all.
     """
+    try:
+        return _run(here, force)
+    except psycopg.Error as error:
+        trouble = database.understood(error, "dev was lost, prod may be behind")
+        raise SourceError(trouble.what, f"{trouble.remedy}; {STAYS}") from None
+
+
+def _run(here: Settings, force: bool) -> dict:
     with database.connect(here, lambda text: None) as dev:
         database.prepare(dev)
         if not dump.published(dev):

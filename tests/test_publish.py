@@ -403,10 +403,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from pipeline import publish, settings
+from pipeline import errors, publish, settings
 print("ready", flush=True)
 here = replace(settings.load(), database_url={dev!r}, prod_database_url={prod!r})
-print(publish.run(here)["outcome"])
+try:
+    print(publish.run(here)["outcome"])
+except errors.SourceError as error:
+    print(f"{{error.what}}; {{error.remedy}}")
 """
 
 
@@ -460,6 +463,35 @@ def test_a_backend_that_is_terminated_leaves_the_old(place, reader):
     assert generations(reader) == {1}
     facts = place.run()
     assert facts["outcome"] == "published", facts
+
+
+def test_dev_that_is_lost_meanwhile_is_named_and_the_next_night_catches_up(place, reader):
+    place.run()
+    place.publish_dev(2)
+    with reader.transaction():
+        generations(reader)
+        process = start(place)
+        ended, deadline = 0, time.monotonic() + 30
+        while not ended and time.monotonic() < deadline:
+            ended = value(
+                place.dev,
+                """select count(pg_terminate_backend(dev.pid))
+                from pg_stat_activity as dev
+                where dev.datname = current_database() and dev.application_name = 'pipeline'
+                    and dev.pid <> pg_backend_pid()
+                    and exists (
+                        select from pg_stat_activity as prod
+                        where prod.query like 'lock table%' and prod.datname like '%\\_prod'
+                    )""",
+            )
+        assert ended == 1
+    assert process.communicate(timeout=30)[0] == (
+        "dev was lost, prod may be behind: terminating connection due to administrator command; "
+        "see that the server runs and has room; the next night catches up\n"
+    )
+    assert generations(reader) == {2}, "prod had all it needs"
+    facts = place.run()
+    assert facts["outcome"] == "unchanged"
 
 
 def test_autovacuum_of_the_old_tables_and_a_replication_do_not_wait_for_each_other(place, reader):
