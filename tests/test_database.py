@@ -12,7 +12,9 @@ import pytest
 from servers import PASSWORD, new_database
 
 from pipeline import database, ledger, settings
+from pipeline.books import Books
 from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
+from pipeline.screen import Screen
 from pipeline.settings import Settings
 
 
@@ -225,6 +227,18 @@ def test_the_lock_of_a_connection_that_was_lost_is_waited_for(place, owner):
     with database.connect(place) as other:
         letting_go.start()
         database.hold_run_lock(other, patience=30)
+    letting_go.join()
+
+
+def test_a_run_that_lost_its_connection_waits_for_its_own_lock(place, owner, tmp_path):
+    """Its server process may still hold it: here another session does for a while."""
+    books = Books(place, Screen(tmp_path, "run"), "run", [])
+    lost = books.connect()
+    owner.execute("select pg_terminate_backend(%s, 10000)", [lost.info.backend_pid])
+    database.hold_run_lock(owner)
+    letting_go = threading.Timer(0.5, lambda: owner.execute("select pg_advisory_unlock_all()"))
+    letting_go.start()
+    assert books.connect() is not lost
     letting_go.join()
 
 

@@ -422,6 +422,19 @@ def start(place: Place) -> subprocess.Popen:
     return process
 
 
+# The replication while readers keep it from locking the old tables.
+WAITING = """select pid from pg_stat_activity
+    where query like 'lock table%' and datname like '%\\_prod'"""
+
+
+def seen(place: Place, statement: str) -> int:
+    """What a statement in dev returns as soon as that is more than 0."""
+    deadline = time.monotonic() + 30
+    while not (found := value(place.dev, statement)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return found
+
+
 def test_killed_at_any_moment_prod_is_whole(place, reader, is_long):
     place.run()
     moments, last, whole = random.Random(6), 1, 0.0
@@ -451,14 +464,8 @@ def test_a_backend_that_is_terminated_leaves_the_old(place, reader):
     with reader.transaction():
         generations(reader)  # so that the replication is in its transaction, and waits
         process = start(place)
-        ended, deadline = 0, time.monotonic() + 30
-        while not ended and time.monotonic() < deadline:
-            ended = value(
-                place.dev,
-                """select count(pg_terminate_backend(pid)) from pg_stat_activity
-                where query like 'lock table%' and datname like '%\\_prod'""",
-            )
-        assert ended == 1
+        ending = f"select count(pg_terminate_backend(pid)) from ({WAITING}) as waiting"
+        assert seen(place, ending) == 1
         assert process.communicate(timeout=30)[0] == "failed\n"
     assert generations(reader) == {1}
     facts = place.run()
@@ -471,20 +478,10 @@ def test_dev_that_is_lost_meanwhile_is_named_and_the_next_night_catches_up(place
     with reader.transaction():
         generations(reader)
         process = start(place)
-        ended, deadline = 0, time.monotonic() + 30
-        while not ended and time.monotonic() < deadline:
-            ended = value(
-                place.dev,
-                """select count(pg_terminate_backend(dev.pid))
-                from pg_stat_activity as dev
-                where dev.datname = current_database() and dev.application_name = 'pipeline'
-                    and dev.pid <> pg_backend_pid()
-                    and exists (
-                        select from pg_stat_activity as prod
-                        where prod.query like 'lock table%' and prod.datname like '%\\_prod'
-                    )""",
-            )
-        assert ended == 1
+        ending = f"""select count(pg_terminate_backend(pid)) from pg_stat_activity
+            where datname = current_database() and application_name = 'pipeline'
+                and pid <> pg_backend_pid() and exists ({WAITING})"""
+        assert seen(place, ending) == 1
     assert process.communicate(timeout=30)[0] == (
         "dev was lost, prod may be behind: terminating connection due to administrator command; "
         "see that the server runs and has room; the next night catches up\n"
@@ -501,11 +498,8 @@ def test_autovacuum_of_the_old_tables_and_a_replication_do_not_wait_for_each_oth
     with reader.transaction():
         reader.execute("set local statement_timeout = '10s'")
         reader.execute("lock table transformed.one in share update exclusive mode")
-        process, deadline = start(place), time.monotonic() + 30
-        waiting = """select count(*) from pg_stat_activity
-            where query like 'lock table%' and wait_event_type = 'Lock'"""
-        while not value(place.dev, waiting):
-            assert time.monotonic() < deadline
+        process = start(place)
+        assert seen(place, f"select count(*) from ({WAITING}) as waiting") == 1
         reader.execute("analyze transformed.one")
     assert process.communicate(timeout=30)[0] == "published\n"
 
