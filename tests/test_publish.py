@@ -498,6 +498,7 @@ def test_autovacuum_of_the_old_tables_and_a_replication_do_not_wait_for_each_oth
     with reader.transaction():
         reader.execute("set local statement_timeout = '10s'")
         reader.execute("lock table transformed.one in share update exclusive mode")
+        reader.execute("delete from transformed.one")  # so that there is something to note
         process = start(place)
         assert seen(place, f"select count(*) from ({WAITING}) as waiting") == 1
         reader.execute("analyze transformed.one")
