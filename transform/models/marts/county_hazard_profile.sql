@@ -71,6 +71,7 @@ event_counts as (
         count(*) filter (where hazard_type = 'disaster') as disaster_count,
         count(*) filter (where hazard_type = 'weather_alert') as weather_alert_count
     from hazard_events
+    where county_fips is not null
     group by county_fips
 
 ),
