@@ -59,7 +59,7 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
     """Dump what is published in dev, unless that was done before; returns the dump.
 
     The newest KEEP_DUMPS are kept, and the one that prod is pinned to. Raises SourceError when
-    pg_dump fails.
+    pg_dump fails, or somebody keeps a table to themselves for longer than PUBLISH_PATIENCE.
     """
     generation = ledger.generation(dev)
     tables = published(dev)
@@ -72,13 +72,21 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
     try:
         with dev.transaction():
             dev.execute("set transaction isolation level repeatable read, read only")
+            dev.execute(f"set local lock_timeout = '{here.publish_patience}s'")
             snapshot = dev.execute("select pg_export_snapshot()").fetchone()[0]
             names = [*tables, data_status.FACTS, data_status.VIEW]
-            with _pg_dump(dev, aside, snapshot, names):  # side by side, on the same snapshot
+            # Side by side, on the same snapshot.
+            with _pg_dump(dev, aside, snapshot, names, here.publish_patience):
                 described = {name: facts | content(dev, name) for name, facts in tables.items()}
         about = {"generation": generation, "made_at": script.now(), "tables": described}
         durable.replace_file(aside, path)
         durable.write_json(path.with_suffix(".json"), about)
+    except psycopg.errors.LockNotAvailable:
+        oldest = publication.holder(dev, publication.PUBLISHED, "AccessExclusiveLock")
+        raise SourceError(
+            f"the dump is put off: a session keeps a table of dev to itself, {oldest}",
+            "prod stays as it was; the next night tries again",
+        ) from None
     finally:
         aside.unlink(missing_ok=True)
     made = Dump(path, about)
@@ -150,11 +158,12 @@ def verify(here: Settings, dump: Dump) -> None:
 
 @contextmanager
 def _pg_dump(
-    dev: psycopg.Connection, path: Path, snapshot: str, names: list[str]
+    dev: psycopg.Connection, path: Path, snapshot: str, names: list[str], patience: float
 ) -> Iterator[None]:
     """Dump schema `transformed` as the snapshot has it, without what others put there.
 
-    pg_dump runs while the context is open, and has ended well when it is left.
+    pg_dump runs while the context is open, and has ended well when it is left. For a table that
+    somebody keeps to themselves it waits `patience` seconds.
     """
     others = dev.execute(
         """select format('%%I.%%I', nspname, relname)
@@ -165,6 +174,7 @@ def _pg_dump(
     ).fetchall()
     words = [f"--exclude-table={name}" for (name,) in others]
     words += ["--schema=transformed", f"--snapshot={snapshot}", f"--file={path}"]
+    words += [f"--lock-wait-timeout={patience}s"]
     with tempfile.TemporaryFile() as said:
         with subprocess.Popen(
             [program("pg_dump"), *_PG_DUMP, *words],

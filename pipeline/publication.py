@@ -154,16 +154,17 @@ def _freeze(connection: psycopg.Connection, deadline: float) -> None:
         time.sleep(0.2)
 
 
-def holder(connection: psycopg.Connection, schema: str) -> str:
-    """Of the sessions that hold locks on a schema's relations, the oldest, in words."""
+def holder(connection: psycopg.Connection, schema: str, mode: str = "%") -> str:
+    """Of the sessions that hold locks (of a mode) on a schema's relations, the oldest, in words."""
     return _oldest(
         connection,
         """pid in (
             select pg_locks.pid from pg_locks
             join pg_class on pg_class.oid = relation and relnamespace = to_regnamespace(%s)
-            where granted
+            where granted and mode like %s
         ) order by xact_start""",
         schema,
+        mode,
     )
 
 

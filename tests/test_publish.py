@@ -346,6 +346,16 @@ def test_a_reader_that_does_not_let_go_puts_it_off(place, reader):
     assert place.run()["outcome"] == "published"
 
 
+def test_a_table_of_dev_that_somebody_keeps_to_themselves_puts_it_off(place):
+    place.here = replace(place.here, publish_patience=1)
+    with place.dev.transaction():
+        place.dev.execute("lock table transformed.two in access exclusive mode")
+        with pytest.raises(SourceError, match=f"process {place.dev.info.backend_pid} of"):
+            place.run()
+    assert not list(place.here.dumps.glob(".*"))
+    assert place.run()["outcome"] == "published"
+
+
 def test_a_reader_on_its_way_through_the_view_puts_it_off(place, reader):
     """It has locked the view and not yet the table below it."""
     place.run()
