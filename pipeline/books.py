@@ -20,6 +20,7 @@ class Books:
         self.here, self.screen, self.run_id, self.sources = here, screen, run_id, sources
         self.started_at = script.now()
         self.connection: psycopg.Connection | None = None
+        self._server_process: tuple = (None, None)  # of the connection: pid, since when
         self._noted_failures: set[tuple[str, str]] = set()  # stage and name
 
     def meet_database(self) -> None:
@@ -51,6 +52,7 @@ class Books:
             self.connection = None
             connection = database.connect(self.here, self.screen.say, patience)
             try:
+                self._end_what_was_lost(connection)
                 database.hold_run_lock(connection, lock_patience)
                 database.prepare(connection)
                 words = " ".join(sys.argv[1:])
@@ -60,6 +62,18 @@ class Books:
                 raise
             self.connection = connection
         return self.connection
+
+    def _end_what_was_lost(self, connection: psycopg.Connection) -> None:
+        """End the server process of a connection before this one, should it not know yet."""
+        connection.execute(
+            """select pg_terminate_backend(pid) from pg_stat_activity
+            where (pid, backend_start) = (%s, %s::timestamptz)""",
+            self._server_process,
+        )
+        self._server_process = connection.execute(
+            """select pid, backend_start::text from pg_stat_activity
+            where pid = pg_backend_pid()"""
+        ).fetchone()
 
     def copy_steps(self, connection: psycopg.Connection) -> None:
         """Bring what `api` and `preprocess` noted on disk into the ledger, other runs' included."""

@@ -41,6 +41,12 @@ SESSION = {
     "idle_session_timeout": "0",
     "transaction_timeout": "0",  # since 17
     "default_transaction_read_only": "off",
+    # A process that was killed, or a network that forgot us, is noticed: else the server goes on
+    # with its statement to the end, and holds its locks for two hours.
+    "client_connection_check_interval": "2s",
+    "tcp_keepalives_idle": "60s",
+    "tcp_keepalives_interval": "10s",
+    "tcp_keepalives_count": "6",
     "search_path": "pg_catalog",
     "TimeZone": "UTC",
     "DateStyle": "ISO, MDY",
@@ -84,6 +90,10 @@ def connect_to(address: str, setting: str, patience: float | None = None) -> psy
                 application_name="pipeline",
                 client_encoding="UTF8",
                 autocommit=True,
+                # The run's connection rests while publishers are asked; no router is to forget it.
+                keepalives_idle=60,
+                keepalives_interval=10,
+                keepalives_count=6,
             )
             break
         except psycopg.OperationalError as error:
@@ -197,9 +207,10 @@ def understood(error: psycopg.Error, what: str) -> PipelineError:
         return PipelineError(f"{message} (the database's disk is full)", "make room")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return SetupError(message, "grant it to the role of DATABASE_URL")
-    # Class 54, such as a row that is too wide, and 55, a lock, are OperationalErrors too.
+    # Classes 40 (a deadlock), 54 (such as a row that is too wide) and 55 (a lock) are
+    # OperationalErrors too.
     of_server = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
-    if of_server and (error.sqlstate or "")[:2] not in ("54", "55"):
+    if of_server and (error.sqlstate or "")[:2] not in ("40", "54", "55"):
         return PipelineError(message, "see that the server runs and has room")
     return SourceError(message, "the old rows stay")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from pipeline import database, settings
+from pipeline import database, publication, settings
 from pipeline.errors import PipelineError
 from pipeline.settings import ROOT, Settings
 
@@ -130,13 +130,13 @@ def _words(here: Settings, connection: psycopg.Connection) -> list[str]:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PipelineError(f"{target} cannot be made: {error.strerror}", "see to it") from None
-    _give_connection(connection)
+    _give_connection(here, connection)
     os.environ |= {"DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(here.logs / "dbt")}
     folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
     return [*folders, "--no-use-colors", "--log-level", "info"]
 
 
-def _give_connection(connection: psycopg.Connection) -> None:
+def _give_connection(here: Settings, connection: psycopg.Connection) -> None:
     """Lead dbt to the server of this connection, whatever words, files and variables led there."""
     info = connection.info
     words = info.get_parameters()
@@ -150,15 +150,19 @@ def _give_connection(connection: psycopg.Connection) -> None:
         "DBT_THREADS": str(max(2, os.cpu_count() or 2)),
     }
     given |= {name: words[word] for word, name in _LIBPQ.items() if word in words}
-    given["PGOPTIONS"] = f"{words.get('options', '')} {_session(connection)}".strip()
+    given["PGOPTIONS"] = f"{words.get('options', '')} {_session(here, connection)}".strip()
     os.environ |= given
 
 
-def _session(connection: psycopg.Connection) -> str:
-    """The settings of our own sessions (those that this server knows) as libpq's options."""
+def _session(here: Settings, connection: psycopg.Connection) -> str:
+    """The settings of our own sessions (those that this server knows) as libpq's options.
+
+    For who reads a view that is made anew dbt waits as long as a publication does.
+    """
     names = [name for name in database.SESSION if name != "search_path"]  # models name extensions
     known = connection.execute("select name from pg_settings where name = any(%s)", [names])
     words = {name: database.SESSION[name].replace(" ", r"\ ") for (name,) in known}
+    words["lock_timeout"] = publication.milliseconds(max(1, here.publish_patience))
     return " ".join(f"-c {name}={value}" for name, value in words.items())
 
 

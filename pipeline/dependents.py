@@ -26,6 +26,7 @@ class View(NamedTuple):
     """A view of somebody else's that reads a published table, and all it takes to make it anew."""
 
     name: sql.Identifier
+    version: str  # which row of pg_class: another one after every change
     tables: set[str]  # the published tables it reads, at any depth
     owner: str  # quoted where it must be
     options: str | None
@@ -45,7 +46,7 @@ with recursive upon (root, oid, depth) as (
     where ev_class <> upon.oid
 )
 select
-    pg_class.oid, nspname, relname, roots, relowner::regrole::text,
+    pg_class.oid, nspname, relname, pg_class.xmin::text, roots, relowner::regrole::text,
     (select string_agg(format('%%s=%%L', option_name, option_value), ', ')
         from pg_options_to_table(reloptions)),
     pg_get_viewdef(pg_class.oid),
@@ -89,16 +90,29 @@ def views(connection: psycopg.Connection, tables: dict[str, int]) -> list[View]:
     """
     names = {oid: name for name, oid in tables.items()}
     found = connection.execute(_VIEWS, {"tables": list(names)}).fetchall()
-    read = {oid: {names[root] for root in roots} for oid, _, _, roots, *_ in found}
+    read = {oid: {names[root] for root in roots} for oid, _, _, _, roots, *_ in found}
     read |= {oid: {name} for oid, name in names.items()}
     if lost := connection.execute(_LOST, [list(read)]).fetchall():
         at_fault = set.union(*(read[relation] for relation, _ in lost))
         raise Refused(at_fault, "; ".join(what for _, what in lost[:5]))
     granted = grants.of_others(connection, [oid for oid, *_ in found])
     return [
-        View(sql.Identifier(schema, name), read[oid], *rest, granted[oid])
-        for oid, schema, name, _, *rest in found
+        View(sql.Identifier(schema, name), version, read[oid], *rest, granted[oid])
+        for oid, schema, name, version, _, *rest in found
     ]
+
+
+def lock(connection: psycopg.Connection, view: View) -> None:
+    """Keep others from a view. Raises Refused when we may not.
+
+    LOCK TABLE would demand that a view's owner may lock what is below it. Where the owner is
+    another one by now, or the view is gone, what is read afterwards differs.
+    """
+    statement = sql.SQL("alter view if exists {} owner to {}")
+    try:
+        connection.execute(statement.format(view.name, sql.SQL(view.owner)))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Refused(view.tables, error.diag.message_primary) from None
 
 
 def make(connection: psycopg.Connection, view: View) -> None:

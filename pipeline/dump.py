@@ -72,11 +72,12 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
     try:
         with dev.transaction():
             dev.execute("set transaction isolation level repeatable read, read only")
-            dev.execute(f"set local lock_timeout = '{here.publish_patience}s'")
+            limit = publication.milliseconds(here.publish_patience)
+            dev.execute(f"set local lock_timeout = '{limit}'")
             snapshot = dev.execute("select pg_export_snapshot()").fetchone()[0]
             names = [*tables, data_status.FACTS, data_status.VIEW]
             # Side by side, on the same snapshot.
-            with _pg_dump(dev, aside, snapshot, names, here.publish_patience):
+            with _pg_dump(dev, aside, snapshot, names, limit):
                 described = {name: facts | content(dev, name) for name, facts in tables.items()}
         about = {"generation": generation, "made_at": script.now(), "tables": described}
         durable.replace_file(aside, path)
@@ -158,12 +159,12 @@ def verify(here: Settings, dump: Dump) -> None:
 
 @contextmanager
 def _pg_dump(
-    dev: psycopg.Connection, path: Path, snapshot: str, names: list[str], patience: float
+    dev: psycopg.Connection, path: Path, snapshot: str, names: list[str], limit: str
 ) -> Iterator[None]:
     """Dump schema `transformed` as the snapshot has it, without what others put there.
 
     pg_dump runs while the context is open, and has ended well when it is left. For a table that
-    somebody keeps to themselves it waits `patience` seconds.
+    somebody keeps to themselves it waits for so long, in PostgreSQL's words.
     """
     others = dev.execute(
         """select format('%%I.%%I', nspname, relname)
@@ -174,7 +175,7 @@ def _pg_dump(
     ).fetchall()
     words = [f"--exclude-table={name}" for (name,) in others]
     words += ["--schema=transformed", f"--snapshot={snapshot}", f"--file={path}"]
-    words += [f"--lock-wait-timeout={patience}s"]
+    words += [f"--lock-wait-timeout={limit}"]
     with tempfile.TemporaryFile() as said:
         with subprocess.Popen(
             [program("pg_dump"), *_PG_DUMP, *words],

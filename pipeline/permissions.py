@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from pipeline import app_password
+from pipeline import app_password, prod
 from pipeline.database import one_line
 from pipeline.errors import SetupError
 from pipeline.settings import ROOT, Settings
@@ -101,6 +101,7 @@ def statements(file: Path) -> Iterator[tuple[str, str, bool]]:
 def _write(connection: psycopg.Connection, here: Settings, rights: Rights, creator: str) -> None:
     known = words(connection, here, creator)
     with connection.transaction():
+        prod.take_turn(connection)  # two at once would meet in the catalogue's rows
         connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")  # readers come first
         for what, statement, is_query in statements(STATEMENTS):
             rows = _try(connection, rights, what, filled(statement, known))

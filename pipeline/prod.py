@@ -10,6 +10,7 @@ from pipeline import data_status, database, errors
 from pipeline.settings import Settings
 
 NAME = "prod"
+LOCK = 7_305_812_166  # advisory lock: one at a time writes to prod, from any machine
 
 
 def connect(here: Settings, may_make: bool = True) -> psycopg.Connection:
@@ -29,6 +30,17 @@ def connect(here: Settings, may_make: bool = True) -> psycopg.Connection:
                 )
             _make(dev)
     return database.connect_to(url(here), "PROD_DATABASE_URL")
+
+
+def take_turn(connection: psycopg.Connection) -> None:
+    """Keep others from writing to prod until the transaction ends. Raises BusyError."""
+    database.take_lock(
+        connection,
+        "pg_try_advisory_xact_lock",
+        LOCK,
+        database.LOST_LOCK_PATIENCE,
+        "another replication to prod is in progress",
+    )
 
 
 def url(here: Settings) -> str:

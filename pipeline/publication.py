@@ -5,8 +5,9 @@ each. Three things make that true, each of them measured:
 
 1.  The new tables are frozen first. A snapshot older than the build would otherwise find them
     empty.
-2.  All old tables are locked in one statement, with a short time limit, tried again: readers
-    queue behind it for 200 ms at most, and nobody dies of a deadlock.
+2.  All old tables are locked, and what others built on them, with a short time limit, tried again:
+    readers queue behind one lock for 200 ms at most, behind all of them for 0.9 s, and nobody dies
+    of a deadlock. What was read before is read again then: others may have changed it meanwhile.
 3.  Only then do the new tables take the places of the old ones. A wait of 200 ms, for whatever it
     may be, undoes all of it, and it is tried again.
 
@@ -30,7 +31,17 @@ from pipeline.freshness import Row
 from pipeline.settings import Settings
 
 PUBLISHED, NEXT = "transformed", "transformed_next"
-LOCK_TIMEOUT = "200ms"  # below the server's deadlock_timeout of 1 s
+LOCK_TIMEOUT = "200ms"  # for one lock; below the server's deadlock_timeout of 1 s
+LONGEST_ATTEMPT = (
+    0.9  # seconds for all locks: readers wait behind the first while we wait for the last
+)
+TO_CANCEL_AUTOVACUUM = "1500ms"  # the server does that when we waited for deadlock_timeout
+# What a wait of ours ends with, when it is to be tried again.
+WAITED = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.QueryCanceled,
+    psycopg.errors.DeadlockDetected,
+)
 
 
 class _Again(Exception):
@@ -48,12 +59,39 @@ def tables(connection: psycopg.Connection, schema: str = PUBLISHED) -> dict[str,
     )
 
 
-def make_room(connection: psycopg.Connection) -> int:
-    """An empty schema for the build; what a killed build left in it goes. Returns its oid."""
+def make_room(connection: psycopg.Connection, patience: float) -> int:
+    """An empty schema for the build; what a killed build left in it goes. Returns its oid.
+
+    Raises SourceError when somebody reads there for longer than `patience`, in seconds.
+    """
+    drop_schema(connection, NEXT, patience)
     with connection.transaction():
-        connection.execute(f"drop schema if exists {NEXT} cascade")
         connection.execute(f"create schema {NEXT}")
         return connection.execute(f"select '{NEXT}'::regnamespace::oid").fetchone()[0]
+
+
+def drop_schema(connection: psycopg.Connection, schema: str, patience: float) -> None:
+    """Drop a schema of ours that nobody is meant to depend on, with all in it.
+
+    Raises SourceError when somebody reads there for longer than `patience`, in seconds.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            with connection.transaction():
+                connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+                connection.execute(f"drop schema if exists {schema} cascade")
+            return
+        except WAITED:
+            if time.monotonic() > deadline:
+                oldest = holder(connection, schema)
+                raise _put_off(f"hold what is left in schema {schema}", oldest) from None
+            time.sleep(0.2)
+
+
+def milliseconds(patience: float) -> str:
+    """Seconds of patience as a time limit of PostgreSQL, for which 0 would be no limit."""
+    return f"{max(1, round(patience * 1000))}ms"
 
 
 def pass_through(connection: psycopg.Connection, names: Iterable[str]) -> None:
@@ -107,11 +145,12 @@ def publish(
                 old = _ours(connection, {*names, *gone})
                 generation = 1 + max(known, ledger.generation(connection))
                 told = note(connection, generation)
+                keep_autovacuum_off(connection, [_published(name) for name in old])
                 _exchange(connection, names, old)
                 if told:
                     data_status.replace(connection, told)
             return generation
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, _Again):
+        except (*WAITED, _Again):
             if time.monotonic() > deadline:
                 oldest = holder(connection, PUBLISHED)
                 raise _put_off("hold published tables", oldest) from None
@@ -145,11 +184,9 @@ def _freeze(connection: psycopg.Connection, deadline: float) -> None:
         if not waiting:
             return
         if time.monotonic() > deadline:
-            # They keep the new tables from being frozen.
-            oldest = _oldest(
-                connection,
-                "backend_xmin is not null order by age(backend_xmin) desc, xact_start",
-            )
+            # They keep the new tables from being frozen; of one that wrote its number does.
+            age = "greatest(age(backend_xmin), age(backend_xid))"
+            oldest = _oldest(connection, f"{age} is not null order by {age} desc, xact_start")
             raise _put_off("hold a snapshot older than the build", oldest)
         time.sleep(0.2)
 
@@ -160,7 +197,8 @@ def holder(connection: psycopg.Connection, schema: str, mode: str = "%") -> str:
         connection,
         """pid in (
             select pg_locks.pid from pg_locks
-            join pg_class on pg_class.oid = relation and relnamespace = to_regnamespace(%s)
+            join pg_class on relation in (pg_class.oid, reltoastrelid)
+                and relnamespace = to_regnamespace(%s)
             where granted and mode like %s
         ) order by xact_start""",
         schema,
@@ -201,7 +239,7 @@ def _hold_room(connection: psycopg.Connection, room: int) -> None:
 def _exchange(connection: psycopg.Connection, names: list[str], old: dict[str, int]) -> None:
     """Put the new tables in the places of the old ones, whose oids are given by name.
 
-    From the first view dropped to the end of the transaction readers wait: all else comes before.
+    From the first lock to the end of the transaction readers wait: all else comes before.
     """
     connection.execute(f"create schema if not exists {PUBLISHED}")
     granted = grants.of_others(connection, old.values())
@@ -209,14 +247,21 @@ def _exchange(connection: psycopg.Connection, names: list[str], old: dict[str, i
     for name in names:
         as_before = granted[old[name]] if name in old else by_default
         grants.give(connection, sql.Identifier(NEXT, name), as_before)
-    views = dependents.views(connection, old)
-    # Views first, the outermost before all: in this order their readers lock too. LOCK TABLE would
-    # demand that a view's owner may lock what is below it.
+    views = _views(connection, old)
+    until = time.monotonic() + LONGEST_ATTEMPT
+    # Views first, the outermost before all: in this order their readers lock too.
+    for view in reversed(views):
+        dependents.lock(connection, view)
+    left = until - time.monotonic()
+    if left <= 0:
+        raise _Again
+    connection.execute(f"set local statement_timeout = '{milliseconds(left)}'")
+    _lock(connection, old)
+    connection.execute("set local statement_timeout = 0")
+    if (grants.of_others(connection, old.values()), _views(connection, old)) != (granted, views):
+        raise _Again
     for view in reversed(views):
         _drop(connection, "drop view {}", view.name, view.tables)
-    _lock(connection, old)
-    if grants.of_others(connection, old.values()) != granted:
-        raise _Again
     for name in old:
         _drop(connection, "drop table {}", _published(name), {name})
     for name in names:
@@ -224,6 +269,15 @@ def _exchange(connection: psycopg.Connection, names: list[str], old: dict[str, i
     connection.execute(f"drop schema {NEXT} cascade")  # with the views that stood in
     for view in views:
         dependents.make(connection, view)
+
+
+def _views(connection: psycopg.Connection, old: dict[str, int]) -> list[dependents.View]:
+    try:
+        return dependents.views(connection, old)
+    except psycopg.errors.InternalError_ as error:
+        if "could not open relation" not in str(error):
+            raise
+        raise _Again from None  # its owner dropped one, this instant
 
 
 def _ours(connection: psycopg.Connection, wanted: set[str]) -> dict[str, int]:
@@ -242,6 +296,18 @@ def _lock(connection: psycopg.Connection, old: Iterable[str]) -> None:
     if found := [_published(name) for name in (*old, *status)]:
         statement = sql.SQL("lock table {} in access exclusive mode")
         connection.execute(statement.format(sql.SQL(", ").join(found)))
+
+
+def keep_autovacuum_off(connection: psycopg.Connection, names: list[sql.Identifier]) -> None:
+    """Have autovacuum of these tables cancelled and keep it off, while readers go on.
+
+    The server cancels it for who waits for longer than our locks do.
+    """
+    if names:
+        connection.execute(f"set local lock_timeout = '{TO_CANCEL_AUTOVACUUM}'")
+        statement = sql.SQL("lock table {} in share update exclusive mode")
+        connection.execute(statement.format(sql.SQL(", ").join(names)))
+        connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
 
 
 def _drop(connection, statement: str, name: sql.Identifier, at_fault: set[str]) -> None:

@@ -90,6 +90,8 @@ def _bring(here: Settings, made: Dump, rows: list[Row], force: bool, pinned: dic
             facts = put(here, connection, made, rights, tell, force)
         else:
             facts = held(pinned) if pinned else {"outcome": "unchanged"}
+            if not pinned and noted(here).get("generation") != made.generation:
+                _remember(here, connection, made)  # the run that brought it was killed then
             with connection.transaction():
                 if not pinned:
                     tell(connection)
@@ -125,11 +127,16 @@ def put(
         if not database.is_lost(error) or not _has(here, source):
             raise
         kept_out = None
+    _remember(here, connection, source)
+    rows_in_all = sum(facts["rows"] for facts in source.tables.values())
+    return {"outcome": "published", "rows": rows_in_all, "readers_waited": kept_out}
+
+
+def _remember(here: Settings, connection: psycopg.Connection, source: Dump) -> None:
+    """Note which tables we left in prod, to tell when others change them."""
     left = {name: facts["columns"] for name, facts in source.tables.items()}
     left[data_status.FACTS] = contract.columns(connection, PUBLISHED, data_status.FACTS)
     note(here, tables=left, generation=source.generation)
-    rows_in_all = sum(facts["rows"] for facts in source.tables.values())
-    return {"outcome": "published", "rows": rows_in_all, "readers_waited": kept_out}
 
 
 def _has(here: Settings, source: Dump) -> bool:

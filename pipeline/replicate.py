@@ -12,14 +12,13 @@ from collections.abc import Callable
 import psycopg
 from psycopg import sql
 
-from pipeline import contract, database, dump, dump_reader, permissions, publication
+from pipeline import contract, dump, dump_reader, permissions, prod, publication
 from pipeline.dump import Dump
 from pipeline.errors import SourceError
-from pipeline.publication import LOCK_TIMEOUT, PUBLISHED
+from pipeline.publication import PUBLISHED
 from pipeline.settings import Settings
 
 OLD = "transformed_old"
-LOCK = 7_305_812_166  # advisory lock: one replication at a time
 
 
 def replicate(
@@ -42,13 +41,7 @@ def replicate(
     """
     dump.verify(here, source)
     with connection.transaction():
-        database.take_lock(
-            connection,
-            "pg_try_advisory_xact_lock",
-            LOCK,
-            database.LOST_LOCK_PATIENCE,
-            "another replication to prod is in progress",
-        )
+        prod.take_turn(connection)
         _become(connection, rights)
         old = _set_aside(connection)
         _fill(connection, source)
@@ -56,10 +49,7 @@ def replicate(
         connection.execute("reset role")
         permissions.apply(connection, here, rights)
         _compare(connection, source)
-        _become(connection, rights)
-        locked = _lock(connection, old, time.monotonic() + here.publish_patience)
-        _drop(connection, old)
-        connection.execute("reset role")
+        locked = _drop_old(connection, old, rights, time.monotonic() + here.publish_patience)
     return round(time.monotonic() - locked, 3)
 
 
@@ -129,21 +119,22 @@ def _compare(connection: psycopg.Connection, source: Dump) -> None:
             )
 
 
-def _lock(connection: psycopg.Connection, old: dict[str, list[str]], deadline: float) -> float:
-    """Keep readers off the old tables, all at once; returns since when they are kept off."""
-    if not old.get("table"):
-        return time.monotonic()
-    # Who reads a view locks the view before its tables. So do we, or each waits for the other.
-    names = [*old["view"], *old["table"]]
-    tables = sql.SQL(", ").join(sql.Identifier(OLD, name) for name in names)
+def _drop_old(
+    connection: psycopg.Connection,
+    old: dict[str, list[str]],
+    rights: permissions.Rights,
+    deadline: float,
+) -> float:
+    """Keep readers off the old tables, all at once, and drop them; returns since when."""
     while True:
         try:
             with connection.transaction():  # a savepoint: what is made so far stays
-                connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
-                began = time.monotonic()
-                connection.execute(sql.SQL("lock table {} in access exclusive mode").format(tables))
+                _become(connection, rights)
+                began = _lock(connection, old)
+                _drop(connection, old)
+                connection.execute("reset role")
                 return began
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+        except publication.WAITED:
             if time.monotonic() > deadline:
                 oldest = publication.holder(connection, OLD)
                 raise SourceError(
@@ -152,6 +143,23 @@ def _lock(connection: psycopg.Connection, old: dict[str, list[str]], deadline: f
                     "prod stays as it was; the next night tries again",
                 ) from None
             time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - not for secrets
+
+
+def _lock(connection: psycopg.Connection, old: dict[str, list[str]]) -> float:
+    """Lock the old relations, in one statement with a short time limit; returns when it began."""
+    views, tables = (
+        [sql.Identifier(OLD, name) for name in old.get(kind, [])] for kind in ("view", "table")
+    )
+    publication.keep_autovacuum_off(connection, tables)
+    began = time.monotonic()
+    if tables:
+        limit = publication.milliseconds(publication.LONGEST_ATTEMPT)
+        connection.execute(f"set local statement_timeout = '{limit}'")
+        # Who reads a view locks the view before its tables. So do we, or each waits for the other.
+        statement = sql.SQL("lock table {} in access exclusive mode")
+        connection.execute(statement.format(sql.SQL(", ").join([*views, *tables])))
+        connection.execute("set local statement_timeout = 0")
+    return began
 
 
 def _drop(connection: psycopg.Connection, old: dict[str, list[str]]) -> None:

@@ -114,12 +114,12 @@ def _build_and_publish(here: Settings, connection, force: bool, accepted: Iterab
     loaded = ledger.loaded(connection)
     wanted = set(graph.marts) if force else _changed(connection, graph, graph.made_of(loaded))
     last = (ledger.last_build(connection) or {"facts": {}})["facts"]
-    room = publication.make_room(connection)
+    room = publication.make_room(connection, here.publish_patience)
     publication.pass_through(connection, graph.marts.keys() - wanted)
     build = Build(fingerprint, loaded, graph, last, Verdict(graph, wanted), room)
     standing = set() if force else build.standing(connection)
     proven = set() if force else build.proven()
-    _judge(connection, build, dbt, _selection(build, standing), proven)
+    _judge(here, connection, build, dbt, _selection(build, standing), proven)
     _hold_what_is_no_table(connection, build)
     _hold_broken_contracts(connection, build, accepted)
     return _publish_what_passes(here, connection, build, dbt)
@@ -150,7 +150,9 @@ def _selection(build: Build, standing: set[str]) -> set[str]:
     return {graph.nodes[uid].fqn for uid in marts | (views - standing) | tests}
 
 
-def _judge(connection, build: Build, dbt: Dbt, selection: set[str], proven: set[str]) -> None:
+def _judge(
+    here: Settings, connection, build: Build, dbt: Dbt, selection: set[str], proven: set[str]
+) -> None:
     """Let dbt build and test, and hold what fails; the rows that failed a test are kept.
 
     proven: unit tests that have no cause to run.
@@ -161,7 +163,7 @@ def _judge(connection, build: Build, dbt: Dbt, selection: set[str], proven: set[
     build.results |= {result.uid: result for result in results}
     failed = {r.uid: r for r in results if r.status == "fail" and nodes[r.uid].kind == "test"}
     if failed:
-        connection.execute(f"drop schema if exists {AUDIT} cascade")
+        publication.drop_schema(connection, AUDIT, here.publish_patience)
         stored = dbt.test({nodes[uid].fqn for uid in failed}, store=True)
         failed |= {r.uid: _with_example(connection, r) for r in stored if r.status == "fail"}
     build.verdict.judge([failed.get(result.uid, result) for result in results])
@@ -251,7 +253,7 @@ def _publish(here: Settings, connection: psycopg.Connection, build: Build) -> di
 
     going = build.verdict.going
     if not going and not drop:
-        publication.make_room(connection)  # what failed needs no room
+        publication.make_room(connection, here.publish_patience)  # what failed needs no room
         generation = ledger.generation(connection)
         with connection.transaction():
             data_status.write(connection, note(connection, generation))

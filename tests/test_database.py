@@ -1,10 +1,14 @@
 """The dev database: found, understood when it is not, and the same session everywhere."""
 
+import os
+import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
@@ -61,11 +65,10 @@ def test_every_session_has_the_same_settings_whatever_an_administrator_set(place
     }.items():
         owner.execute(f"alter database {owner.info.dbname} set {name} = {odd}")
     with database.connect(place) as connection:
-        found = {
-            name: value(connection, f"show {name}")
-            for name in [*database.SESSION, "client_encoding"]
-        }
-    assert found == database.SESSION | {"client_encoding": "UTF8"}
+        wanted = database.SESSION | {"client_encoding": "UTF8"}
+        wanted |= {name: "0" for name in wanted if name.startswith("tcp_")}  # a Unix socket
+        found = {name: value(connection, f"show {name}") for name in wanted}
+    assert found == wanted
 
 
 def test_prepare_can_be_done_again_and_by_several_at_once(place, owner):
@@ -242,6 +245,45 @@ def test_a_run_that_lost_its_connection_waits_for_its_own_lock(place, owner, tmp
     letting_go.join()
 
 
+def test_a_connection_that_the_network_forgot_holds_up_nothing(place, owner, tmp_path):
+    """We meet an error, and the server hears nothing: its end of the connection stays open."""
+    books = Books(place, Screen(tmp_path, "run"), "run", [])
+    lost = books.connect()
+    with socket.socket(fileno=os.dup(lost.fileno())), Path(os.devnull).open() as nowhere:
+        os.dup2(nowhere.fileno(), lost.fileno())
+        before = time.monotonic()
+        assert books.connect() is not lost
+        assert time.monotonic() - before < database.LOST_LOCK_PATIENCE / 2
+    books.connection.close()
+
+
+SLEEP = """
+import sys
+sys.path.insert(0, {root!r})
+from pipeline import database
+connection = database.connect_to({url!r}, "DATABASE_URL")
+print(connection.info.backend_pid, flush=True)
+connection.execute("select pg_sleep(600)")
+"""
+
+
+def test_the_server_ends_the_statement_of_a_process_that_was_killed(place, owner):
+    program = SLEEP.format(root=str(settings.ROOT), url=place.database_url)
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    found = f"select count(*) from pg_stat_activity where pid = {process.stdout.readline()}"
+    wait_until(lambda: value(owner, f"{found} and query like '%pg_sleep%'") == 1)
+    process.kill()
+    process.communicate()
+    wait_until(lambda: value(owner, found) == 0)
+
+
+def wait_until(is_so) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "is_lost"),
     [
@@ -251,6 +293,7 @@ def test_a_run_that_lost_its_connection_waits_for_its_own_lock(place, owner, tmp
         (psycopg.OperationalError("server closed the connection"), PipelineError, True),
         (psycopg.InterfaceError("the connection is closed"), PipelineError, True),
         (psycopg.errors.ProgramLimitExceeded("row is too big"), SourceError, False),
+        (psycopg.errors.DeadlockDetected("deadlock detected"), SourceError, False),
         (psycopg.errors.BadCopyFileFormat("missing data"), SourceError, False),
         (psycopg.errors.UndefinedTable("no such table"), SourceError, False),
     ],

@@ -86,6 +86,19 @@ def test_a_reader_that_holds_a_lock_puts_the_publication_off(small, address):
     assert all(reader.lost == [] for reader in known)
 
 
+def test_a_reader_of_a_view_below_is_waited_for_no_longer_than_of_a_table(small, address):
+    """dbt makes the view anew, for which it may be read by nobody."""
+    old = small.newest
+    with psycopg.connect(address) as holder:
+        holder.execute("select * from staging.stg_left")
+        small.something_new()
+        done = small.run("--force", PUBLISH_PATIENCE="2", SOURCE_TIMEOUT="60")
+        assert done.returncode == 2, done.stdout
+        assert "canceling statement due to lock timeout" in done.stdout
+        assert small.published() == {old, small.newest}
+    small.well_again()
+
+
 def test_limits_of_an_administrator_are_not_ours(small, address):
     limits = {
         "statement_timeout": "20ms",

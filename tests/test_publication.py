@@ -14,7 +14,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from pipeline import data_status, database, freshness, ledger, publication
+from pipeline import data_status, database, dependents, freshness, ledger, publication
 from pipeline.dependents import Refused
 from pipeline.errors import SourceError
 from pipeline.settings import ROOT, Settings
@@ -39,7 +39,7 @@ def owner(place: Settings) -> Iterator[psycopg.Connection]:
 
 def build(connection: psycopg.Connection, number: int, tables=("one", "two")) -> int:
     """What dbt does: tables of a generation, in a schema of their own. Returns the schema's oid."""
-    room = publication.make_room(connection)
+    room = publication.make_room(connection, patience=20)
     for table in tables:
         connection.execute(
             f"""create table transformed_next.{table} as
@@ -507,6 +507,67 @@ def test_a_privilege_granted_just_before_its_lock_is_kept(place, owner, reader, 
     assert not may(owner, "select", "two")
 
 
+# What its owner does with view public.v, and what is true of it after the publication.
+CHANGED = {
+    "create or replace view public.v as select generation + 9 as generation from transformed.one": (
+        "select min(generation) = 11 from public.v"
+    ),
+    "comment on view public.v is 'new'": "select obj_description('public.v'::regclass) = 'new'",
+    'grant select on public.v to "app reader"': (
+        "select has_table_privilege('app reader', 'public.v', 'select')"
+    ),
+    'alter view public.v owner to "app reader"': (
+        """select relowner::regrole::text = '"app reader"' from pg_class
+        where oid = 'public.v'::regclass"""
+    ),
+    "drop view public.v": "select to_regclass('public.v') is null",
+    "create view public.upon as select generation from public.v": (
+        "select min(generation) = 2 from public.upon"
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_what_is_done_with_a_view_just_before_its_lock_is_kept(
+    place, owner, reader, monkeypatch, change
+):
+    publish(place, 1)
+    owner.execute("create view public.v as select generation from transformed.one")
+    owner.execute(f"grant create on schema public to {reader}")
+    lock, changes = dependents.lock, [change]
+
+    def change_and_lock(connection, view) -> None:
+        if changes:
+            owner.execute(changes.pop())
+        lock(connection, view)
+
+    monkeypatch.setattr(dependents, "lock", change_and_lock)
+    publish(place, 2)
+    assert generations(owner) == {2}
+    assert value(owner, CHANGED[change])
+    owner.execute("drop view if exists public.v cascade")
+
+
+def test_what_is_done_with_a_view_while_the_publication_waits_for_it_is_kept(place, owner):
+    publish(place, 1)
+    owner.execute("create view public.v as select generation from transformed.one")
+    publishing = threading.Thread(target=publish, args=(place, 2))
+    with (
+        psycopg.connect(place.database_url) as reader,
+        psycopg.connect(place.database_url) as analyst,
+    ):
+        generations(reader)  # so that the build is over, and the publication tries again
+        publishing.start()
+        wait_for(owner, "query like 'lock table%exclusive mode' and wait_event_type = 'Lock'")
+        analyst.execute(next(iter(CHANGED)))
+        reader.rollback()
+        wait_for(owner, "application_name = 'pipeline' and wait_event_type = 'Lock'")
+        analyst.commit()
+    publishing.join(timeout=20)
+    assert generations(owner) == {2}
+    assert value(owner, CHANGED[next(iter(CHANGED))])
+
+
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
 def test_a_reader_that_does_not_let_go_puts_it_off_and_is_named(place, owner, isolation):
     publish(place, 1)
@@ -533,6 +594,84 @@ def test_new_readers_wait_but_briefly_behind_a_publication_that_waits(place, own
             publish(replace(place, publish_patience=2), 2)
     assert reader.errors == []
     assert reader.longest < 1  # lock_timeout is 200 ms, on a machine that may be busy
+
+
+def test_new_readers_do_not_wait_for_one_lock_after_another(place, owner, monkeypatch):
+    """The limit of a single lock does not bound how long the first is held meanwhile."""
+    monkeypatch.setattr(publication, "LOCK_TIMEOUT", "5s")
+    monkeypatch.setattr(publication, "LONGEST_ATTEMPT", 0.3)
+    publish(place, 1)
+    with psycopg.connect(place.database_url) as holder:
+        generations(holder, ("two",))
+        only_one = lambda connection: generations(connection, ("one",))  # noqa: E731
+        with (
+            reading(place.database_url, [only_one]) as (reader,),
+            pytest.raises(SourceError, match="put off: readers hold"),
+        ):
+            publish(replace(place, publish_patience=2), 2)
+    assert reader.errors == []
+    assert 0.1 < reader.longest < 2
+
+
+def test_who_wrote_before_the_build_is_named(place, owner):
+    """It has no snapshot, but a number that is older than the new rows."""
+    publish(place, 1)
+    with (
+        psycopg.connect(place.database_url) as writer,
+        psycopg.connect(place.database_url) as innocent,
+    ):
+        writer.execute("create table public.unfinished ()")
+        room = build(owner, 2)
+        innocent.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        innocent.execute("select 1")
+        impatient = replace(place, publish_patience=1)
+        with pytest.raises(SourceError, match=f"process {writer.info.backend_pid} of"):
+            publication.publish(owner, impatient, room, ["one", "two"], noting(2))
+    assert generations(owner) == {1}
+
+
+def test_autovacuum_of_an_old_table_is_cancelled(place, owner):
+    publish(place, 1)
+    with autovacuum_of_one(owner):
+        publish(replace(place, publish_patience=5), 2)
+    assert generations(owner) == {2}
+
+
+@contextmanager
+def autovacuum_of_one(owner: psycopg.Connection) -> Iterator[None]:
+    """Autovacuum is at work on transformed.one, for minutes if it is let."""
+    owner.execute("alter system set autovacuum_naptime = '1s'")
+    owner.execute("select pg_reload_conf()")
+    owner.execute(
+        """alter table transformed.one set (autovacuum_vacuum_cost_delay=100,
+            autovacuum_vacuum_cost_limit=1, autovacuum_vacuum_threshold=1,
+            autovacuum_vacuum_scale_factor=0, autovacuum_analyze_threshold=1000000,
+            toast.autovacuum_enabled=off)"""
+    )
+    more = "select n, 1, repeat('x', 1000) from generate_series(1001, 9000) as n"
+    owner.execute(f"insert into transformed.one {more}")
+    owner.execute("update transformed.one set wide = wide || 'x'")
+    try:
+        wait_for(owner, "query like 'autovacuum: VACUUM transformed.one%'")
+        yield
+    finally:
+        owner.execute("alter system reset autovacuum_naptime")
+        owner.execute("select pg_reload_conf()")
+
+
+def test_who_reads_what_a_build_left_is_waited_for_and_named(place, owner):
+    build(owner, 1)
+    with psycopg.connect(place.database_url, application_name="a look") as reader:
+        reader.execute("select count(*) from transformed_next.one")
+        with pytest.raises(SourceError, match=r"left in schema transformed_next.*\(a look\)"):
+            publication.make_room(owner, patience=0.5)
+        assert value(owner, "select count(*) from transformed_next.one") == ROWS
+    publish(place, 2)
+    assert generations(owner) == {2}
+
+
+def test_no_patience_is_a_time_limit_too():
+    assert [publication.milliseconds(n) for n in (0, 0.25, 300.0)] == ["1ms", "250ms", "300000ms"]
 
 
 # Killed

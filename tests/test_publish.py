@@ -14,7 +14,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from test_publication import READS, build, generations, reading, through_a_view, value
+from test_publication import (
+    READS,
+    autovacuum_of_one,
+    build,
+    generations,
+    reading,
+    through_a_view,
+    value,
+)
 
 from pipeline import (
     data_status,
@@ -341,19 +349,52 @@ def test_a_reader_that_does_not_let_go_puts_it_off(place, reader):
     place.here = replace(place.here, publish_patience=1)
     with reader.transaction():
         assert generations(reader) == {1}
-        assert failed(place.run(), f"the oldest is process {reader.info.backend_pid} of")
+        facts = place.run()
+        assert failed(facts, f"the oldest is process {reader.info.backend_pid} of postgres")
+        assert "select generation" in facts["reason"]
         assert generations(reader) == {1}
     assert place.run()["outcome"] == "published"
 
 
-def test_a_table_of_dev_that_somebody_keeps_to_themselves_puts_it_off(place):
-    place.here = replace(place.here, publish_patience=1)
+@pytest.mark.parametrize("patience", [0, 1])
+def test_a_table_of_dev_that_somebody_keeps_to_themselves_puts_it_off(place, patience):
+    place.here = replace(place.here, publish_patience=patience)
     with place.dev.transaction():
         place.dev.execute("lock table transformed.two in access exclusive mode")
         with pytest.raises(SourceError, match=f"process {place.dev.info.backend_pid} of"):
             place.run()
     assert not list(place.here.dumps.glob(".*"))
     assert place.run()["outcome"] == "published"
+
+
+def test_a_reader_of_what_is_stored_aside_is_waited_for_or_named(place, reader):
+    """Of a TOAST table, which goes with its own and is not locked with it; so does autovacuum."""
+    place.run()
+    place.publish_dev(2)
+    aside = "select reltoastrelid::regclass::text from pg_class where relname = 'one'"
+    patience, place.here = place.here, replace(place.here, publish_patience=1)
+    with reader.transaction():
+        reader.execute(f"select from {value(reader, aside)}")
+        assert failed(place.run(), f"the oldest is process {reader.info.backend_pid} of")
+        place.here = patience
+        process = start(place)
+        assert seen(place, f"select count(*) from ({WAITING}) as waiting") == 1
+    assert process.communicate(timeout=30)[0] == "published\n"
+
+
+def test_new_readers_do_not_wait_for_one_lock_after_another(place, reader, monkeypatch):
+    monkeypatch.setattr(publication, "LOCK_TIMEOUT", "5s")
+    monkeypatch.setattr(publication, "LONGEST_ATTEMPT", 0.3)
+    place.run()
+    place.publish_dev(2)
+    place.here = replace(place.here, publish_patience=2)
+    with reader.transaction():
+        generations(reader, ("two",))
+        only_one = lambda connection: generations(connection, ("one",))  # noqa: E731
+        with reading(place.here.prod_database_url, [only_one]) as (other,):
+            assert failed(place.run(), "put off: readers hold the tables of prod")
+    assert other.errors == []
+    assert 0.1 < other.longest < 2
 
 
 def test_a_reader_on_its_way_through_the_view_puts_it_off(place, reader):
@@ -515,10 +556,18 @@ def test_autovacuum_of_the_old_tables_and_a_replication_do_not_wait_for_each_oth
     assert process.communicate(timeout=30)[0] == "published\n"
 
 
+def test_autovacuum_of_an_old_table_is_cancelled(place, reader):
+    place.run()
+    place.publish_dev(2)
+    place.here = replace(place.here, publish_patience=5)
+    with autovacuum_of_one(reader):
+        assert place.run()["outcome"] == "published"
+
+
 def test_a_replication_whose_process_was_killed_is_waited_for(place, reader):
     """The server goes on with what it was told before it notices."""
     with psycopg.connect(place.here.prod_database_url) as killed:
-        killed.execute("select pg_advisory_xact_lock(%s)", [replicate.LOCK])
+        killed.execute("select pg_advisory_xact_lock(%s)", [prod.LOCK])
         ending = threading.Timer(1.5, killed.rollback)
         ending.start()
         assert place.run()["outcome"] == "published"
@@ -528,10 +577,26 @@ def test_a_replication_whose_process_was_killed_is_waited_for(place, reader):
 def test_two_replications_at_a_time_are_refused(place, reader, monkeypatch):
     monkeypatch.setattr(database, "LOST_LOCK_PATIENCE", 0.2)
     with psycopg.connect(place.here.prod_database_url) as other:
-        other.execute("select pg_advisory_xact_lock(%s)", [replicate.LOCK])
+        other.execute("select pg_advisory_xact_lock(%s)", [prod.LOCK])
         facts = place.run()
     assert facts["outcome"] == "failed"
     assert facts["reason"] == "prod is behind: another replication to prod is in progress"
+    assert place.run()["outcome"] == "published"
+
+
+def test_a_run_killed_right_after_the_commit_in_prod_leaves_nothing_to_force(
+    place, reader, monkeypatch
+):
+    """It had no time to note which tables it left there."""
+    place.run()
+    place.publish_dev(2, (*TABLES, "three"))
+    with monkeypatch.context() as patched:
+        patched.setattr(publish, "_remember", lambda *words: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            place.run()
+    assert generations(reader) == {2}
+    assert place.run()["outcome"] == "unchanged"
+    place.publish_dev(3, (*TABLES, "three"))
     assert place.run()["outcome"] == "published"
 
 
