@@ -4,7 +4,11 @@
     not referred to: a test that fails on one of them must not keep dbt from counting here.
 
     What was counted before stands for the sources that did not change since.
+
+    dbt goes through the graph level by level: on the second one this does not keep the tests
+    waiting which the marts wait for.
 -#}
+{%- do ref('int_loaded_sources') -%}
 {%- set before = load_relation(this) if execute else none -%}
 {%- set has_before = before is not none and before.is_table -%}
 
