@@ -14,6 +14,7 @@ from pipeline.settings import Settings, redact
 
 OLDEST, NEWEST = 15, 18  # major versions of PostgreSQL
 PATIENCE = 15.0  # seconds for a server that is starting, or has no connection left
+PREPARE_TIMEOUT = "10s"  # for a lock on the ledger, whose writers take milliseconds
 GLANCE = 3.0  # seconds for a server that need not be there
 RUN_LOCK = 7_305_812_164  # advisory lock: one run at a time on one database, from any machine
 LOST_LOCK_PATIENCE = 10.0  # seconds until a killed process of ours has let go of its lock
@@ -149,8 +150,13 @@ def answers(connection: psycopg.Connection) -> bool:
 
 
 def prepare(connection: psycopg.Connection) -> None:
-    """Make the schemas and what models call, where they are missing; commits."""
+    """Make the schemas and what models call, where they are missing; commits.
+
+    Raises SetupError when a permission is missing, psycopg's LockNotAvailable when somebody works
+    on the ledger for longer than PREPARE_TIMEOUT.
+    """
     with connection.transaction():
+        connection.execute(f"set local lock_timeout = '{PREPARE_TIMEOUT}'")
         # Two runs that begin at once must not both create the same schema.
         connection.execute("select pg_advisory_xact_lock(%s)", [RUN_LOCK + 1])
         try:

@@ -61,25 +61,24 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
     The newest KEEP_DUMPS are kept, and the one that prod is pinned to. Raises SourceError when
     pg_dump fails, or somebody keeps a table to themselves for longer than PUBLISH_PATIENCE.
     """
-    generation = ledger.generation(dev)
-    tables = published(dev)
-    for old in kept(here):
-        if old.generation == generation and old.generations == generations(tables):
-            return old
     here.dumps.mkdir(parents=True, exist_ok=True)
-    path = here.dumps / f"{generation}.dump"
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = here.dumps / f".dump.{os.getpid()}"
     try:
         with dev.transaction():
             dev.execute("set transaction isolation level repeatable read, read only")
             limit = publication.milliseconds(here.publish_patience)
             dev.execute(f"set local lock_timeout = '{limit}'")
             snapshot = dev.execute("select pg_export_snapshot()").fetchone()[0]
+            generation, tables = ledger.generation(dev), published(dev)
+            for old in kept(here):
+                if old.generation == generation and old.generations == generations(tables):
+                    return old
             names = [*tables, data_status.FACTS, data_status.VIEW]
             # Side by side, on the same snapshot.
             with _pg_dump(dev, aside, snapshot, names, limit):
                 described = {name: facts | content(dev, name) for name, facts in tables.items()}
         about = {"generation": generation, "made_at": script.now(), "tables": described}
+        path = here.dumps / f"{generation}.dump"
         durable.replace_file(aside, path)
         durable.write_json(path.with_suffix(".json"), about)
     except psycopg.errors.LockNotAvailable:

@@ -4,16 +4,31 @@ from datetime import datetime
 
 import psycopg
 
-from pipeline import data_status, freshness, ledger, report, settings
+from pipeline import data_status, freshness, ledger, publication, report, settings
+from pipeline.errors import SourceError
+
+LOCK_TIMEOUT = "1s"
 
 
 def readers(connection: psycopg.Connection, verified_at: datetime | None = None) -> None:
-    """Bring `data_status` up to date; part of the caller's transaction, or one of its own.
+    """Bring `data_status` up to date, in a transaction.
 
     verified_at: as for `rows`.
+
+    Raises SourceError when others hold it for longer than LOCK_TIMEOUT; new readers queue behind us
+    meanwhile, where it must be made anew.
     """
-    with connection.transaction():
-        data_status.write(connection, rows(connection, verified_at))
+    try:
+        with connection.transaction():
+            connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+            data_status.write(connection, rows(connection, verified_at))
+    except psycopg.errors.LockNotAvailable:
+        oldest = publication.holder(connection, data_status.SCHEMA)
+        raise SourceError(
+            "transformed.data_status is as it was before: it is held by others, of whom the oldest "
+            f"is {oldest}",
+            "the next run brings it up to date",
+        ) from None
 
 
 def rows(

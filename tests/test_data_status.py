@@ -14,6 +14,7 @@ from servers import new_database
 from pipeline import data_status, database, freshness, ledger
 from pipeline.errors import SourceError
 from pipeline.settings import ROOT
+from pipeline.tell import readers as tell_readers
 
 TONIGHT = datetime(2026, 3, 8, 4, 20, tzinfo=UTC)
 LAST_NIGHT = TONIGHT - timedelta(days=1)
@@ -592,3 +593,15 @@ def test_the_page_tells_of_every_column_and_its_queries_run(owner):
     assert len(queries) == 5
     for query in queries:
         owner.execute(query)
+
+
+def test_who_keeps_the_status_to_themselves_is_named(server_settings, database_url):
+    here = replace(server_settings, database_url=database_url)
+    with database.connect(here) as connection, psycopg.connect(database_url) as other:
+        database.prepare(connection)
+        tell_readers(connection)
+        other.execute("lock table transformed.data_status_facts")
+        with pytest.raises(SourceError, match=f"process {other.info.backend_pid} of"):
+            tell_readers(connection)
+        other.rollback()
+        tell_readers(connection)

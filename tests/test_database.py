@@ -306,6 +306,16 @@ def test_errors_of_the_server_end_the_run_and_those_of_data_hold_a_source(error,
 # The ledger
 
 
+def test_who_works_on_the_ledger_is_not_waited_for_without_end(place, owner, monkeypatch):
+    database.prepare(owner)
+    monkeypatch.setattr(database, "PREPARE_TIMEOUT", "100ms")
+    with psycopg.connect(place.database_url) as other:
+        other.execute("lock table pipeline.steps in row exclusive mode")  # as an update does
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            database.prepare(owner)
+    database.prepare(owner)
+
+
 def test_the_ledger_tells_the_newest_of_each(place, owner):
     database.prepare(owner)
     ledger.begin(owner, "one", "night", "2026-01-01T00:00:00Z")
