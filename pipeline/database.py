@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import psycopg
 from psycopg import conninfo
@@ -14,6 +15,9 @@ from pipeline.settings import Settings, redact
 
 OLDEST, NEWEST = 15, 18  # major versions of PostgreSQL
 PATIENCE = 15.0  # seconds for a server that is starting, or has no connection left
+# How often a server looks whether the client of a long statement is still there. Else it goes on to
+# the end for a process that was killed.
+CHECK_INTERVAL = "client_connection_check_interval", "2s"
 PREPARE_TIMEOUT = "10s"  # for a lock on the ledger, whose writers take milliseconds
 GLANCE = 3.0  # seconds for a server that need not be there
 RUN_LOCK = 7_305_812_164  # advisory lock: one run at a time on one database, from any machine
@@ -42,9 +46,7 @@ SESSION = {
     "idle_session_timeout": "0",
     "transaction_timeout": "0",  # since 17
     "default_transaction_read_only": "off",
-    # A process that was killed, or a network that forgot us, is noticed: else the server goes on
-    # with its statement to the end, and holds its locks for two hours.
-    "client_connection_check_interval": "2s",
+    # So that a server whose client is gone without a word lets go of its locks within two hours.
     "tcp_keepalives_idle": "60s",
     "tcp_keepalives_interval": "10s",
     "tcp_keepalives_count": "6",
@@ -114,6 +116,8 @@ def connect_to(address: str, setting: str, patience: float | None = None) -> psy
             from pg_catalog.pg_settings where %s::jsonb ? name""",
             [json.dumps(SESSION)] * 2,
         )
+        with suppress(psycopg.errors.InvalidParameterValue):  # a server on Windows cannot look
+            connection.execute("select set_config(%s, %s, false)", CHECK_INTERVAL)
     except BaseException:
         connection.close()
         raise

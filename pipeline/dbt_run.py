@@ -162,6 +162,8 @@ def _session(here: Settings, connection: psycopg.Connection) -> str:
     names = [name for name in database.SESSION if name != "search_path"]  # models name extensions
     known = connection.execute("select name from pg_settings where name = any(%s)", [names])
     words = {name: database.SESSION[name].replace(" ", r"\ ") for (name,) in known}
+    name = database.CHECK_INTERVAL[0]
+    words[name] = connection.execute("select current_setting(%s)", [name]).fetchone()[0]
     words["lock_timeout"] = publication.milliseconds(max(1, here.publish_patience))
     return " ".join(f"-c {name}={value}" for name, value in words.items())
 

@@ -32,9 +32,7 @@ from pipeline.settings import Settings
 
 PUBLISHED, NEXT = "transformed", "transformed_next"
 LOCK_TIMEOUT = "200ms"  # for one lock; below the server's deadlock_timeout of 1 s
-LONGEST_ATTEMPT = (
-    0.9  # seconds for all locks: readers wait behind the first while we wait for the last
-)
+LONGEST_ATTEMPT = 0.9  # seconds for all: readers of the first wait while we wait for the last
 TO_CANCEL_AUTOVACUUM = "1500ms"  # the server does that when we waited for deadlock_timeout
 # What a wait of ours ends with, when it is to be tried again.
 WAITED = (

@@ -277,6 +277,12 @@ def test_the_server_ends_the_statement_of_a_process_that_was_killed(place, owner
     wait_until(lambda: value(owner, found) == 0)
 
 
+def test_a_server_that_cannot_look_for_its_client_is_used_all_the_same(place, monkeypatch):
+    monkeypatch.setattr(database, "CHECK_INTERVAL", ("client_connection_check_interval", "-1"))
+    with database.connect(place) as connection:
+        assert value(connection, "show client_connection_check_interval") == "0"
+
+
 def wait_until(is_so) -> None:
     deadline = time.monotonic() + 20
     while not is_so():
