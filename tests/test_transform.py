@@ -197,8 +197,8 @@ def test_what_dbt_remembers_may_be_damaged(place, project, owner):
 
 
 def test_the_database_goes_away_before_the_build(place, project, monkeypatch):
-    def elsewhere(connection):
-        given(connection)
+    def elsewhere(*words):
+        given(*words)
         os.environ["DBT_PORT"] = "9"
 
     given = dbt_run._give_connection
