@@ -150,11 +150,20 @@ class Small(Clone):
         """The next night, with something new and no help, is well and publishes it."""
         night = self.something_new()
         done = self.run(**variables)
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}{self._refused()}"
         assert self.published() == {night}
         parts = [self.folder / "data" / part for part in ("raw", "preprocessed", "state")]
         assert [p for part in parts for p in part.rglob(".*") if p.is_file()] == [], (
             "temporary files"
+        )
+
+    def _refused(self) -> str:
+        """What came and was refused, file by file: its size, the beginning and the end."""
+        files = [p for p in self.folder.glob("data/quarantine/*/*/*") if p.is_file()]
+        bodies = {path: path.read_bytes() for path in sorted(files)}
+        return "\n".join(
+            f"{path}: {len(body):,} bytes, {body[:60]!r} … {body[-60:]!r}"
+            for path, body in bodies.items()
         )
 
     def still_well(self) -> None:
