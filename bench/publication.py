@@ -143,7 +143,7 @@ def _rounds(here: settings.Settings, connection, url: str, asked) -> tuple[dict,
 
 def _publish(here, connection: psycopg.Connection, number: int, rows: int) -> tuple[float, float]:
     """Build the tables and publish them; returns when the publication began and ended."""
-    room = publication.make_room(connection)
+    room = publication.make_room(connection, here.publish_patience)
     for name in TABLES:
         connection.execute(
             f"""create table transformed_next.{name} as

@@ -64,7 +64,7 @@ def publish_dev(here: Settings, rows: int) -> None:
         return tell.rows(connection)
 
     with database.connect(here) as connection:
-        room = publication.make_room(connection)
+        room = publication.make_room(connection, here.publish_patience)
         for name in names:
             connection.execute(
                 f"""create table transformed_next.{name} as
