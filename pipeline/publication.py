@@ -249,11 +249,9 @@ def _exchange(connection: psycopg.Connection, names: list[str], old: dict[str, i
     until = time.monotonic() + LONGEST_ATTEMPT
     # Views first, the outermost before all: in this order their readers lock too.
     for view in reversed(views):
+        _bound_next(connection, until)
         dependents.lock(connection, view)
-    left = until - time.monotonic()
-    if left <= 0:
-        raise _Again
-    connection.execute(f"set local statement_timeout = '{milliseconds(left)}'")
+    _bound_next(connection, until)
     _lock(connection, old)
     connection.execute("set local statement_timeout = 0")
     if (grants.of_others(connection, old.values()), _views(connection, old)) != (granted, views):
@@ -267,6 +265,14 @@ def _exchange(connection: psycopg.Connection, names: list[str], old: dict[str, i
     connection.execute(f"drop schema {NEXT} cascade")  # with the views that stood in
     for view in views:
         dependents.make(connection, view)
+
+
+def _bound_next(connection: psycopg.Connection, until: float) -> None:
+    """Let the next statement end at a time of `time.monotonic()`."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise _Again
+    connection.execute(f"set local statement_timeout = '{milliseconds(left)}'")
 
 
 def _views(connection: psycopg.Connection, old: dict[str, int]) -> list[dependents.View]:

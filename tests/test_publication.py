@@ -613,6 +613,24 @@ def test_new_readers_do_not_wait_for_one_lock_after_another(place, owner, monkey
     assert 0.1 < reader.longest < 2
 
 
+def test_new_readers_of_a_view_do_not_wait_for_the_lock_of_another(place, owner, monkeypatch):
+    monkeypatch.setattr(publication, "LOCK_TIMEOUT", "5s")
+    monkeypatch.setattr(publication, "LONGEST_ATTEMPT", 0.3)
+    publish(place, 1)
+    for view, table in (("locked_last", "two"), ("locked_first", "one")):
+        owner.execute(f"create view public.{view} as select generation from transformed.{table}")
+    with psycopg.connect(place.database_url) as holder:
+        holder.execute("select generation from public.locked_last")
+        first = lambda connection: {value(connection, "select 1 from public.locked_first")}  # noqa: E731
+        with (
+            reading(place.database_url, [first]) as (reader,),
+            pytest.raises(SourceError, match="put off: readers hold"),
+        ):
+            publish(replace(place, publish_patience=2), 2)
+    assert reader.errors == []
+    assert 0.1 < reader.longest < 2
+
+
 def test_who_wrote_before_the_build_is_named(place, owner):
     """It has no snapshot, but a number that is older than the new rows."""
     publish(place, 1)
