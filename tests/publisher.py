@@ -1,6 +1,7 @@
 """A publisher on loopback that answers, and misbehaves, as a test tells it to."""
 
 import ssl
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,15 @@ class Publisher:
         return [request.path for request in self.requests]
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A client that went away is no error of the publisher's; anything else is."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def serving(tls: ssl.SSLContext | None = None) -> Iterator[Publisher]:
     """A publisher for as long as the context lasts; with `tls` it speaks https."""
@@ -54,8 +64,7 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[Publisher]:
         def log_message(self, *words):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     known.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"

@@ -1,0 +1,190 @@
+"""Every fault on every protocol, at the layer that decides what becomes of it: stage api.
+
+Each case runs the real script of a source, in this process, against its troubled publisher; then
+once more without any trouble. Whole nights of many faults are in `tests/test_fault_nights.py`.
+"""
+
+import hashlib
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from publisher import serving
+from upstream import cases, faults
+from upstream.cases import KEPT, PROTOCOLS, RECOVERED, TAKEN, Case, Unit, at
+from upstream.troubled import PLACES, Troubled
+from upstream.twelve import twelve
+
+from pipeline import fetch, script, settings
+from pipeline.drill_server import nobody
+from pipeline.settings import ROOT
+
+# Of each group: its cases, the units that have them, and the settings of its nights.
+GROUPS = (
+    (cases.MANY, PROTOCOLS, {"FETCH_PATIENCE": "0"}),
+    (cases.ONCE_MORE, PROTOCOLS, {"FETCH_PATIENCE": "9"}),
+    (cases.LONG, PROTOCOLS, {"FETCH_PATIENCE": "0", "SOURCE_TIMEOUT": "1"}),
+    (cases.WHOLE_HOSTS, cases.hosts(), {"FETCH_PATIENCE": "1"}),
+)
+PAIRS = [
+    pytest.param(case, name, unit, source, variables, id=f"{case.name}-{source}")
+    for chosen, units, variables in GROUPS
+    for number, case in enumerate(chosen)
+    for name, unit in units.items()
+    if case.outcome(name)
+    for source in (unit.sources if unit.at_once else [unit.sources[number % len(unit.sources)]])
+]
+
+
+@dataclass
+class Seen:
+    """What can be seen after the script of a source ended."""
+
+    began: str
+    code: int
+    said: str
+    facts: dict
+    raw: dict[str, str]  # hash by file
+
+
+class Scripts:
+    """The scripts of all sources on one data folder, before publishers that can be troubled."""
+
+    def __init__(self, folder: Path, publishers: Troubled, routes: dict[str, str]):
+        self.folder, self.publishers, self.routes = folder, publishers, routes
+        self.modules = {source: load_script(source) for source in PLACES.values()}
+        self.honest: dict[str, Seen] = {}  # the newest run without trouble, by source
+
+    def run(self, source: str, capsys, monkeypatch, **variables: str) -> Seen:
+        """Run a source's script as the command line does, to its exit code."""
+        self.publishers.listen()
+        words = {"DATA_DIR": str(self.folder), "STASH": "off", "FETCH_PATIENCE": "0"}
+        words["MIRRORS"] = self.publishers.mirrors
+        for name, value in (settings.DEFAULTS | words | variables).items():
+            monkeypatch.setenv(name, value)
+        settings.load.cache_clear()
+        module, began = self.modules[source], datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        monkeypatch.setattr(sys, "argv", [f"api/{source}.py"])
+
+        def work(here, options) -> dict:
+            return fetch.work(here, options, module.SOURCE, source, module.fetch)
+
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            script.run("api", source, module.__doc__, work)
+        said = "".join(capsys.readouterr())
+        noted = json.loads((self.folder / "state" / f"{source}.json").read_bytes())["api"]
+        return Seen(began, ended.value.code, said, noted, hashes(self.folder / "raw" / source))
+
+    def trouble(self, case: Case, name: str, unit: Unit, source: str) -> None:
+        """Let a case befall a source."""
+        self.publishers.refresh()
+        if case.route:
+            self.publishers.routes[name] = self.routes[case.route]
+        if name in case.does:
+            case.does[name](self.publishers.known)
+        make = case.instead.get(name) or case.make()
+        self.publishers.troubles[source] = at(case.at, unit.data, make)
+
+    def calm(self) -> None:
+        """End all troubles, the hour of quiet included that a host asked for."""
+        self.publishers.calm()
+        for noted in (self.folder / "state" / "hosts").glob("*.json"):
+            noted.unlink()
+
+
+def load_script(source: str) -> ModuleType:
+    """The module of a source's script in `api/`."""
+    spec = importlib.util.spec_from_file_location(f"api_{source}", ROOT / "api" / f"{source}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def damaged(folder: Path) -> str:
+    """What sha256sum says against a snapshot."""
+    words = ["sha256sum", "-c", "--quiet", "SHA256SUMS"]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory) -> Iterator[Scripts]:
+    """The scripts of all sources; a publisher of each, and routes into nowhere."""
+    folder = tmp_path_factory.mktemp("fetch")
+    with ExitStack() as stack:
+        publishers = Troubled(stack.enter_context(twelve()))
+        routes = {"nobody": stack.enter_context(nobody())}
+        if shutil.which("openssl"):
+            routes["tls"] = stack.enter_context(serving(faults.self_signed(folder))).url
+        yield Scripts(folder / "data", publishers, routes)
+
+
+@pytest.fixture
+def run(scripts, capsys, monkeypatch):
+    """Run the script of a source."""
+
+    def run(source: str, **variables: str) -> Seen:
+        return scripts.run(source, capsys, monkeypatch, **variables)
+
+    # What is waited for between two tries is asked for elsewhere: tests/test_download.py.
+    monkeypatch.setattr(time, "sleep", lambda seconds, sleep=time.sleep: sleep(seconds / 10))
+    yield run
+    scripts.calm()
+    settings.load.cache_clear()
+
+
+@pytest.mark.parametrize(("case", "name", "unit", "source", "variables"), PAIRS)
+def test_every_fault_on_every_protocol(scripts, run, case, name, unit, source, variables):
+    if case.route and case.route not in scripts.routes:
+        pytest.skip("openssl is not installed")
+    before = scripts.honest.get(source) or run(source)
+    assert before.code == 0, before.said
+    scripts.trouble(case, name, unit, source)
+    during = run(source, **variables)
+    expected = case.outcome(name)
+    assert during.facts["outcome"] == expected, during.said
+    assert during.code == (2 if expected == KEPT else 0)
+    assert during.said.splitlines()[-1].startswith(f"{source}: {expected}")
+    assert "Traceback" not in during.said
+    assert (during.raw == before.raw) == (expected != TAKEN)
+    assert not damaged(scripts.folder / "raw" / source)
+    if expected == RECOVERED:
+        assert during.facts["checked_at"] >= during.began
+    if expected == KEPT:
+        assert re.search(case.cause, during.facts["reason"]), during.facts["reason"]
+        assert during.facts["remedy"]
+        assert during.facts["remedy"] in during.said
+    scripts.calm()
+    after_it_is_well(scripts, run, source, before, expected)
+
+
+def after_it_is_well(scripts, run, source: str, before: Seen, came: str) -> None:
+    """The next night asks for little and finds what it had before the fault."""
+    after = run(source)
+    assert after.code == 0, after.said
+    scripts.honest[source] = after
+    assert after.facts["outcome"] == ("new" if came == TAKEN else "unchanged")
+    assert not damaged(scripts.folder / "raw" / source)
+    data = {name for name in before.raw if name not in ("SHA256SUMS", "datapackage.json")}
+    assert {name: after.raw[name] for name in data} == {name: before.raw[name] for name in data}
+    if came == TAKEN:  # it is back, in a manifest of its own
+        return
+    assert after.raw == before.raw
+    assert scripts.publishers.asked[source] <= cases.FEW.get(source, 1)
+    if source not in cases.ALWAYS_SENT:  # listings, versions, counts
+        assert scripts.publishers.sent[source] < 3000
