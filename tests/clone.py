@@ -8,7 +8,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import pytest
+import lifeline
+from patience import end_of
 
 from pipeline.settings import ROOT
 
@@ -22,13 +23,13 @@ class Clone:
             "HOME": str(folder.parent / "home"),
             "PATH": os.environ["PATH"],
             "STASH": "off",
+            lifeline.MARK: os.environ[lifeline.MARK],
         }
 
-    def run(self, *words: str, program: str = "run_pipeline.sh", timeout=240, **variables: str):
+    def run(self, *words: str, program: str = "run_pipeline.sh", **variables: str):
         """Run a command of the clone; returns the completed process, output as text.
 
-        One that hangs fails the test with what it said and where it stood, before pytest's own
-        limit hides that.
+        One that hangs fails the test with what it said and where it stood.
         """
         process = subprocess.Popen(
             [str(self.folder / program), *words],
@@ -40,14 +41,8 @@ class Clone:
             text=True,
             errors="replace",
         )
-        try:
-            said, errors = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            stood = self._where_it_stands()
-            process.kill()
-            said, errors = process.communicate()
-            what = f"{program} {' '.join(words)} hung for {timeout} s"
-            pytest.fail("\n".join([what, said, errors, stood]))
+        what = f"{program} {' '.join(words)}"
+        said, errors = end_of(process, what, self._where_it_stands)
         return subprocess.CompletedProcess(process.args, process.returncode, said, errors)
 
     def processes(self) -> dict[int, str]:

@@ -1,11 +1,13 @@
 """What the tests stand on: settings of their own, a publisher on loopback, a database, a clone."""
 
+import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import lifeline
 import psycopg
 import pytest
 import servers
@@ -19,18 +21,63 @@ from pipeline.settings import ROOT, Settings
 CAPTURES = ROOT.parent / "shared" / "captures"
 
 
+OF_A_DATABASE = {"server_settings", "debian_url"}
+OF_A_CLONE = {"clone", "small"}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="the long form of every test that has one")
+    parser.addoption("--fast", action="store_true", help="without a database and without a clone")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: runs with --long alone")
+    config.addinivalue_line("markers", "database: starts a server of its own")
+    if hasattr(config, "workerinput"):  # of the process that started this one, which is named there
+        return
+    folder, config.end_of_folder = lifeline.begin("pipeline-test-")
+    config.option.basetemp = config.option.basetemp or str(folder / "tmp")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if hasattr(config, "end_of_folder"):
+        config.end_of_folder()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--long"):
-        config.hook.pytest_deselected(items=[i for i in items if i.get_closest_marker("long")])
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
+    def is_left_out(item: pytest.Item) -> bool:
+        if item.get_closest_marker("long") and not config.getoption("--long"):
+            return True
+        fixtures = set(item.fixturenames)
+        is_fast = not (
+            fixtures & (OF_A_DATABASE | OF_A_CLONE) or item.get_closest_marker("database")
+        )
+        return config.getoption("--fast") and not is_fast
+
+    left_out = [item for item in items if is_left_out(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+class FailuresAtOnce:
+    """Names a failed test, and why it failed, at the moment it does; the whole story comes last."""
+
+    def __init__(self, config: pytest.Config):
+        self.config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            why = crash.message if crash else str(report.longrepr)
+            where = f"{crash.path}:{crash.lineno}" if crash else report.when
+            terminal.write_line(f"\nFAILED {report.nodeid} ({where}): {why[:2000]}", red=True)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):
+        session.config.pluginmanager.register(FailuresAtOnce(session.config))
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +118,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
 @pytest.fixture(scope="session")
 def open_folder() -> Iterator[Path]:
     """A temporary folder that other users may enter, as a clone in a home folder is."""
-    folder = Path(tempfile.mkdtemp(prefix="pipeline-test-"))
+    folder = Path(tempfile.mkdtemp(dir=os.environ[lifeline.MARK]))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)

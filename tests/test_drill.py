@@ -358,7 +358,7 @@ def test_a_file_and_a_feed_meet_every_fault_as_they_may(clone, world, temporary)
     before = seen_of(clone.folder)
     names = ["bls_unemployment", "nws_alerts"]
     done = clone.run(
-        "drill", *names, timeout=850, MIRRORS=world.mirrors, TMPDIR=str(temporary), STASH="git"
+        "drill", *names, MIRRORS=world.mirrors, TMPDIR=str(temporary), STASH="git"
     )
     assert done.returncode == 0, done.stdout + done.stderr
     table = done.stdout[done.stdout.index("Source ") :].splitlines()

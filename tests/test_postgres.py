@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import lifeline
 import psycopg
 import pytest
 
@@ -26,6 +27,7 @@ from pipeline import (
 from pipeline.errors import PipelineError, SetupError
 from pipeline.settings import ROOT, Settings
 
+pytestmark = pytest.mark.database
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 with_setpriv = pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv"
@@ -56,7 +58,7 @@ except PipelineError as error:
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder everybody may enter; a place for /var/lib stands in it as well."""
-    made = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp")).resolve()
+    made = Path(tempfile.mkdtemp(prefix="pg-", dir=os.environ[lifeline.MARK])).resolve()
     made.chmod(0o755)
     (made / "elsewhere").mkdir(mode=0o755)
     monkeypatch.setattr(postgres_place, "ELSEWHERE", (made / "elsewhere",))
