@@ -52,10 +52,18 @@ def begin(prefix: str):
     return made, end
 
 
+def part(name: str) -> Path:
+    """A folder of this process in that of the one that started it, under the same lifeline."""
+    made = Path(os.environ[MARK]) / name
+    made.mkdir()
+    made.chmod(0o755)
+    os.environ[MARK] = str(made)
+    return made
+
+
 def processes(root: Path) -> list[int]:
     """The processes that belong to a folder, but for the one that asks."""
     roots = [root, *_moved(root)]
-    mark = f"{MARK}={root}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         if int(entry.name) == os.getpid():
@@ -63,9 +71,14 @@ def processes(root: Path) -> list[int]:
         with suppress(OSError):  # it ended meanwhile
             works_in = (entry / "cwd").readlink()
             is_below = any(works_in.is_relative_to(below) for below in roots)
-            if is_below or mark in (entry / "environ").read_bytes().split(b"\0"):
+            if is_below or _is_marked((entry / "environ").read_bytes(), root):
                 found.append(int(entry.name))
     return found
+
+
+def _is_marked(environment: bytes, root: Path) -> bool:
+    mark = f"{MARK}={root}".encode()
+    return any(each == mark or each.startswith(mark + b"/") for each in environment.split(b"\0"))
 
 
 def _moved(root: Path) -> list[Path]:

@@ -6,8 +6,10 @@ its processes stand still: they neither compute nor wait for a core or the disk.
 
 import os
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,19 +17,35 @@ import lifeline
 import pytest
 
 Found = TypeVar("Found")
-STANDSTILL = 90.0  # seconds
+# Seconds; where the kernel does not tell who waits for a core (macOS, some containers), a busy
+# machine cannot be told from a standstill, and the clock alone decides, generously.
+STANDSTILL = 90.0 if Path("/proc/self/schedstat").exists() else 1800.0
 SHARE = 0.3  # of a core: who polls takes less
+POLLERS: set[int] = set()  # ids of threads and processes that work for ever and do not count
 _LOOK = 1.0  # seconds between two looks at the processes
 
 
+@contextmanager
+def not_counted(*pollers: int) -> Iterator[None]:
+    """What threads or processes do meanwhile is no sign that anything is done."""
+    added = set(pollers) - POLLERS
+    POLLERS.update(added)
+    try:
+        yield
+    finally:
+        POLLERS.difference_update(added)
+
+
+def own_processes() -> list[int]:
+    """This test process and all that belong to its folder."""
+    return [os.getpid(), *lifeline.processes(Path(os.environ[lifeline.MARK]))]
+
+
 class Watch:
-    """Tells for how long the processes that belong to a folder have stood still.
+    """Tells for how long processes, by default all our own, have stood still."""
 
-    folder: by default that of this test process and of all it started.
-    """
-
-    def __init__(self, folder: Path | None = None):
-        self.folder = folder or Path(os.environ[lifeline.MARK])
+    def __init__(self, processes: Callable[[], list[int]] = own_processes):
+        self._processes = processes
         self._looked = self._moved = time.monotonic()
         self._work = self._done()
 
@@ -36,17 +54,22 @@ class Watch:
         now = time.monotonic()
         if now - self._looked >= _LOOK:
             work = self._done()
-            if work - self._work > SHARE * (now - self._looked):
+            # What a process did that ended is lost, and must not be taken from the others' work.
+            done = sum(max(0.0, work[each] - self._work.get(each, 0.0)) for each in work)
+            if done > SHARE * (now - self._looked):
                 self._moved = now
             self._looked, self._work = now, work
         return now - self._moved
 
-    def _done(self) -> float:
-        return sum(work(process) for process in [os.getpid(), *lifeline.processes(self.folder)])
+    def _done(self) -> dict[int, float]:
+        return {process: work(process) for process in self._processes()}
 
 
 def work(process: int) -> float:
-    """Seconds that a process has computed, or waited for a core or the disk, all threads."""
+    """Seconds that a process has computed, or waited for a core or the disk, all threads.
+
+    Of its children that have ended, the seconds that they computed.
+    """
     seconds = 0.0
     for thread in Path(f"/proc/{process}/task").glob("*"):
         try:
@@ -54,40 +77,54 @@ def work(process: int) -> float:
             after_name = (thread / "stat").read_text().rpartition(")")[2].split()
         except (OSError, ValueError):
             continue
+        if int(thread.name) in POLLERS:
+            continue
         seconds += (int(ran) + int(waited)) / 1e9
-        seconds += int(after_name[39]) / os.sysconf("SC_CLK_TCK")  # for the disk
+        of_children = map(int, after_name[13:15]) if int(thread.name) == process else ()
+        seconds += (int(after_name[39]) + sum(of_children)) / os.sysconf("SC_CLK_TCK")
         seconds += _LOOK if after_name[0] == "D" else 0.0
     return seconds
 
 
 def eventually(condition: Callable[[], Found], what: str = "it", every: float = 0.05) -> Found:
     """Wait until a condition holds; returns what it gave."""
-    watch = Watch()
-    while not (found := condition()):
-        if watch.still_for() > STANDSTILL:
-            pytest.fail(f"{what} did not come, and nothing was done for {STANDSTILL:g} s")
-        time.sleep(every)
+    with not_counted(threading.get_native_id()):
+        watch = Watch()
+        while not (found := condition()):
+            if watch.still_for() > STANDSTILL:
+                pytest.fail(f"{what} did not come, and nothing was done for {STANDSTILL:g} s")
+            time.sleep(every)
     return found
 
 
 def end_of(
-    process: subprocess.Popen, what: str = "the process", stood: Callable[[], str] = str
+    process: subprocess.Popen,
+    what: str = "the process",
+    stood: Callable[[], str] = str,
+    given: str | None = None,
 ) -> tuple[str, str]:
     """Wait for a process to end; returns what it wrote to its pipes, '' where it has none.
 
-    stood: tells of one that hangs what it waits for.
+    stood: tells of one that hangs what it waits for. given: what it reads from its input.
     """
     watch = Watch()
     while True:
         try:
-            said, errors = process.communicate(timeout=1)
+            said, errors = process.communicate(given, timeout=1)
             return said or "", errors or ""
         except subprocess.TimeoutExpired:
+            given = None  # it is being passed on
             if watch.still_for() > STANDSTILL:
                 where = stood()
                 process.kill()
                 said, errors = process.communicate()
                 pytest.fail(f"{what} hung for {STANDSTILL:g} s:\n{said}\n{errors}\n{where}")
+
+
+def joined(*threads: threading.Thread) -> None:
+    """Wait for threads to end."""
+    for thread in threads:
+        eventually(lambda thread=thread: not thread.is_alive(), f"the end of {thread.name}")
 
 
 class Stopwatch:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 
 from pipeline.drill_faults import Answer, send
 
@@ -30,6 +30,17 @@ class Publisher:
     def paths(self) -> list[str]:
         """What was asked for, in order."""
         return [request.path for request in self.requests]
+
+
+def held(answer: Answer) -> tuple[Callable, Event]:
+    """An answer that nobody gets before the event is set: a silence of any length."""
+    going_on = Event()
+
+    def handler(request) -> Answer:
+        going_on.wait()
+        return answer
+
+    return handler, going_on
 
 
 class _Server(ThreadingHTTPServer):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psycopg
 from clone import Clone, make_clone
-from publisher import Answer, Publisher
+from publisher import Answer, Publisher, held
 
 SOURCES = ("left", "right")
 ROWS = 300
@@ -117,6 +117,12 @@ class Small(Clone):
     def give_out(self, name: str, body: bytes, **how) -> None:
         """Let the publisher answer with this for a source."""
         self.publisher.answers[f"/{HOST}/{name}.csv"] = [Answer(body, **how)]
+
+    def hold_back(self, name: str, body: bytes) -> threading.Event:
+        """Let the publisher stay silent about a source until the event is set."""
+        handler, going_on = held(Answer(body))
+        self.publisher.answers[f"/{HOST}/{name}.csv"] = handler
+        return going_on
 
     def start(self, *words: str, **variables: str) -> subprocess.Popen:
         """Start a command, its output to be read later."""

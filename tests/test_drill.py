@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import requests
+from patience import end_of, eventually
 from publisher import Answer
 from upstream.twelve import twelve
 
@@ -82,7 +83,7 @@ def behind(here, publisher, tmp_path, monkeypatch):
     with drill_server.serving(server) as url:
 
         def ask(path: str, **headers: str) -> requests.Response:
-            return requests.get(url + path, headers=headers, allow_redirects=False, timeout=10)
+            return requests.get(url + path, headers=headers, allow_redirects=False)
 
         ask.server, ask.url = server, url
         yield ask
@@ -155,7 +156,7 @@ def test_the_hosts_that_redirects_lead_to_answer(behind, publisher):
 def test_nobody_else_on_this_machine_can_ask_through_the_server(behind, publisher):
     publisher.answers["/a.gov/f.csv"] = [Answer(CSV)]
     open_url = behind.url.rpartition("/")[0]
-    assert requests.get(f"{open_url}/a.gov/f.csv", timeout=10).status_code == 404
+    assert requests.get(f"{open_url}/a.gov/f.csv").status_code == 404
     assert not publisher.requests
 
 
@@ -178,6 +179,7 @@ def test_every_host_that_is_not_named_goes_to_the_star(here, monkeypatch):
 
 # Readers
 
+MANY = 500  # readings
 OLD = {"a": (2, "1"), "b": (1, "5")}
 NEW = {"a": (3, "2"), "b": (1, "6")}
 
@@ -215,12 +217,16 @@ def read(database_url):
 
 
 def met(readers, before, after, until) -> Seen:
-    """What the readers meet until something is so, at most for a while."""
-    deadline, reads, troubles = time.monotonic() + 10, 0, []
-    while time.monotonic() < deadline and not until(reads, troubles):
-        time.sleep(0.1)
+    """What the readers meet until something is so, in so many readings at most."""
+    reads, troubles = 0, []
+
+    def is_over() -> bool:
+        nonlocal reads, troubles
         seen = readers.take(before, after)
         reads, troubles = reads + seen.reads, troubles + seen.troubles
+        return reads > MANY or until(reads, troubles)
+
+    eventually(is_over, "a reading", every=0.1)
     return Seen(reads, troubles)
 
 
@@ -353,13 +359,10 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.timeout(900)
 def test_a_file_and_a_feed_meet_every_fault_as_they_may(clone, world, temporary):
     before = seen_of(clone.folder)
     names = ["bls_unemployment", "nws_alerts"]
-    done = clone.run(
-        "drill", *names, MIRRORS=world.mirrors, TMPDIR=str(temporary), STASH="git"
-    )
+    done = clone.run("drill", *names, MIRRORS=world.mirrors, TMPDIR=str(temporary), STASH="git")
     assert done.returncode == 0, done.stdout + done.stderr
     table = done.stdout[done.stdout.index("Source ") :].splitlines()
     rows = [re.split(r" {2,}", line.strip()) for line in table if line.startswith(tuple(names))]
@@ -395,7 +398,6 @@ raise SystemExit(drill.run(%r))
 """
 
 
-@pytest.mark.timeout(300)
 def test_a_pipeline_that_takes_what_it_must_not_is_found_out(clone, world, temporary):
     guard = clone.folder / "pipeline" / "volume.py"
     honest = guard.read_text()
@@ -464,7 +466,7 @@ def test_a_signal_ends_it_and_leaves_nothing(clone, world, temporary, number, af
     assert any(after in line for line in process.stdout)
     time.sleep(0.5)  # in the midst of the next step
     process.send_signal(number)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = end_of(process)
     assert process.returncode == 128 + number, rest
     assert f"stopped by {number.name}" in rest
     assert "Traceback" not in rest

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import end_of
 
 from pipeline.settings import ROOT
 
@@ -60,9 +61,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def make(folder: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        command(folder), env=environment(folder), capture_output=True, text=True, timeout=600
-    )
+    return subprocess.run(command(folder), env=environment(folder), capture_output=True, text=True)
 
 
 def test_it_is_made_once_and_then_found(folder):
@@ -120,7 +119,7 @@ def test_two_first_runs_at_once_make_it_once(folder):
         )
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=600) for process in both]
+    said = [end_of(process) for process in both]
     assert [out for out, _ in said] == ["ready\n", "ready\n"], said
     assert sum("making .venv" in errors for _, errors in said) == 1
 
@@ -158,7 +157,6 @@ def test_packages_that_cannot_be_installed_leave_nothing_half_made(folder):
         env=environment(folder) | {"PIP_NO_INDEX": "1"},
         capture_output=True,
         text=True,
-        timeout=600,
     )
     assert done.returncode == 78
     assert "could not be installed" in done.stderr

@@ -5,13 +5,13 @@ well.
 import re
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
+from patience import Stopwatch, end_of, eventually
 from psycopg import conninfo
 from small_clone import SOURCES, Small, readers
 
@@ -129,7 +129,7 @@ def test_the_server_is_restarted_between_two_stages(small):
     night = small.something_new()
     run = small.start()
     threading.Timer(0.7, small.run, args=("db", "stop")).start()
-    said, _ = run.communicate(timeout=120)
+    said, _ = end_of(run)
     assert run.returncode in (0, 1, 2), said
     assert "Traceback" not in said
     assert small.published() in ({old}, {night})
@@ -207,19 +207,19 @@ def test_dbt_is_missing(small):
 
 def test_a_second_run_ends_within_a_second(small):
     before = asked(small)
-    small.give_out("left", small.body(small.newest), hang=6)
+    going_on = small.hold_back("left", small.body(small.newest))
     run = small.start()
-    while asked(small) == before:
-        time.sleep(0.05)
+    eventually(lambda: asked(small) > before, "a request of the first run")
     seconds = []
     for _ in range(3):
-        began = time.monotonic()
+        watch = Stopwatch()
         second = small.run()
-        seconds.append(time.monotonic() - began)
+        seconds.append(watch.seconds())
         assert second.returncode == 75, second.stdout
         assert f"process {run.pid}" in second.stderr
     assert min(seconds) < 1
-    said, _ = run.communicate(timeout=60)
+    going_on.set()
+    said, _ = end_of(run)
     assert run.returncode == 0, said
     small.still_well()
 
@@ -231,9 +231,11 @@ def test_a_lock_file_that_a_dead_run_left_is_nothing(small):
 
 def test_eight_runs_at_once_are_one(small):
     small.something_new()
-    small.give_out("left", small.body(small.newest), hang=5)
+    going_on = small.hold_back("left", small.body(small.newest))
     runs = [small.start() for _ in range(8)]
-    said = [run.communicate(timeout=120)[0] for run in runs]
+    eventually(lambda: [run.poll() for run in runs].count(75) == 7, "the end of seven runs")
+    going_on.set()
+    said = [end_of(run)[0] for run in runs]
     assert sorted(run.returncode for run in runs) == [0] + [75] * 7, said
     assert small.published() == {small.newest}
 
@@ -265,9 +267,9 @@ def test_status_on_an_empty_database_makes_nothing_in_it(small, address):
     ("command", "code"), [("status", 1), pytest.param("doctor", 78, marks=pytest.mark.long)]
 )
 def test_a_server_that_is_down_is_known_soon(small, command, code):
-    began = time.monotonic()
+    watch = Stopwatch()
     done = small.run(command, DATABASE_URL="postgresql://me@127.0.0.1:1/dev")
-    assert time.monotonic() - began < 10
+    assert watch.seconds() < 10
     assert done.returncode == code
     assert "cannot be reached" in done.stdout + done.stderr
 

@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 from clone import Clone, make_clone
-from publisher import Answer, Publisher
+from patience import Stopwatch, end_of, eventually
+from publisher import Answer, Publisher, held
 from upstream.twelve import twelve
 
 from pipeline import settings
@@ -390,17 +392,14 @@ def start(clone: Clone, world: Publisher, *words: str) -> subprocess.Popen:
     )
 
 
-def hang(world: Publisher, seconds: float = 60) -> None:
-    """Let one source's publisher accept and stay silent; the others' work."""
-    world.answers[SOURCES["faa_airports"]] = [Answer(AIRPORTS, hang=seconds)]
+def hang(world: Publisher) -> Event:
+    """Let one source's publisher accept and stay silent until told; the others' work."""
+    world.answers[SOURCES["faa_airports"]], going_on = held(Answer(AIRPORTS))
+    return going_on
 
 
 def wait_for_request(world: Publisher, path: str) -> None:
-    for _ in range(200):
-        if path in world.paths():
-            return
-        time.sleep(0.05)
-    pytest.fail(f"{path} was never asked for")
+    eventually(lambda: path in world.paths(), f"the request for {path}")
 
 
 def scripts_running(clone: Clone) -> list[str]:
@@ -422,12 +421,12 @@ def test_a_signal_ends_the_run_cleanly(clone, night, world, number):
     hang(world)
     process = start(clone, world)
     wait_for_request(world, SOURCES["faa_airports"])
-    begun = time.monotonic()
+    watch = Stopwatch()
     process.send_signal(number)
-    said, _ = process.communicate(timeout=20)
+    said, _ = end_of(process)
     assert process.returncode == 128 + number, said
     assert f"stopped by {number.name}" in said
-    assert time.monotonic() - begun < 10
+    assert watch.seconds() < 10
     assert scripts_running(clone) == []
     serve_all(world)
     assert night().returncode == 0
@@ -440,23 +439,20 @@ def test_nothing_outlives_a_run_that_was_killed(clone, night, world):
     wait_for_request(world, SOURCES["faa_airports"])
     process.kill()
     process.wait()
-    for _ in range(100):
-        if not scripts_running(clone):
-            break
-        time.sleep(0.05)
-    assert scripts_running(clone) == []
+    eventually(lambda: scripts_running(clone) == [], "the end of what a killed run started")
     serve_all(world)
     assert night().returncode == 0
 
 
 def test_a_second_run_at_the_same_time_ends_with_75(clone, night, world):
-    hang(world, seconds=5)
+    going_on = hang(world)
     first = start(clone, world)
     wait_for_request(world, SOURCES["faa_airports"])
     second = night()
     assert second.returncode == 75
     assert "another run is in progress" in second.stderr
-    first.communicate(timeout=60)
+    going_on.set()
+    end_of(first)
     assert first.returncode == 0
 
 

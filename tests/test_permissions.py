@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 import psycopg
 import pytest
 import servers
+from patience import Stopwatch
 from public_database import TABLES, Public, embedded, managed
 
 from pipeline import app_password, audit, database, permissions, postgres, postgres_place
@@ -49,10 +50,11 @@ def test_the_application_reads_by_name_and_cannot_write(prod):
 
 def test_a_slow_query_is_cut_after_its_time(prod):
     with prod.log_in() as app:
-        began = time.monotonic()
+        began, watch = time.monotonic(), Stopwatch()
         with pytest.raises(psycopg.errors.QueryCanceled):
-            app.execute("select pg_sleep(60)")
-        assert 4.5 < time.monotonic() - began < 10
+            app.execute("select pg_sleep(600)")
+        assert time.monotonic() - began > 4.5
+        assert watch.seconds() < 10
 
 
 def test_the_connection_beyond_the_limit_is_refused(prod):
@@ -118,9 +120,9 @@ def test_a_reader_who_holds_a_table_does_not_stop_the_night(prod):
     prod.admin.execute("alter table transformed.counties owner to postgres")
     with prod.log_in() as app, app.transaction():
         app.execute("select * from counties")
-        began = time.monotonic()
+        watch = Stopwatch()
         rights = prod.replicate()
-        assert time.monotonic() - began < 9
+        assert watch.seconds() < 9
     assert any("give the schema and all in it" in text for text in rights.beyond)
     assert prod.replicate().beyond == []
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import lifeline
 import psycopg
 import pytest
+from patience import Stopwatch, eventually
 
 from pipeline import (
     postgres,
@@ -111,7 +111,7 @@ def kill(*processes: int) -> None:
     for process in processes:
         os.kill(process, signal.SIGKILL)
     for process in processes:
-        wait_for(lambda process=process: not alive(process))
+        eventually(lambda process=process: not alive(process), f"the end of process {process}")
 
 
 def alive(process: int) -> bool:
@@ -119,13 +119,6 @@ def alive(process: int) -> bool:
         ["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True
     ).stdout
     return bool(state.strip()) and not state.startswith("Z")
-
-
-def wait_for(condition, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def start_apart(
@@ -143,7 +136,6 @@ def start_apart(
         stdin=subprocess.DEVNULL,
         capture_output=True,  # a server that held these pipes open would never let this return
         text=True,
-        timeout=100,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
@@ -156,9 +148,9 @@ def test_makes_cluster_and_database_and_finds_them_again(server):
     said = []
     url = postgres.ensure_running(server, said.append)
     assert len(said) == 2
-    began = time.perf_counter()
+    watch = Stopwatch()
     assert postgres.ensure_running(server, said.append) == url == postgres.url(server)
-    assert time.perf_counter() - began < 0.5
+    assert watch.seconds() < 0.5
     assert len(said) == 2
     assert query(url, "select current_database(), current_user") == [("dev", "postgres")]
     assert query(postgres.url(server, "template1"), "select 1") == [(1,)]
@@ -275,7 +267,7 @@ def test_killed_alone_while_a_session_works(running):
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         work = pool.submit(session.execute, loop)
         activity = f"select query from pg_stat_activity where pid = {backend}"
-        wait_for(lambda: query(url, activity) == [(loop,)])
+        eventually(lambda: query(url, activity) == [(loop,)], "its statement")
         kill(process)
         assert alive(backend)
         assert query(postgres.ensure_running(running), "table kept") == [(42,)]
@@ -412,7 +404,7 @@ def test_a_server_that_does_not_stop_in_time(running, monkeypatch):
             postgres.stop(running)
     finally:
         os.kill(process, signal.SIGCONT)
-        wait_for(lambda: not alive(process))
+        eventually(lambda: not alive(process), "the end of the server")
 
 
 def test_a_folder_without_a_cluster_is_not_overwritten(server):
@@ -446,7 +438,8 @@ def test_killed_while_it_makes_the_cluster(server):
     making = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(ROOT), str(server.data_dir)], stdout=subprocess.PIPE
     )
-    wait_for(lambda: list(server.postgres.glob("cluster.new-*/PG_VERSION")))
+    half_made = "cluster.new-*/PG_VERSION"
+    eventually(lambda: list(server.postgres.glob(half_made)), "a half-made cluster")
     making.kill()
     making.communicate()
     assert not (server.postgres / "cluster").exists()

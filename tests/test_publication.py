@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from patience import end_of, eventually, joined
 
 from pipeline import data_status, database, dependents, freshness, ledger, publication
 from pipeline.dependents import Refused
@@ -434,11 +435,12 @@ def test_a_snapshot_from_before_the_build_finds_the_new_tables_full(place, owner
         reader.execute("select 1")
         publishing = threading.Thread(target=publish, args=(place, 2))
         publishing.start()
-        publishing.join(timeout=2)
+        wait_for(owner, "application_name = 'pipeline' and query like '%relfrozenxid%'")
+        publishing.join(timeout=1)
         assert publishing.is_alive(), "the publication waits for the old snapshot"
         assert generations(reader) == {1}
         reader.commit()
-        publishing.join(timeout=20)
+        joined(publishing)
         assert generations(reader) == {2}
 
 
@@ -486,10 +488,7 @@ def wait_for(connection: psycopg.Connection, condition: str) -> None:
     """Wait until a session of this database is as the condition says."""
     count = f"""select count(*) from pg_stat_activity
         where datname = current_database() and pid <> pg_backend_pid() and {condition}"""
-    deadline = time.monotonic() + 20
-    while not value(connection, count):
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.01)
+    eventually(lambda: value(connection, count), condition, every=0.01)
 
 
 def test_a_privilege_granted_just_before_its_lock_is_kept(place, owner, reader, monkeypatch):
@@ -563,7 +562,7 @@ def test_what_is_done_with_a_view_while_the_publication_waits_for_it_is_kept(pla
         reader.rollback()
         wait_for(owner, "application_name = 'pipeline' and wait_event_type = 'Lock'")
         analyst.commit()
-    publishing.join(timeout=20)
+    joined(publishing)
     assert generations(owner) == {2}
     assert value(owner, CHANGED[next(iter(CHANGED))])
 
@@ -749,17 +748,12 @@ def test_a_backend_that_is_terminated_leaves_the_old(place, owner):
     with psycopg.connect(place.database_url) as holder:
         generations(holder)  # so that the publication is in its transaction, and waits
         with publishing(place, 2) as process:
-            deadline = time.monotonic() + 20
-            ended = 0
-            while not ended and time.monotonic() < deadline:
-                ended = value(
-                    owner,
-                    """select count(pg_terminate_backend(pid)) from pg_stat_activity
-                    where application_name = 'pipeline' and query like 'lock table%'
-                        and wait_event_type = 'Lock' and datname = current_database()""",
-                )
-            assert ended == 1
-            assert process.wait(timeout=20) != 0
+            ending = """select count(pg_terminate_backend(pid)) from pg_stat_activity
+                where application_name = 'pipeline' and query like 'lock table%'
+                    and wait_event_type = 'Lock' and datname = current_database()"""
+            assert eventually(lambda: value(owner, ending), "a publication that waits") == 1
+            end_of(process)
+            assert process.returncode != 0
     assert generations(owner) == {1}
     publish(place, 3)
     assert generations(owner) == {3}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from patience import end_of, eventually
 from test_publication import (
     READS,
     autovacuum_of_one,
@@ -379,7 +380,7 @@ def test_a_reader_of_what_is_stored_aside_is_waited_for_or_named(place, reader):
         place.here = patience
         process = start(place)
         assert seen(place, f"select count(*) from ({WAITING}) as waiting") == 1
-    assert process.communicate(timeout=30)[0] == "published\n"
+    assert end_of(process)[0] == "published\n"
 
 
 def test_new_readers_do_not_wait_for_one_lock_after_another(place, reader, monkeypatch):
@@ -480,10 +481,7 @@ WAITING = """select pid from pg_stat_activity
 
 def seen(place: Place, statement: str) -> int:
     """What a statement in dev returns as soon as that is more than 0."""
-    deadline = time.monotonic() + 30
-    while not (found := value(place.dev, statement)) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return found
+    return eventually(lambda: value(place.dev, statement), statement, every=0.01)
 
 
 def test_killed_at_any_moment_prod_is_whole(place, reader, is_long):
@@ -517,7 +515,7 @@ def test_a_backend_that_is_terminated_leaves_the_old(place, reader):
         process = start(place)
         ending = f"select count(pg_terminate_backend(pid)) from ({WAITING}) as waiting"
         assert seen(place, ending) == 1
-        assert process.communicate(timeout=30)[0] == "failed\n"
+        assert end_of(process)[0] == "failed\n"
     assert generations(reader) == {1}
     facts = place.run()
     assert facts["outcome"] == "published", facts
@@ -533,7 +531,7 @@ def test_dev_that_is_lost_meanwhile_is_named_and_the_next_night_catches_up(place
             where datname = current_database() and application_name = 'pipeline'
                 and pid <> pg_backend_pid() and exists ({WAITING})"""
         assert seen(place, ending) == 1
-    assert process.communicate(timeout=30)[0] == (
+    assert end_of(process)[0] == (
         "dev was lost, prod may be behind: terminating connection due to administrator command; "
         "see that the server runs and has room; the next night catches up\n"
     )
@@ -553,7 +551,7 @@ def test_autovacuum_of_the_old_tables_and_a_replication_do_not_wait_for_each_oth
         process = start(place)
         assert seen(place, f"select count(*) from ({WAITING}) as waiting") == 1
         reader.execute("analyze transformed.one")
-    assert process.communicate(timeout=30)[0] == "published\n"
+    assert end_of(process)[0] == "published\n"
 
 
 def test_autovacuum_of_an_old_table_is_cancelled(place, reader):

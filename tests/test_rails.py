@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import test_publish
 import yaml
+from patience import end_of
 from psycopg import conninfo
 from test_publication import generations
 from test_publish import Place
@@ -227,7 +228,7 @@ class Application:
 
 
 def answer(process: subprocess.Popen) -> dict:
-    told, complaints = process.communicate("go\n", timeout=100)
+    told, complaints = end_of(process, "the application", given="go\n")
     assert told, complaints
     return json.loads(told)
 

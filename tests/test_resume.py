@@ -4,11 +4,11 @@ import hashlib
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from threading import Event
 
 import pytest
+from patience import eventually
 from publisher import Answer
 from test_download import URL, client, get, waits  # noqa: F401 - fixtures
 from test_fetch import night
@@ -203,7 +203,7 @@ def killed(here, publisher, monkeypatch, tmp_path):
             handler.send_header("Content-Length", str(len(body)))
             handler.end_headers()
             handler.wfile.write(body[:20_000])
-            is_hanging.wait(20)
+            is_hanging.wait()
             handler.close_connection = True
             return Answer(b"", length=None)
         return Answer(body, headers=headers)
@@ -213,9 +213,7 @@ def killed(here, publisher, monkeypatch, tmp_path):
     command = [sys.executable, "-c", FETCHING, str(Path(__file__).parent)]
     with subprocess.Popen(command) as child:
         begun = here.raw / ".incoming/alpha/two.csv"
-        deadline = time.monotonic() + 20
-        while not (begun.exists() and begun.stat().st_size) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        eventually(lambda: begun.exists() and begun.stat().st_size, "the half of a file")
         child.kill()
     is_hanging.set()
     publisher.requests.clear()

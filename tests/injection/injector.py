@@ -8,16 +8,21 @@ which gets an environment of its own, git-lfs, whose calls do not go through lib
 whose writes are its own affair.
 """
 
+import contextlib
 import errno
 import json
 import mmap
 import os
+import select
 import signal
 import struct
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
+
+from patience import STANDSTILL, Watch, end_of, not_counted
 
 HERE = Path(__file__).parent
 COUNT, ONCE, FROM_THEN_ON, KILL = range(4)
@@ -68,12 +73,16 @@ class Page:
         struct.pack_into("=q", self._memory, 0, 0)
         return count, what.rstrip(b"\0").decode("utf-8", "replace") if fired else ""
 
+    def leader(self) -> int:
+        """The process of the step, which leads a group of its own."""
+        return _FIELDS.unpack_from(self._memory)[5]
+
 
 class Zygote:
     """A process that has the clone's modules imported, and forks a child for each step."""
 
     def __init__(self, clone: Path, environment: dict[str, str], library: Path, page: Page):
-        self._output = page.path.with_name("output")
+        self._page, self._output = page, page.path.with_name("output")
         self._process = subprocess.Popen(
             [clone / ".venv/bin/python", HERE / "zygote.py", clone, page.path, self._output],
             cwd=clone,
@@ -84,17 +93,27 @@ class Zygote:
         )
         assert self._process.stdout.readline() == "ready\n"
 
-    def run(self, words: list[str], environment: dict[str, str], seconds: float = 120) -> Done:
+    def run(self, words: list[str], environment: dict[str, str]) -> Done:
         """Run a script or module with its words in a child; one that hangs is ended."""
-        asked = {"words": words, "environment": environment, "seconds": seconds}
+        asked = {"words": words, "environment": environment}
         print(json.dumps(asked), file=self._process.stdin, flush=True)
+        self._await_answer()
         code = int(self._process.stdout.readline())
         return Done(code, self._output.read_text("utf-8", "replace"))
+
+    def _await_answer(self) -> None:
+        with not_counted(threading.get_native_id()):
+            watch = Watch()
+            while not select.select([self._process.stdout], [], [], 1)[0]:
+                if watch.still_for() > STANDSTILL:
+                    with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                        os.killpg(self._page.leader(), signal.SIGKILL)
+                    watch = Watch()
 
     def stop(self) -> None:
         """End the process."""
         self._process.stdin.close()
-        self._process.wait(10)
+        end_of(self._process, "the zygote")
 
 
 def still_running(page: Page) -> list[str]:

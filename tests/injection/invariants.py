@@ -10,17 +10,20 @@ import json
 import os
 import re
 import subprocess
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
+from patience import STANDSTILL, Watch, not_counted
 from psycopg import sql
 
 from injection import injector
 from injection.injector import Done, Page
 
-PATIENCE = 8.0  # seconds for what a killed run left to end by itself
+PATIENCE = STANDSTILL  # seconds without a sign of life, for what a killed run left to end by itself
 EXITS = (0, 1, 2, 64, 75, 78, 129, 130, 143)
 POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d+)\n"
@@ -77,11 +80,8 @@ def _of_snapshot(folder: Path) -> list[str]:
 
 def of_leftovers(data: Path, clone: Path, page: Page, connection, *, settled: bool) -> list[str]:
     """No lock, process or idle transaction stays; no temporary file once a night was honest."""
-    deadline = time.monotonic() + PATIENCE
-    while left := _alive(page, connection):
-        if time.monotonic() > deadline:
-            return left
-        time.sleep(0.02)
+    if left := _stays(lambda: _alive(page, connection)):
+        return left
     wrong = []
     with (data / "state/run.lock").open("a+b") as lock:
         try:
@@ -96,6 +96,15 @@ def of_leftovers(data: Path, clone: Path, page: Page, connection, *, settled: bo
         wrong += [f"left: {path}" for pattern in patterns for path in git.glob(pattern)]
         wrong += _of_room(connection)
     return wrong
+
+
+def _stays(left: Callable[[], list[str]]) -> list[str]:
+    """What is still left when all that we started stand still."""
+    with not_counted(threading.get_native_id()):
+        watch = Watch()
+        while (found := left()) and watch.still_for() < PATIENCE:
+            time.sleep(0.02)
+    return found
 
 
 def _alive(page: Page, connection) -> list[str]:
@@ -252,11 +261,8 @@ def of_status(connection, *, settled: bool) -> list[str]:
 
 def of_prod(connection) -> list[str]:
     """No session and no half of a replication stays in prod; `data_status` names what is there."""
-    deadline = time.monotonic() + PATIENCE
-    while left := _sessions(connection):
-        if time.monotonic() > deadline:
-            return left
-        time.sleep(0.02)
+    if left := _stays(lambda: _sessions(connection)):
+        return left
     there = set(published(connection))
     rows = connection.execute("select name from transformed.data_status where kind = 'table'")
     told = {name for (name,) in rows}

@@ -9,10 +9,8 @@ import importlib
 import json
 import os
 import runpy
-import signal
 import struct
 import sys
-import time
 import traceback
 import warnings
 
@@ -34,20 +32,8 @@ def main() -> None:
         child = os.fork()
         if not child:
             _become(asked, page, output)
-        print(_wait(child, asked["seconds"]), flush=True)
-
-
-def _wait(child: int, seconds: float) -> int:
-    """The exit code of a child, below 0 for a signal; past its time it is ended."""
-    deadline = time.monotonic() + seconds
-    while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > deadline:
-            os.killpg(child, signal.SIGKILL)
-            deadline += seconds
-        time.sleep(0.002)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
 
 
 def _become(asked: dict, page: str, output: str) -> None:
