@@ -11,6 +11,7 @@ import lifeline
 import psycopg
 import pytest
 import servers
+import watchdog
 from clone import Clone, make_clone
 from publisher import Publisher, serving
 from small_clone import Small, make_small
@@ -34,10 +35,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: runs with --long alone")
     config.addinivalue_line("markers", "database: starts a server of its own")
-    if hasattr(config, "workerinput"):  # of the process that started this one, which is named there
-        return
-    folder, config.end_of_folder = lifeline.begin("pipeline-test-")
-    config.option.basetemp = config.option.basetemp or str(folder / "tmp")
+    longest = watchdog.LONGEST_OF_THE_LONG if config.getoption("--long") else watchdog.LONGEST
+    if hasattr(config, "workerinput"):  # the process that started this one keeps the lifeline
+        lifeline.part(config.workerinput["workerid"])
+    else:
+        folder, config.end_of_folder = lifeline.begin("pipeline-test-")
+        config.option.basetemp = config.option.basetemp or str(folder / "tmp")
+    config.pluginmanager.register(watchdog.Watchdog(longest))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -28,8 +28,6 @@ LAYER = "https://koop.example/file-geojson/rest/services/fires/FeatureServer/0"
 SOURCE = Source("T", "P", "https://e.gov/", "L", "https://l.gov/", "geojson")
 ROWS = 2345
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture(scope="module")
 def koop(tmp_path_factory):

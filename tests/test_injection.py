@@ -21,10 +21,7 @@ from injection.scene import PASSWORD, PLAIN, Scene, scene
 from pipeline import lock, postgres
 from pipeline.settings import Settings
 
-pytestmark = [
-    pytest.mark.skipif(not injector.is_able(), reason="needs Linux and a C compiler (cc)"),
-    pytest.mark.timeout(6 * 3600),  # a step that hangs is ended after two minutes
-]
+pytestmark = pytest.mark.skipif(not injector.is_able(), reason="needs Linux and a C compiler (cc)")
 DATABASE = "injection"
 TRACEBACK = "Traceback (most recent call last):"
 # Step, what is counted, size of the short form's sample; the long form: all kinds at each point
