@@ -9,12 +9,12 @@ Three times the file must be free in the temporary folder.
 
 import argparse
 import json
+import multiprocessing
 import os
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -22,6 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+import lifeline  # noqa: E402
+
 BLOCK = os.urandom(1 << 20)
 HOST = "data.example.gov"
 SHARE = 0.9  # of the speed of curl and sha256sum
@@ -93,9 +97,9 @@ def measure(megabytes: int, runs: int, folder: Path) -> tuple[list[float], list[
         for _ in range(megabytes):
             out.write(BLOCK[:1_000_000])
     listener = socket.create_server(("127.0.0.1", 0))
-    server = os.fork()
-    if not server:
-        serve(listener, str(file))
+    context = multiprocessing.get_context("spawn")
+    server = context.Process(target=serve, args=(listener, str(file)), daemon=True)
+    server.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
         curl_seconds, our_seconds, peak = [], [], 0
@@ -108,8 +112,8 @@ def measure(megabytes: int, runs: int, folder: Path) -> tuple[list[float], list[
             if told != theirs:
                 raise SystemExit(f"another file came: {told} is not {theirs}")
     finally:
-        os.kill(server, 9)
-        os.waitpid(server, 0)
+        server.kill()
+        server.join()
         listener.close()
     return curl_seconds, our_seconds, peak
 
@@ -121,10 +125,10 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     given = parser.parse_args()
     table = Table("MB", "curl + sha256sum, s", "ours, s", "share of its speed", "peak, MB")
-    with tempfile.TemporaryDirectory() as temporary:
+    with lifeline.folder("bench-fetch-") as temporary:
         small = max(1, given.megabytes // 10)
         for megabytes in (small, given.megabytes):
-            theirs, our, peak = measure(megabytes, given.runs, Path(temporary))
+            theirs, our, peak = measure(megabytes, given.runs, temporary)
             share = statistics.median(theirs) / statistics.median(our)
             table.add_row(
                 str(megabytes),

@@ -17,7 +17,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import venv
 from pathlib import Path
@@ -29,7 +28,9 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import lifeline  # noqa: E402
 
 from pipeline import ddl, load, postgres, preprocess, settings, state  # noqa: E402
 
@@ -68,9 +69,7 @@ def main() -> int:
     table = Table(title=f"Load: a CSV of {asked.megabytes} MB to a table, all columns text")
     for column in ("what", "seconds", "MB/s", "x psql", "goal", "reached"):
         table.add_column(column, justify="left" if column == "what" else "right")
-    with tempfile.TemporaryDirectory(prefix="bench-load-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # for the server's user, where root runs this
+    with lifeline.folder("bench-load-") as folder:
         here = _here(folder)
         try:
             url = postgres.ensure_running(here)

@@ -13,7 +13,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -22,7 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import lifeline  # noqa: E402
 
 from pipeline import database, ledger, postgres, settings  # noqa: E402
 
@@ -143,9 +144,7 @@ def main() -> int:
         "--sources", nargs="+", default=ONE, help=f"changed alone ({' '.join(ONE)})"
     )
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-one-source-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # for the server's user, where root runs this
+    with lifeline.folder("bench-one-source-") as folder:
         here = _here(folder)
         postgres.ensure_running(here)
         try:

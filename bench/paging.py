@@ -13,7 +13,6 @@ import os
 import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+import lifeline  # noqa: E402
 from publisher import Answer  # noqa: E402
 from upstream import arcgis as arcgis_server  # noqa: E402
 from upstream import openfema as openfema_server  # noqa: E402
@@ -136,19 +136,19 @@ _DECLARED = {
 @contextmanager
 def _serving(rows: int, ready: bool) -> Iterator[None]:
     """The server in a process of its own, and settings that lead to it."""
-    mine, its = multiprocessing.get_context("fork").Pipe()
-    server = multiprocessing.get_context("fork").Process(target=_serve, args=(its, rows, ready))
-    server.start()
-    folder = tempfile.mkdtemp(prefix="bench-paging-")
-    try:
-        given = {"MIRRORS": mine.recv(), "DATA_DIR": folder, "STASH": "off"}
-        os.environ.update(given)
-        settings.load.cache_clear()
-        yield
-    finally:
-        mine.send("end")
-        server.join()
-        shutil.rmtree(folder, ignore_errors=True)
+    context = multiprocessing.get_context("spawn")
+    mine, its = context.Pipe()
+    with lifeline.folder("bench-paging-") as folder:
+        server = context.Process(target=_serve, args=(its, rows, ready))
+        server.start()
+        try:
+            given = {"MIRRORS": mine.recv(), "DATA_DIR": str(folder / "data"), "STASH": "off"}
+            os.environ.update(given)
+            settings.load.cache_clear()
+            yield
+        finally:
+            mine.send("end")
+            server.join()
 
 
 def _serve(pipe, rows: int, ready: bool) -> None:

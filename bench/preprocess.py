@@ -10,7 +10,6 @@ GeoJSON into a frame and writes it with `to_csv`, in the same process and in tur
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import lifeline  # noqa: E402
 
 from pipeline import delimited, geojson  # noqa: E402
 
@@ -41,11 +42,11 @@ def main() -> int:
     table = Table(title="Preprocess: raw bytes to a legible CSV")
     for column in ("input", "MB", "seconds", "MB/s", "goal", "reached"):
         table.add_column(column, justify="left" if column == "input" else "right")
-    with tempfile.TemporaryDirectory() as folder:
+    with lifeline.folder("bench-preprocess-") as folder:
         reached = [
-            _csv(table, Path(folder), "CSV, unquoted", b"%b", 300, asked),
-            _csv(table, Path(folder), "CSV, every field quoted", b'"%b"', 150, asked),
-            _geojson(table, Path(folder), asked),
+            _csv(table, folder, "CSV, unquoted", b"%b", 300, asked),
+            _csv(table, folder, "CSV, every field quoted", b'"%b"', 150, asked),
+            _geojson(table, folder, asked),
         ]
     Console().print(table)
     return 0 if all(reached) else 1

@@ -14,7 +14,6 @@ import multiprocessing
 import os
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -26,7 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import lifeline  # noqa: E402
 
 from pipeline import database, ledger, postgres, publication, settings, tell  # noqa: E402
 
@@ -67,9 +68,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows in all (1000000)")
     parser.add_argument("--rounds", type=int, default=5, help="publications (5)")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-publication-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # for the server's user, where root runs this
+    with lifeline.folder("bench-publication-") as folder:
         here = _here(folder)
         url = postgres.ensure_running(here)
         try:

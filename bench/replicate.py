@@ -9,7 +9,6 @@ by its SHA-256, holds every table's content against dev, and lets readers go on 
 
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -17,9 +16,14 @@ from pathlib import Path
 
 import psycopg
 
-from pipeline import database, ledger, postgres, publication, publish, settings, tell
-from pipeline.postgres_clients import program
-from pipeline.settings import Settings
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import lifeline  # noqa: E402
+
+from pipeline import database, ledger, postgres, publication, publish, settings, tell  # noqa: E402
+from pipeline.postgres_clients import program  # noqa: E402
+from pipeline.settings import Settings  # noqa: E402
 
 ROUNDS = 3
 TABLES = 5
@@ -94,10 +98,9 @@ def bare(here: Settings, target: str) -> float:
 def main() -> None:
     """Print the seconds of both ways side by side, and the longest waits of readers."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        made = replace(settings.load(), data_dir=Path(folder) / "data", database_url="")
+    with lifeline.folder("bench-replicate-") as folder:
+        made = replace(settings.load(), data_dir=folder / "data", database_url="")
         made.state.mkdir(parents=True)
-        Path(folder).chmod(0o755)
         address = postgres.ensure_running(made)
         here = replace(made, database_url=address, prod_database_url=postgres.url(made, "prod"))
         try:

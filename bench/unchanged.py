@@ -9,11 +9,9 @@ The stage may take twice the slowest single source, and a second. Times are wall
 import argparse
 import multiprocessing
 import os
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+import lifeline  # noqa: E402
 from upstream.twelve import twelve  # noqa: E402
 
 from pipeline import settings, state  # noqa: E402
@@ -87,24 +86,24 @@ def _expect(outcome: str, sources: list[str]) -> None:
 @contextmanager
 def _serving(latency: float) -> Iterator[Callable[[], int]]:
     """The publishers, and settings that lead to them; gives how many requests came since."""
-    mine, its = multiprocessing.get_context("fork").Pipe()
-    server = multiprocessing.get_context("fork").Process(target=_serve, args=(its, latency))
-    server.start()
-    folder = tempfile.mkdtemp(prefix="bench-unchanged-")
-    given = {"MIRRORS": mine.recv(), "DATA_DIR": folder, "STASH": "off", "FETCH_PATIENCE": "0"}
-    os.environ.update(given)
-    settings.load.cache_clear()
+    context = multiprocessing.get_context("spawn")
+    mine, its = context.Pipe()
 
     def count_requests() -> int:
         mine.send("count")
         return mine.recv()
 
-    try:
-        yield count_requests
-    finally:
-        mine.send("end")
-        server.join()
-        shutil.rmtree(folder, ignore_errors=True)
+    with lifeline.folder("bench-unchanged-") as folder:
+        server = context.Process(target=_serve, args=(its, latency))
+        server.start()
+        given = {"MIRRORS": mine.recv(), "DATA_DIR": str(folder / "data")}
+        os.environ.update(given, STASH="off", FETCH_PATIENCE="0")
+        settings.load.cache_clear()
+        try:
+            yield count_requests
+        finally:
+            mine.send("end")
+            server.join()
 
 
 def _serve(pipe, latency: float) -> None:

@@ -43,6 +43,7 @@ def begin(prefix: str):
         stdin=subprocess.PIPE,  # it closes when this process ends
         start_new_session=True,
     )
+    os.register_at_fork(after_in_child=watcher.stdin.close)  # a child that stays must not hold it
 
     def end() -> None:
         watcher.stdin.close()
