@@ -9,7 +9,6 @@ by its SHA-256, holds every table's content against dev, and lets readers go on 
 
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import lifeline  # noqa: E402
+from readers import reading  # noqa: E402
 
 from pipeline import database, ledger, postgres, publication, publish, settings, tell  # noqa: E402
 from pipeline.postgres_clients import program  # noqa: E402
@@ -29,27 +29,10 @@ ROUNDS = 3
 TABLES = 5
 
 
-class Reader(threading.Thread):
-    """Reads one table again and again; remembers its longest wait."""
-
-    def __init__(self, address: str):
-        super().__init__(daemon=True)
-        self.address, self.longest, self.reads, self.errors = address, 0.0, 0, []
-        self.stopping = threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        query = "select count(*) from transformed.t0 where id < 100"
-        with psycopg.connect(self.address, autocommit=True, prepare_threshold=0) as connection:
-            while not self.stopping.is_set():
-                began = time.monotonic()
-                try:
-                    assert connection.execute(query).fetchone()[0] == 99
-                except (psycopg.Error, AssertionError) as error:
-                    self.errors.append(error)
-                self.longest = max(self.longest, time.monotonic() - began)
-                self.reads += 1
-                time.sleep(0.01)
+def read(connection: psycopg.Connection) -> None:
+    """One table again and again."""
+    query = "select count(*) from transformed.t0 where id < 100"
+    assert connection.execute(query).fetchone()[0] == 99
 
 
 def publish_dev(here: Settings, rows: int) -> None:
@@ -120,17 +103,14 @@ def measure(here: Settings, target: str, rows: int) -> None:
     print(" bare, s  ours, s  ratio  longest wait, ms  readers kept out, ms  errors")
     for _ in range(ROUNDS):
         publish_dev(here, rows)
-        readers = [Reader(here.prod_database_url) for _ in range(2)]
-        began = time.monotonic()
-        facts = publish.run(here)
-        ours = time.monotonic() - began
-        for reader in readers:
-            reader.stopping.set()
-            reader.join()
+        with reading(here.prod_database_url, [read] * 2, pause=0.01) as readers:
+            began = time.monotonic()
+            facts = publish.run(here)
+            ours = time.monotonic() - began
         assert facts["outcome"] == "published", facts
         took = bare(here, target)
-        longest = max(reader.longest for reader in readers) * 1000
-        errors = sum(len(reader.errors) for reader in readers)
+        longest = max(reader.waited for reader in readers) * 1000
+        errors = sum(len(reader.wrong) for reader in readers)
         kept_out = facts["readers_waited"] * 1000
         seconds = f"{took:8.2f} {ours:8.2f} {ours / took:6.2f}"
         print(f"{seconds} {longest:17.0f} {kept_out:21.0f} {errors:7}")

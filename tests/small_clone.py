@@ -10,14 +10,14 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 from clone import Clone, make_clone
 from publisher import Answer, Publisher, held
+from readers import Read, Reader, from_a_snapshot, in_one_transaction, reading
 
 SOURCES = ("left", "right")
 ROWS = 300
@@ -246,44 +246,6 @@ def make_small(folder: Path, publisher: Publisher) -> Small:
 Seen = list[tuple[str, int, int]]  # mart, its generation by data_status, the night of its rows
 
 
-class Reader(threading.Thread):
-    """Reads again and again until told to stop; remembers what it saw and what went wrong.
-
-    A source that fails keeps its rows while the other goes on, so the marts may be of two nights.
-    What no reader may see is a mart with the rows of another generation than data_status tells in
-    the same transaction.
-    """
-
-    def __init__(self, url: str, read: Callable[[psycopg.Connection], Seen], known: dict):
-        super().__init__(daemon=True)
-        self.url, self.read, self.stopping = url, read, threading.Event()
-        self.known = known  # night of each mart and generation, of all readers
-        self.nights: set[int] = set()
-        self.wrong: list[str] = []
-        self.lost: list[str] = []  # connections, when the server is killed
-        self.start()
-
-    def run(self):
-        while not self.stopping.is_set():
-            try:
-                with psycopg.connect(self.url, autocommit=True, prepare_threshold=0) as connection:
-                    while not self.stopping.is_set():
-                        self._note(self.read(connection))
-                        time.sleep(0.05)
-            except psycopg.OperationalError as error:
-                self.lost.append(str(error))
-            except (psycopg.Error, AssertionError) as error:
-                self.wrong.append(repr(error))
-            time.sleep(0.05)
-
-    def _note(self, seen: Seen) -> None:
-        for mart, generation, night in seen:
-            self.nights.add(night)
-            first = self.known.setdefault((mart, generation), night)
-            if first != night:
-                self.wrong.append(f"{mart} of generation {generation}: nights {first} and {night}")
-
-
 def _rows_of(name: str) -> str:
     return f"""select '{name}', night, count(*) from transformed.{name}_rows group by night"""
 
@@ -306,51 +268,39 @@ def _at_once(connection: psycopg.Connection) -> Seen:
     return [(name, generation, night) for name, night, _, generation in rows]
 
 
-def in_turn(*names: str) -> Callable[[psycopg.Connection], Seen]:
+def in_turn(*names: str) -> Read:
     """A reader of both marts and of their status in one transaction, a statement each."""
 
-    def read(connection):
-        with connection.transaction():
-            nights = {name: max(_nights(connection, name)) for name in names}
-            generations = {
-                name: connection.execute(f"select {_generation_of(name)}").fetchone()[0]
-                for name in names
-            }
-            return [(name, generations[name], nights[name]) for name in names]
+    def read(connection: psycopg.Connection) -> Seen:
+        nights = {name: max(_nights(connection, name)) for name in names}
+        generations = {
+            name: connection.execute(f"select {_generation_of(name)}").fetchone()[0]
+            for name in names
+        }
+        return [(name, generations[name], nights[name]) for name in names]
 
-    return read
-
-
-def repeatable(pause: float) -> Callable[[psycopg.Connection], Seen]:
-    """A reader in REPEATABLE READ whose snapshot is older than its first reading by a pause."""
-
-    def read(connection):
-        with connection.transaction():
-            connection.execute("set transaction isolation level repeatable read")
-            connection.execute("select 1")
-            time.sleep(pause)
-            return _at_once(connection)
-
-    return read
+    return in_one_transaction(read)
 
 
 READS = (_at_once, in_turn("left", "right"), in_turn("right", "left"))
-READS += (repeatable(0), repeatable(1.5))
+READS += (from_a_snapshot(_at_once), from_a_snapshot(_at_once, 1.5))
 
 
 @contextmanager
 def readers(url: str) -> Iterator[list[Reader]]:
-    """Five readers for as long as the context lasts; none may have met what no reader may meet."""
-    generations: dict[tuple[str, int], int] = {}
-    known = [Reader(url, read, generations) for read in READS]
-    try:
+    """Five readers for as long as the context lasts; none may have met what no reader may meet.
+
+    Connections may be lost, for whoever kills the server. A source that fails keeps its rows while
+    the other goes on, so the marts may be of two nights. What no reader may see is a mart with the
+    rows of another generation than data_status tells in the same transaction.
+    """
+    with reading(url, READS, pause=0.05) as known:
         yield known
-    finally:
-        for reader in known:
-            reader.stopping.set()
-        for reader in known:
-            reader.join()
-    assert [reader.wrong for reader in known] == [[]] * len(known)
+    assert [reader.errors for reader in known] == [[]] * len(known)
+    nights: dict[tuple[str, int], set[int]] = {}
+    for mart, generation, night in (each for r in known for seen in r.seen for each in seen):
+        nights.setdefault((mart, generation), set()).add(night)
+    assert {of: several for of, several in nights.items() if len(several) > 1} == {}
 
 
 def kill(process: int, number: int = signal.SIGKILL) -> bool:

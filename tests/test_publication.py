@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 import psycopg
 import pytest
 from patience import end_of, eventually, joined
+from readers import from_a_snapshot, in_one_transaction, reading
 
 from pipeline import data_status, database, dependents, freshness, ledger, publication
 from pipeline.dependents import Refused
@@ -337,67 +338,19 @@ def test_without_its_ledger_the_pipeline_replaces_the_tables_of_its_models(place
 # Readers
 
 
-class Reader(threading.Thread):
-    """Reads again and again until told to stop; remembers what it saw and what went wrong."""
-
-    def __init__(self, url: str, read: Callable[[psycopg.Connection], set[int]]):
-        super().__init__(daemon=True)
-        self.url, self.read, self.stopping = url, read, threading.Event()
-        self.seen: list[set[int]] = []
-        self.errors: list[Exception] = []
-        self.longest = 0.0
-        self.start()
-
-    def run(self):
-        with psycopg.connect(self.url, autocommit=True, prepare_threshold=0) as connection:
-            while not self.stopping.is_set():
-                began = time.monotonic()
-                try:
-                    self.seen.append(self.read(connection))
-                except psycopg.Error as error:
-                    self.errors.append(error)
-                    if connection.broken:  # the same error for ever, as fast as they can be kept
-                        return
-                self.longest = max(self.longest, time.monotonic() - began)
-
-
-@contextmanager
-def reading(url: str, reads: Iterable[Callable]) -> Iterator[list[Reader]]:
-    """A reader of each kind for as long as the context lasts, also when what is in it fails."""
-    readers = [Reader(url, read) for read in reads]
-    try:
-        yield readers
-    finally:
-        for reader in readers:
-            reader.stopping.set()
-        for reader in readers:
-            reader.join()
-
-
+@in_one_transaction
 def two_tables(connection) -> set[int]:
-    """Both tables in one transaction, a statement each."""
-    with connection.transaction():
-        seen = generations(connection, ("one",))
-        return seen | generations(connection, ("two",))
+    """Both tables, a statement each."""
+    return generations(connection, ("one",)) | generations(connection, ("two",))
 
 
+@in_one_transaction
 def two_tables_the_other_way(connection) -> set[int]:
-    with connection.transaction():
-        seen = generations(connection, ("two",))
-        return seen | generations(connection, ("one",))
+    return generations(connection, ("two",)) | generations(connection, ("one",))
 
 
 def through_a_view(connection) -> set[int]:
     return {row[0] for row in connection.execute("select generation from public.both")}
-
-
-def from_an_old_snapshot(connection) -> set[int]:
-    """Often begun before a build and read first after its publication."""
-    with connection.transaction():
-        connection.execute("set transaction isolation level repeatable read")
-        connection.execute("select 1")
-        time.sleep(0.2)
-        return generations(connection)
 
 
 READS = (
@@ -405,7 +358,7 @@ READS = (
     two_tables,
     two_tables_the_other_way,
     through_a_view,
-    from_an_old_snapshot,
+    from_a_snapshot(generations, 0.2),
 )
 
 
@@ -419,7 +372,7 @@ def test_readers_meet_no_error_no_empty_table_and_no_mixture(place, owner):
         for number in range(2, 7):
             publish(place, number)
             time.sleep(0.1)
-    assert [reader.errors for reader in readers] == [[]] * len(READS)
+    assert [reader.wrong for reader in readers] == [[]] * len(READS)
     for reader in readers:
         assert len(reader.seen) > 5
         assert {len(seen) for seen in reader.seen} == {1}
@@ -591,7 +544,7 @@ def test_new_readers_wait_but_briefly_behind_a_publication_that_waits(place, own
             pytest.raises(SourceError),
         ):
             publish(replace(place, publish_patience=2), 2)
-    assert reader.errors == []
+    assert reader.wrong == []
     assert reader.longest < 1  # lock_timeout is 200 ms, on a machine that may be busy
 
 
@@ -608,8 +561,9 @@ def test_new_readers_do_not_wait_for_one_lock_after_another(place, owner, monkey
             pytest.raises(SourceError, match="put off: readers hold"),
         ):
             publish(replace(place, publish_patience=2), 2)
-    assert reader.errors == []
-    assert 0.1 < reader.longest < 2
+    assert reader.wrong == []
+    assert reader.waited > 0.1
+    assert reader.longest < 2
 
 
 def test_new_readers_of_a_view_do_not_wait_for_the_lock_of_another(place, owner, monkeypatch):
@@ -626,8 +580,9 @@ def test_new_readers_of_a_view_do_not_wait_for_the_lock_of_another(place, owner,
             pytest.raises(SourceError, match="put off: readers hold"),
         ):
             publish(replace(place, publish_patience=2), 2)
-    assert reader.errors == []
-    assert 0.1 < reader.longest < 2
+    assert reader.wrong == []
+    assert reader.waited > 0.1
+    assert reader.longest < 2
 
 
 def test_who_wrote_before_the_build_is_named(place, owner):

@@ -13,7 +13,9 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
+import lifeline
 import patience
 import pytest
 
@@ -24,9 +26,10 @@ LONGEST, LONGEST_OF_THE_LONG = 3600.0, 12 * 3600.0  # seconds of a test that is 
 class Watchdog(threading.Thread):
     """A plugin of pytest, and the thread that watches for it."""
 
-    def __init__(self, longest: float, still: float = PATIENCE, every: float = 5.0):
+    def __init__(self, longest: float, still: float = PATIENCE, every: float = 15.0):
         super().__init__(name="watchdog", daemon=True)
         self.longest, self.still, self.every = longest, still, every
+        self._folder = Path(os.environ[lifeline.MARK])
         self.why, self._test, self._began, self._barks = "", "", 0.0, 0
         signal.signal(signal.SIGUSR2, self._fail)
         self.start()
@@ -42,14 +45,17 @@ class Watchdog(threading.Thread):
 
     def run(self) -> None:
         with patience.not_counted(threading.get_native_id()):
-            watched, watch = "", patience.Watch()
+            watched, watch = "", self._watch()
             while True:
                 time.sleep(self.every)
                 if self._test != watched:
-                    watched, watch = self._test, patience.Watch()
+                    watched, watch = self._test, self._watch()
                 elif watched and (why := self._wrong(watch)):
                     self._bark(why)
-                    watch, self._began = patience.Watch(), time.monotonic()
+                    watch, self._began = self._watch(), time.monotonic()
+
+    def _watch(self) -> patience.Watch:
+        return patience.Watch(lambda: [os.getpid(), *lifeline.processes(self._folder)])
 
     def _wrong(self, watch: patience.Watch) -> str:
         if watch.still_for() > self.still:

@@ -1,22 +1,17 @@
 """Five readers of the published tables, who note whatever no reader may meet.
 
-tables      autocommit, one table at a time
-prepared    the same with a statement that the server has planned once
-together    all tables in one READ COMMITTED transaction
-repeatable  all tables in one REPEATABLE READ transaction
-early       the same, but its snapshot is taken a while before it reads: often before a build
-            is published, and read after
+Two read in autocommit, one table at a time, one of them by statements that the server has planned
+once; the others read all tables in one transaction, READ COMMITTED, REPEATABLE READ, and the same
+with a snapshot that is taken a while before it reads, often before a build is published.
 """
 
-import threading
-import time
-
-import psycopg
-from psycopg import IsolationLevel, sql
+from psycopg import sql
+from readers import Read, Reader, from_a_snapshot, in_one_transaction, stop
 
 from injection.invariants import Tables, contents
 
 PAUSE = 0.1  # seconds at least between two readings
+REST = 2.0  # no more than a third of the time of a core each
 EARLY = 1.2  # seconds between a snapshot and the first reading in it
 
 
@@ -25,81 +20,57 @@ class Readers:
 
     def __init__(self, url: str):
         self._url = url
-        self._ending = threading.Event()
-        self._guard = threading.Lock()
-        self._seen: set[frozenset] = set()
-        self._threads: list[threading.Thread] = []
-        self.reads, self.errors = 0, []
+        self._readers: list[Reader] = []
+        self._reads = 0  # of those that were stopped
 
     def start(self) -> None:
         """Begin to read."""
-        self._ending.clear()
-        polls = (self._tables, self._prepared, self._together, self._repeatable, self._early)
-        self._threads = [
-            threading.Thread(target=self._poll, args=(poll,), daemon=True) for poll in polls
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._readers += [Reader(self._url, read, PAUSE, REST) for read in _reads()]
 
     def stop(self) -> None:
         """End the readers."""
-        self._ending.set()
-        for thread in self._threads:
-            thread.join(10)
+        stop(self._readers)
+
+    @property
+    def reads(self) -> int:
+        """Readings so far."""
+        return sum(reader.reads for reader in self._readers)
 
     def take(self, *generations: Tables) -> list[str]:
         """What was wrong since the last call: errors, and tables of none or of two generations."""
-        with self._guard:
-            seen, errors, self._seen, self.errors = self._seen, self.errors, set(), []
-        wrong = [f"a reader: {error}" for error in errors]
-        for tables in seen:
-            if not any(tables <= frozenset(known.items()) for known in generations):
-                wrong.append(f"a reader saw what is of no generation: {dict(tables)}")
-        return wrong
+        wrong, seen = [], set()
+        for reader in self._readers:
+            looks, troubles = reader.take()
+            wrong += troubles
+            seen.update(frozenset(tables.items()) for look in looks for tables in look)
+        return wrong + mixtures(seen, *generations)
 
-    def _poll(self, poll) -> None:
-        name = f"reader {poll.__name__}"
-        while not self._ending.is_set():
-            try:
-                with psycopg.connect(self._url, autocommit=True, application_name=name) as one:
-                    while not self._ending.is_set():
-                        started = time.monotonic()
-                        poll(one)
-                        # No more than a third of the time of a core each.
-                        self._ending.wait(max(PAUSE, 2 * (time.monotonic() - started)))
-            except psycopg.Error as error:
-                with self._guard:
-                    self.errors.append(f"{name}: {' '.join(str(error).split())[:200]}")
-                self._ending.wait(PAUSE)
 
-    def _tables(self, one) -> None:
-        for name in _names(one):
-            self._note({name: contents(one, "transformed", name)})
+def mixtures(seen: set[frozenset], *generations: Tables) -> list[str]:
+    """The tables that were seen together and are of no generation."""
+    return [
+        f"a reader saw what is of no generation: {dict(tables)}"
+        for tables in seen
+        if not any(tables <= frozenset(known.items()) for known in generations)
+    ]
 
-    def _prepared(self, one) -> None:
-        one.prepare_threshold = 0
-        self._tables(one)
 
-    def _together(self, one) -> None:
-        with one.transaction():
-            self._note({name: contents(one, "transformed", name) for name in _names(one)})
+def _reads() -> list[Read]:
+    reads = [_tables, _prepared, in_one_transaction(_together)]
+    return reads + [from_a_snapshot(_together, pause) for pause in (0, EARLY)]
 
-    def _repeatable(self, one) -> None:
-        one.isolation_level = IsolationLevel.REPEATABLE_READ
-        self._together(one)
 
-    def _early(self, one) -> None:
-        one.isolation_level = IsolationLevel.REPEATABLE_READ
-        with one.transaction():
-            one.execute("select count(*) from pg_class")  # this takes the snapshot
-            names = _names(one)
-            self._ending.wait(EARLY)
-            self._note({name: contents(one, "transformed", name) for name in names})
+def _tables(connection, prepare: int | None = None) -> list[Tables]:
+    connection.prepare_threshold = prepare
+    return [{name: contents(connection, "transformed", name)} for name in _names(connection)]
 
-    def _note(self, tables: Tables) -> None:
-        with self._guard:
-            self.reads += 1
-            self._seen.add(frozenset(tables.items()))
+
+def _prepared(connection) -> list[Tables]:
+    return _tables(connection, prepare=0)
+
+
+def _together(connection) -> list[Tables]:
+    return [{name: contents(connection, "transformed", name) for name in _names(connection)}]
 
 
 def _names(one) -> list[str]:
