@@ -133,7 +133,8 @@ def _words(here: Settings, connection: psycopg.Connection) -> list[str]:
     _give_connection(here, connection)
     os.environ |= {"DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(here.logs / "dbt")}
     folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
-    return [*folders, "--no-use-colors", "--log-level", "info"]
+    # Nobody reads the files that dbt would write about each call.
+    return [*folders, "--no-use-colors", "--log-level", "info", "--no-write-json"]
 
 
 def _give_connection(here: Settings, connection: psycopg.Connection) -> None:

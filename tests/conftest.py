@@ -158,13 +158,13 @@ def debian_url(open_folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def database_url(server_settings: Settings, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of an empty database of the test's own."""
-    name = f"test_{abs(hash(request.node.nodeid)):x}"
+def database_url(server_settings: Settings) -> Iterator[str]:
+    """The URL of an empty database of the test's own; it has the same name in every test."""
     with psycopg.connect(postgres.url(server_settings), autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-        yield postgres.url(server_settings, name)
-        connection.execute(f"drop database {name} with (force)")
+        connection.execute("drop database if exists test with (force)")
+        connection.execute("create database test")
+        yield postgres.url(server_settings, "test")
+        connection.execute("drop database test with (force)")
 
 
 @pytest.fixture

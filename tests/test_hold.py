@@ -1,18 +1,17 @@
 """Per model: what fails is held with all that descends from it, and everything else goes out."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dbt_project
 import psycopg
 import pytest
 
 from pipeline import build, database, dbt_run, ledger, publication, tell, transform
 from pipeline.errors import SourceError
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import Settings
 
 MARTS = "models/marts/"
 STAGING = "models/staging/"
@@ -71,9 +70,7 @@ class Place:
         ledger.note(self.owner, "run", "load", source, facts, f"load {self.loads}")
 
     def write(self, name: str, text: str) -> None:
-        path = self.project / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        dbt_project.write(self.project, {name: text})
 
     def run(self, **words) -> dict:
         return transform.run(self.here, **words)
@@ -82,39 +79,33 @@ class Place:
         return self.owner.execute(f"select * from transformed.{table} order by 1").fetchall()
 
 
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory) -> Path:
+    """What dbt remembers of the project, from one test to the next."""
+    return tmp_path_factory.mktemp("dbt") / "partial_parse.msgpack"
+
+
 @pytest.fixture
-def place(here: Settings, database_url, tmp_path: Path, monkeypatch) -> Iterator[Place]:
+def place(here: Settings, database_url, tmp_path: Path, memory, monkeypatch) -> Iterator[Place]:
     """Two people in two towns, published as generation 1."""
-    before = dict(os.environ)
-    project = tmp_path / "transform"
-    for name in (
-        "dbt_project.yml",
-        "profiles.yml",
-        "macros/generate_schema_name.sql",
-        "macros/keys.sql",
-    ):
-        (project / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "transform" / name, project / name)
-    monkeypatch.setattr(dbt_run, "PROJECT", project)
     settings = replace(here, database_url=database_url, publish_patience=20)
     settings.state.mkdir(parents=True)
-    with database.connect(settings) as owner:
+    with (
+        dbt_project.use(tmp_path / "transform", PROJECT, monkeypatch) as project,
+        dbt_project.parsed_once(settings, memory),
+        database.connect(settings) as owner,
+    ):
         database.prepare(owner)
         owner.execute(
             "create table source.people (person text, age text, town text);"
             "create table source.towns (town text)"
         )
         made = Place(settings, project, owner)
-        for name, text in PROJECT.items():
-            made.write(name, text)
         made.load("people", "ann 30 ulm, bob 40 bonn")
         made.load("towns", "ulm, bonn")
         facts = made.run()
         assert (facts["outcome"], facts["generation"], facts["held"]) == ("published", 1, {})
         yield made
-    for name in os.environ.keys() - before.keys():  # what dbt was given
-        del os.environ[name]
-    os.environ.update(before)
 
 
 def test_only_what_is_made_of_a_changed_source_is_built(place):

@@ -2,19 +2,19 @@
 
 import errno
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import dbt_project
 import psycopg
 import pytest
 
 from pipeline import database, dbt_run, ledger, transform
 from pipeline.errors import PipelineError
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import Settings
 
 MARTS = "models/marts/"
 UNCASTABLE = "models/staging/uncastable_values.sql"
@@ -36,18 +36,21 @@ models:
 }
 
 
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory) -> Path:
+    """What dbt remembers of the project, from one test to the next."""
+    return tmp_path_factory.mktemp("dbt") / "partial_parse.msgpack"
+
+
 @pytest.fixture
-def place(here: Settings, server_settings, database_url, monkeypatch) -> Iterator[Settings]:
+def place(here: Settings, database_url, memory: Path) -> Iterator[Settings]:
     """Settings of an empty database whose name is not `dev`."""
-    before = dict(os.environ)
     made = replace(here, database_url=database_url, publish_patience=5)
     made.state.mkdir(parents=True)
     with database.connect(made) as connection:
         database.prepare(connection)
-    yield made
-    for name in os.environ.keys() - before.keys():  # what dbt was given
-        del os.environ[name]
-    os.environ.update(before)
+    with dbt_project.parsed_once(made, memory):
+        yield made
 
 
 @pytest.fixture
@@ -57,23 +60,10 @@ def owner(place: Settings) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A small dbt project under the settings and macros of the real one."""
-    folder = tmp_path / "transform"
-    real = ROOT / "transform"
-    for name in (
-        "dbt_project.yml",
-        "profiles.yml",
-        "macros/generate_schema_name.sql",
-        "macros/keys.sql",
-    ):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(real / name, folder / name)
-    for name, text in PROJECT.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    monkeypatch.setattr(dbt_run, "PROJECT", folder)
-    return folder
+    with dbt_project.use(tmp_path / "transform", PROJECT, monkeypatch) as folder:
+        yield folder
 
 
 def squares(connection: psycopg.Connection) -> int:

@@ -1,0 +1,54 @@
+"""A small dbt project under the settings and macros of the real one."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pipeline import dbt_run
+from pipeline.settings import ROOT, Settings
+
+OF_THE_REAL_ONE = (
+    "dbt_project.yml",
+    "profiles.yml",
+    "macros/generate_schema_name.sql",
+    "macros/keys.sql",
+)
+
+
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    """Write files of a project by their paths in it."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+@contextmanager
+def use(folder: Path, files: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Let stage transform of this process use a project; then forget what dbt was given."""
+    before = dict(os.environ)
+    write(folder, {name: (ROOT / "transform" / name).read_text() for name in OF_THE_REAL_ONE})
+    write(folder, files)
+    monkeypatch.setattr(dbt_run, "PROJECT", folder)
+    yield folder
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
+@contextmanager
+def parsed_once(here: Settings, memory: Path) -> Iterator[None]:
+    """Let dbt know what it parsed in an earlier test of the module: it reads what differs alone.
+
+    As on every night but the first; tests of the first one do without.
+    """
+    remembered = here.state / "dbt" / "partial_parse.msgpack"
+    if memory.exists():
+        remembered.parent.mkdir(parents=True)
+        shutil.copy(memory, remembered)
+    yield
+    if remembered.exists() and not memory.exists():
+        shutil.copy(remembered, memory)
