@@ -1,7 +1,7 @@
 """kill -9 and SIGTERM at any moment of a night, of whatever takes part in it.
 
 After each: readers met nothing they may not meet, nothing committed was lost, and the next night is
-well without help. Ten random moments; with --long, three hundred.
+well without help. One random moment for each kind of process; with --long, three hundred.
 """
 
 import random
@@ -18,7 +18,7 @@ from small_clone import SOURCES, Small, kill, readers, whole_nights
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
 SEED = 5
-SHORT, LONG = 10, 300
+SHORT, LONG = 6, 300
 # Of each victim: words in its command line; the runner and the server are found otherwise.
 VICTIMS = {
     "runner": "",
