@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pipeline import content, script, snapshot, state
 from pipeline.begun import Finished, Journal
-from pipeline.download import Client
+from pipeline.download import Client, Received
 from pipeline.errors import SourceError
 from pipeline.printable import escaped, shown
 from pipeline.settings import Settings
@@ -28,6 +28,7 @@ _MEDIA_TYPES = {
     "zip": "application/zip",
 }
 _CONDITIONS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
+_REQUESTS = 3  # for a file of which nothing proves that it came whole
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ class Candidate:
     ) -> Path | None:
         """Fetch one file of the snapshot; unchanged by its validators, it is carried over.
 
+        A file that came without a length and without chunks, and whose kind does not prove its
+        end either, is requested again until two responses are the same.
+
         Parameters
         ----------
         url:   address of the file.
@@ -106,6 +110,8 @@ class Candidate:
         received = self.client.get(
             url, path, headers=conditional, check=looks_right, may_be_nothing=may_be_nothing
         )
+        if not received.is_delimited and not content.proves_its_end(self.source.kind):
+            received = self._confirm(url, path, received, looks_right)
         if received.status == 204:
             return None
         if received.status == 304 and not finished:
@@ -123,6 +129,30 @@ class Candidate:
         self.resources.append(entry)
         self.validators[shown(url)] = finished.validators | {"content": entry["content"]}
         return path
+
+    def _confirm(
+        self, url: str, path: Path, received: Received, check: Callable[[Path, bool], object]
+    ) -> Received:
+        """Request a file again until two responses are the same, or one has its length.
+
+        Returns the last one, which is the file on disk. What the script declares as volatile may
+        differ. Raises SourceError when no two of them are the same.
+        """
+        earlier: list[str] = []
+        while not received.is_delimited:
+            fingerprint = _content_of(path, self.source) or received.sha256
+            if fingerprint in earlier:
+                break
+            earlier.append(fingerprint)
+            if len(earlier) == _REQUESTS:
+                raise SourceError(
+                    f"{shown(url)}: the response names no length, and {_REQUESTS} requests gave "
+                    f"{_REQUESTS} different files: nothing shows which of them is complete",
+                    "the next night asks again; if a column differs in every response, name it "
+                    f"in volatile_columns of api/{self.name}.py",
+                )
+            received = self.client.get(url, path, check=check)
+        return received
 
     def ask(
         self, url: str, check: Callable[[Path, bool], object] = lambda path, is_delimited: None

@@ -62,6 +62,15 @@ def check(
         raise Transient(f"{where}: the last line has no end")
 
 
+def proves_its_end(kind: str) -> bool:
+    """Whether no beginning of a document of a kind passes `check`: a cut JSON does not parse.
+
+    A CSV may be cut behind any row, a gzip stream behind any of its members, a zip behind a zip
+    that is stored in it.
+    """
+    return kind in _JSON_KINDS
+
+
 def _is_gzip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(len(archive.GZIP)) == archive.GZIP

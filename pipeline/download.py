@@ -35,6 +35,7 @@ class Received:
     sha256: str
     media_type: str
     validators: dict[str, str]  # ETag and Last-Modified as received
+    is_delimited: bool = True  # whether the protocol itself said where the body ends
 
 
 class Client:
@@ -130,7 +131,8 @@ class Client:
         check(path, is_delimited)
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         digest = body.digest.hexdigest()
-        return Received(url, 200, body.size, digest, media_type, _validators(response))
+        validators = _validators(response)
+        return Received(url, 200, body.size, digest, media_type, validators, is_delimited)
 
     def _copy(self, url, response, path, broken) -> tuple[framing.Body, bool]:
         """Copy a body, or the rest of one, and whether the protocol says where it ends."""
