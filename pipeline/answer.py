@@ -1,6 +1,5 @@
 """What a status says, and where a redirect leads: only what is understood is gone on with."""
 
-import ipaddress
 import re
 import time
 from email.utils import parsedate_to_datetime
@@ -9,6 +8,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 
+from pipeline import addresses, network
 from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.printable import escaped, shown
 from pipeline.settings import Settings, redact
@@ -58,24 +58,30 @@ def _retry_after(value: str) -> float | None:
 
 
 def redirect_target(settings: Settings, url: str, response: requests.Response) -> str:
-    """Where a redirect leads; SourceError when that is no place to follow it to."""
+    """Where a redirect leads; SourceError with the reason when it is not followed."""
     places = response.raw.headers.getlist("Location")
-    target = urljoin(url, places[0]) if len(places) == 1 else ""
-    host = urlsplit(target).hostname or ""
-    is_inside = host not in settings.mirrors and _is_inside(host)
-    if urlsplit(target).scheme != "https" or not host or target == url or is_inside:
-        where = shown(target) or f"{len(places)} places"
-        raise SourceError(f"{shown(url)} redirects to {where}, which is not followed")
+    if len(places) != 1:
+        raise SourceError(f"{shown(url)} redirects to {len(places)} places, which is not followed")
+    target = urljoin(url, places[0])
+    if flaw := _flaw(settings, url, target):
+        raise SourceError(
+            f"{shown(url)} redirects to {shown(target)}, which is not followed: {flaw}"
+        )
     return target
 
 
-def _is_inside(host: str) -> bool:
-    """Whether a host is this machine or an address of a private network, by its literal name."""
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        last = host.rstrip(".").rpartition(".")[2].lower()
-        # A name whose last label is a number is an address in a form of C's inet_aton.
-        return last in ("localhost", "local", "internal") or bool(
-            re.fullmatch(r"[0-9]+|0x[0-9a-f]*", last)
-        )
+def _flaw(settings: Settings, url: str, target: str) -> str:
+    """Why a redirect is not followed; empty when it is."""
+    host = addresses.host_of(target)
+    if target == url:
+        return "it leads to itself"
+    if not host or urlsplit(target).scheme != "https":
+        return "it is no https address"
+    if host in settings.mirrors:
+        return ""
+    if addresses.is_inside(host):
+        return "it leads to an address that is not public"
+    if network.mirrored(settings, target) != target or network.proxy_of(target):
+        return ""  # somebody else resolves the name
+    inside = addresses.inside_address(host)
+    return f"the name stands for {inside}, an address that is not public" if inside else ""

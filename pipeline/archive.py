@@ -4,6 +4,8 @@ What expands without end is stopped, a gzip stream is held against its trailer (
 a zip only the member that was asked for is read.
 """
 
+import contextlib
+import errno
 import stat
 import zipfile
 import zlib
@@ -21,6 +23,9 @@ EXPANSION_FLOOR = 10 * 1024**2
 BLOCK = 256 * 1024  # bytes read and given at a time
 GZIP = b"\x1f\x8b"  # how a stream begins
 _ENCRYPTED = 1  # bit 0 of a member's flags (APPNOTE.TXT, 4.4.4)
+# What `zipfile` raises on damage: a version or method it does not know (RuntimeError), a name in
+# no encoding (ValueError), a stream that is cut (EOFError).
+_DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OverflowError)
 
 
 def gunzip(blocks: Iterable[bytes], where: str) -> Iterator[bytes]:
@@ -82,22 +87,34 @@ def unzip(path: Path, member: str, output: Path) -> Path:
             names = escaped(", ".join(infos)) or "no file"
             raise SourceError(f"{path.name}: no {member} in it; it has {names}")
         written = 0
-        try:
-            with opened.open(infos[member]) as packed:
-                while block := packed.read(BLOCK):
-                    written += len(block)
-                    _hold_in_bounds(f"{path.name}: {member}", written, path.stat().st_size)
-                    file.write(block)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise SourceError(f"{path.name}: {member} is damaged: {escaped(str(error))}") from None
+        damaged = f"{path.name}: {escaped(member)} is damaged"
+        with _named(SourceError, damaged), opened.open(infos[member]) as packed:
+            while block := packed.read(BLOCK):
+                written += len(block)
+                _hold_in_bounds(f"{path.name}: {member}", written, path.stat().st_size)
+                file.write(block)
     return output
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
-    try:
+    with _named(Transient, f"{path.name}: no whole zip"):
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError) as error:
-        raise Transient(f"{path.name}: no whole zip: {escaped(str(error))}") from None
+
+
+@contextlib.contextmanager
+def _named(kind: type[SourceError], what: str) -> Iterator[None]:
+    """Raise an error of a kind for whatever `zipfile` meets in a damaged file.
+
+    A disk that is full or cannot be read is no damage of the file: its OSError is passed on.
+    """
+    try:
+        yield
+    except _DAMAGES as error:
+        raise kind(f"{what}: {escaped(str(error))}") from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of a seek to where no file has a byte
+            raise
+        raise kind(f"{what}: it names an offset outside of the file") from None
 
 
 def _checked(path: Path, opened: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

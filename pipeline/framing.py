@@ -24,8 +24,8 @@ _BLOCK = 256 * 1024
 def check_head(url: str, response: requests.Response) -> None:
     """Refuse an answer whose head leaves open where its body ends.
 
-    Raises SourceError on a malformed head, a Content-Length that is no number or given twice, or
-    a Transfer-Encoding other than `chunked`.
+    Raises SourceError on a malformed head, a Content-Length that is no number or given twice, a
+    Transfer-Encoding other than `chunked`, or a status 200 with the range of a part.
     """
     original = response.raw._original_response
     if original is not None and original.msg.defects:
@@ -38,6 +38,9 @@ def check_head(url: str, response: requests.Response) -> None:
         raise SourceError(f"{shown(url)}: Transfer-Encoding is {escaped(', '.join(codings))}")
     if codings and lengths:
         raise SourceError(f"{shown(url)}: both Content-Length and Transfer-Encoding")
+    if response.status_code == 200 and "Content-Range" in response.headers:  # RFC 9110, 14.4
+        given = escaped(response.headers["Content-Range"])
+        raise SourceError(f"{shown(url)}: status 200 with Content-Range {given}")
 
 
 def is_delimited(response: requests.Response) -> bool:

@@ -38,6 +38,11 @@ def mirrored(settings: Settings, url: str) -> str:
     return base + urlunsplit(("", "", parts.path, parts.query, "")) if base else url
 
 
+def proxy_of(url: str) -> str | None:
+    """The proxy that requests for a URL go through, by the environment; None without one."""
+    return select_proxy(url, get_environ_proxies(url))
+
+
 def is_down(settings: Settings, url: str) -> bool:
     """True when neither the host of `url` nor any known one can be connected to.
 
@@ -120,7 +125,7 @@ def _known_urls(settings: Settings) -> list[str]:
 def _endpoint(settings: Settings, url: str) -> Endpoint:
     """Where a request for a URL would connect to: its host, its mirror, or a proxy."""
     asked = mirrored(settings, url)
-    proxy = select_proxy(asked, get_environ_proxies(asked))
+    proxy = proxy_of(asked)
     parts = urlsplit(proxy if not proxy or "://" in proxy else f"http://{proxy}")
     parts = parts if proxy else urlsplit(asked)
     return parts.hostname or "", parts.port or _PORTS.get(parts.scheme, _SOCKS_PORT)

@@ -1,10 +1,13 @@
-"""The head of an HTTP answer as RFC 9112 has it, where Python's own reader is lenient.
+"""Head and chunks of an HTTP response as RFC 9112 has them, where Python's reader is lenient.
 
 `http.client` takes HTTP/1.2 for 1.1, a NUL or a lone carriage return in a header, and ends the
-head at a line without a colon. Whoever sends such a thing cannot be believed about the length.
+head at a line without a colon. urllib3 reads the size of a chunk as Python reads a number (`0x7`,
+`0_7`), drops two bytes after a chunk whatever they are, and misses no end of the last one.
+Whoever sends such a thing cannot be believed about the length.
 """
 
 import http.client
+import re
 from typing import BinaryIO
 
 import requests
@@ -13,6 +16,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 VERSIONS = ("HTTP/1.0", "HTTP/1.1")
+_END = b"\r\n"
+# RFC 9112, 7.1; blanks may stand before an extension, and some servers pad the size with them.
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(;[^\r\n\0]*)?\r\n")
+_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n")
 
 
 class MalformedHead(http.client.HTTPException):
@@ -43,19 +50,40 @@ class _Lines:
 
 
 class _Chunks:
-    """A chunked body; the length of a chunk has no sign, which `int` would take."""
+    """A chunked body: size, bytes, line end, size, …, and after the size 0 the trailers.
+
+    urllib3 asks for each of these in turn, by `readline` and `read`, and drops what is no data.
+    """
 
     def __init__(self, file: BinaryIO):
         self._file = file
+        self._left = 0  # bytes of the chunk that is being read
+        self._is_in_chunk = self._is_last = False
 
     def __getattr__(self, name: str):
         return getattr(self._file, name)
 
     def readline(self, *limit: int) -> bytes:
         line = self._file.readline(*limit)
-        if line[:1] in (b"-", b"+", b"_"):
-            raise MalformedHead("a chunk of the answer has no length")
+        if self._is_last:
+            if line != _END and not _TRAILER.fullmatch(line):
+                raise MalformedHead("the last chunk of the response has no end")
+            return line
+        size = _CHUNK_SIZE.fullmatch(line)
+        if line and not size:
+            raise MalformedHead("a chunk of the response has no length")
+        self._left = int(size[1], 16) if size else 0
+        self._is_in_chunk = bool(self._left)
+        self._is_last = bool(size) and not self._left
         return line
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        if self._left:
+            self._left -= len(data)
+        elif self._is_in_chunk and data != _END[: len(data)]:
+            raise MalformedHead("a chunk of the response is longer or shorter than its length")
+        return data
 
 
 class _Response(http.client.HTTPResponse):

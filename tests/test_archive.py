@@ -3,9 +3,12 @@
 import gzip
 import io
 import os
+import random
 import stat
 import zipfile
 import zlib
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -215,3 +218,65 @@ def test_a_cut_zip_is_asked_for_again(tmp_path, body):
         path.write_bytes(data)
         with pytest.raises(Transient, match="no whole zip"):
             content.check(path, "zip", "https://e.gov/x.zip")
+
+
+def damaged(body: bytes, random_: random.Random) -> bytes:
+    """A file with one to four bits flipped, pieces lost or pieces added."""
+    data = bytearray(body)
+    for _ in range(random_.choice([1, 1, 2, 4])):
+        at = random_.randrange(len(data))
+        match random_.choice(["bit", "byte", "lost", "added"]):
+            case "bit":
+                data[at] ^= 1 << random_.randrange(8)
+            case "byte":
+                data[at] = random_.randrange(256)
+            case "lost":
+                del data[at + 1 : at + random_.randint(2, 20)]
+            case "added":
+                data[at:at] = random_.randbytes(random_.randint(1, 20))
+    return bytes(data)
+
+
+def random_zip(random_: random.Random) -> tuple[bytes, bytes]:
+    """A zip of one to three members, and the content of the first."""
+    whole, bodies = io.BytesIO(), [random_.randbytes(random_.randint(0, 300)) for _ in range(3)]
+    method = random_.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+    with zipfile.ZipFile(whole, "w", method) as packed:
+        packed.comment = random_.randbytes(random_.choice([0, 30]))
+        for number, body in enumerate(bodies[: random_.randint(1, 3)]):
+            packed.writestr(f"m{number}.csv", body)
+    return whole.getvalue(), bodies[0]
+
+
+def test_random_damage_to_a_zip_is_a_clear_error_or_none(tmp_path, is_long):
+    random_ = random.Random(34)
+    path, reasons = tmp_path / "x.zip", Counter()
+    for _ in range(6000 if is_long else 600):
+        whole, body = random_zip(random_)
+        path.write_bytes(damaged(whole, random_))
+        try:
+            archive.members(path)
+            assert archive.unzip(path, "m0.csv", tmp_path / "out").read_bytes() == body
+            reasons["as it was"] += 1
+        except SourceError as error:
+            assert error.what.startswith("x.zip: ")
+            assert error.what.isprintable()
+            reasons["refused"] += 1
+    assert min(reasons["as it was"], reasons["refused"]) > 50
+
+
+def test_random_damage_to_a_gzip_is_a_clear_error_or_none(is_long):
+    random_ = random.Random(34)
+    for _ in range(6000 if is_long else 600):
+        body = random_.randbytes(random_.randint(0, 300))
+        packed = damaged(gzip.compress(body, random_.randint(0, 9)), random_)
+        try:
+            assert b"".join(archive.gunzip(pieces(packed, random_.randint(1, 400)), "x")) == body
+        except SourceError as error:
+            assert error.what.startswith("x: ")
+
+
+def test_a_full_disk_is_no_damage_of_the_zip(tmp_path):
+    path = zipped(tmp_path / "x.zip", "rows.csv", body=os.urandom(100_000))
+    with pytest.raises(OSError, match="No space left"):
+        archive.unzip(path, "rows.csv", Path("/dev/full"))

@@ -16,8 +16,9 @@ from types import SimpleNamespace
 import pytest
 from patience import Stopwatch
 from publisher import Answer, held
+from urllib3 import HTTPHeaderDict
 
-from pipeline import archive, content, download, network, settings
+from pipeline import addresses, answer, archive, content, download, network, settings
 from pipeline.download import Client
 from pipeline.errors import SourceError, Transient
 from pipeline.printable import shown
@@ -382,6 +383,37 @@ def test_headers_do_not_follow_to_another_host(publisher, get):
         "//127.0.0.1/x",
         "",
         URL,
+        # Addresses that stand for an IPv4 address: NAT64, mapped, compatible, 6to4, Teredo.
+        "https://[64:ff9b::7f00:1]/x",
+        "https://[64:ff9b::127.0.0.1]/x",
+        "https://[64:ff9b::a9fe:a9fe]/x",
+        "https://[64:ff9b::8.8.8.8]/x",
+        "https://[64:ff9b:1::10.0.0.1]/x",
+        "https://[::ffff:8.8.8.8]/x",
+        "https://[::ffff:0:10.0.0.1]/x",
+        "https://[::10.0.0.1]/x",
+        "https://[2002:7f00:1::]/x",
+        "https://[2001:0:4136:e378:8000:63bf:3fff:fdd2]/x",
+        # Of one site, of many hosts, of nobody.
+        "https://[fec0::1]/x",
+        "https://[fd00::1]/x",
+        "https://[ff02::1]/x",
+        "https://[fe80::1%25eth0]/x",
+        "https://224.0.0.1/x",
+        "https://100.64.0.1/x",
+        "https://198.18.0.1/x",
+        "https://0/x",
+        "https://0177.0.0.1/x",
+        # Of which one library reads another host than the other, or has to translate it.
+        r"https://127.0.0.1\@www.example.gov/x",
+        r"https://www.example.gov\@127.0.0.1/x",
+        "https://127%2e0.0.1/x",
+        "https://%6cocalhost/x",
+        "https://\uff11\uff12\uff17.0.0.1/x".encode().decode("latin-1"),
+        "https://127\u30020\u30020\u30021/x".encode().decode("latin-1"),
+        "https://\uff4cocalhost/x".encode().decode("latin-1"),
+        "https://www.example.gov:443@127.0.0.1/x",
+        "https://:443/x",
     ],
 )
 def test_a_redirect_that_leads_nowhere_good_is_refused(publisher, get, target, waits):
@@ -389,6 +421,85 @@ def test_a_redirect_that_leads_nowhere_good_is_refused(publisher, get, target, w
     with pytest.raises(SourceError, match="not followed"):
         get()
     assert len(publisher.requests) == 1
+
+
+OUTSIDE, OTHER = "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
+
+
+def resolving(monkeypatch, *found):
+    """Let every name have these addresses; returns the names that were looked up."""
+    asked = []
+
+    def getaddrinfo(host, port, **more):
+        asked.append(host)
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(0, socket.SOCK_STREAM, 6, "", (address, 443)) for address in found]
+
+    known = SimpleNamespace(getaddrinfo=getaddrinfo, SOCK_STREAM=socket.SOCK_STREAM)
+    monkeypatch.setattr(addresses, "socket", known)
+    return asked
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        ["127.0.0.1"],
+        ["10.1.2.3"],
+        ["172.16.0.1"],
+        ["192.168.0.1"],
+        ["169.254.169.254"],
+        ["100.100.100.200"],
+        ["0.0.0.0"],
+        ["224.0.0.1"],
+        ["::1"],
+        ["fd00:ec2::254"],
+        ["fe80::1%eth0"],
+        ["::ffff:10.0.0.1"],
+        ["2002:a00:1::"],
+        ["64:ff9b::a00:1"],
+        ["64:ff9b:1::a9fe:a9fe"],
+        [OUTSIDE, "10.0.0.1"],
+        [OUTSIDE, OTHER, "::1"],
+    ],
+)
+def test_a_redirect_to_a_name_of_an_inside_address_is_refused(publisher, get, monkeypatch, found):
+    asked = resolving(monkeypatch, *found)
+    publisher.answers["/file.csv"] = redirect("https://www.example.org/x")
+    with pytest.raises(SourceError, match="not followed: the name stands for") as caught:
+        get()
+    assert found[-1].partition("%")[0] in caught.value.what
+    assert asked == ["www.example.org"]
+    assert len(publisher.requests) == 1
+
+
+def led_to(target):
+    """A redirect to a target, as `answer.redirect_target` takes it."""
+    return SimpleNamespace(raw=SimpleNamespace(headers=HTTPHeaderDict(Location=target)))
+
+
+@pytest.mark.parametrize(
+    "found", [[OUTSIDE], [OTHER], [OUTSIDE, OTHER], ["64:ff9b::5db8:d70e"], []]
+)
+def test_a_redirect_to_a_public_name_is_followed(here, monkeypatch, found):
+    asked = resolving(monkeypatch, *found)
+    target = "https://www.example.org/x"
+    assert answer.redirect_target(here, URL, led_to(target)) == target
+    assert asked == ["www.example.org"]
+
+
+def test_a_name_that_a_proxy_or_a_mirror_resolves_is_not_looked_up(here, monkeypatch):
+    asked = resolving(monkeypatch, "10.0.0.1")
+    target = "https://www.example.org/x"
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.gov:3128")
+    assert answer.redirect_target(here, URL, led_to(target)) == target
+    monkeypatch.setenv("NO_PROXY", "www.example.org")
+    with pytest.raises(SourceError, match="not followed"):
+        answer.redirect_target(here, URL, led_to(target))
+    monkeypatch.setenv("MIRRORS", "*=http://127.0.0.1:9")
+    settings.load.cache_clear()
+    assert answer.redirect_target(settings.load(), URL, led_to(target)) == target
+    assert asked == ["www.example.org"]
 
 
 def test_an_inside_address_is_followed_to_its_mirror(here, publisher, monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """Answers as they come over the wire, byte for byte: malformed ones refused, odd ones taken."""
 
 import gzip
+import random
 
 import pytest
 from test_download import BODY, URL, raw_server, settings_with
@@ -57,6 +58,12 @@ REFUSED = {
     "chunks and a length": OK + CHUNKED + LENGTH + b"\r\n" + CHUNKS,
     "no last chunk": OK + CHUNKED + b"\r\n" + CHUNKS[:-5],
     "no number for a chunk": OK + CHUNKED + b"\r\nxyz\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "a blank before the colon": OK + b"Content-Length : 12\r\n\r\n" + BODY,
+    "a head that begins with a blank": OK + b" Server: a\r\n" + LENGTH + b"\r\n" + BODY,
+    "200 with a range": OK + LENGTH + b"Content-Range: bytes 0-11/20\r\n\r\n" + BODY,
+    "200 with the range of all": OK + LENGTH + b"Content-Range: bytes 0-11/12\r\n\r\n" + BODY,
+    "200 with no range at all": OK + LENGTH + b"Content-Range: bytes */12\r\n\r\n" + BODY,
+    "200 in parts": OK + LENGTH + b"Content-Type: Multipart/ByteRanges; boundary=x\r\n\r\n" + BODY,
     "negative chunk": OK + CHUNKED + b"\r\n-5\r\n" + BODY + b"\r\n0\r\n\r\n",
     "two places": b"HTTP/1.1 302 Found\r\nLocation: https://data.example.gov/a\r\n"
     b"Location: https://data.example.gov/b\r\nContent-Length: 0\r\n\r\n",
@@ -136,6 +143,84 @@ TAKEN = {
 @pytest.mark.parametrize("name", TAKEN)
 def test_an_odd_answer_is_taken_whole(get, name):
     assert get(TAKEN[name]) == BODY
+
+
+# What `int(…, 16)` takes for a number and the standard does not, and what it takes for neither.
+SIZES = [
+    b"0x%x",
+    b"0X%x",
+    b"0_%x",
+    b" %x",
+    b"\t%x",
+    b"+%x",
+    b"-%x",
+    b"0x0_%x",
+    b"\x0b%x",
+    b"\x0c%x",
+]
+SIZES += [b"%x\0", b"%x\x0b", b"%x\r", b"%x ;a\rb", b"%xh", b"%x,%x", b"", b"\xef\xbc\x97", b'"%x"']
+SIZES += [b"0" * 17 + b"%x", b"%x\x85", b"%x\xa0", b"0b1%x"]
+ENDS = [b"", b"\n", b"\r", b"\n\r", b"\r\r\n", b"xy", b"\r\nx", b"  "]
+TRAILERS = [
+    b"",
+    b"\r",
+    b"\n",
+    b"x\r\n\r\n",
+    b"X: y\r\n",
+    b"X: y\n\r\n",
+    b" X: y\r\n\r\n",
+    b"X y\r\n\r\n",
+]
+TRAILERS += [b": y\r\n\r\n", b"X: a\0b\r\n\r\n", b"X: a\rb\r\n\r\n", b"5\r\nhello\r\n0\r\n\r\n"]
+
+
+def chunked(body: bytes, random_: random.Random) -> list[list[bytes]]:
+    """A body in random chunks, each as its size, its data and the ends of both."""
+    chunks = []
+    while body:
+        size = random_.randint(1, len(body))
+        written = random_.choice([b"%x", b"%X", b"00%x"]) % size
+        extension = random_.choice([b"", b"", b";a=b", b' ;a="b c"', b"  "])
+        chunks.append([written + extension, b"\r\n", body[:size], b"\r\n"])
+        body = body[size:]
+    return [*chunks, [random_.choice([b"0", b"000", b"0;last"]), b"\r\n", b"", b"\r\n"]]
+
+
+def damage(chunks: list[list[bytes]], random_: random.Random) -> None:
+    """Damage one size, one end or the trailer."""
+    chunk = random_.choice(chunks)
+    what = random_.choice(["size", "end of the size", "end of the data"])
+    if what == "size":
+        wrong = random_.choice(SIZES)
+        size = int(chunk[0].split(b";")[0], 16)
+        chunk[0] = wrong % ((size,) * wrong.count(b"%x"))
+    elif what == "end of the size":
+        chunk[1] = random_.choice([b"\n", b"\r", b"", b"\r\r\n"])
+    else:
+        chunk[3] = random_.choice(TRAILERS if chunk is chunks[-1] else ENDS)
+
+
+def test_random_chunks_are_put_together_and_one_damage_is_refused(get, is_long):
+    random_ = random.Random(34)
+    for _ in range(2000 if is_long else 120):
+        chunks = chunked(BODY, random_)
+        head = OK + CHUNKED + b"\r\n"
+        assert get(head + b"".join(b"".join(chunk) for chunk in chunks)) == BODY
+        damage(chunks, random_)
+        reply = b"".join(b"".join(chunk) for chunk in chunks)
+        with pytest.raises(SourceError):
+            pytest.fail(f"{get(head + reply)} of {reply}")
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("number", [len(BODY), 0])
+def test_a_size_that_is_none_is_refused(get, size, number):
+    size = size % ((number,) * size.count(b"%x"))
+    last = b"" if number == 0 else b"0\r\n\r\n"
+    chunk = b"%b\r\n%b\r\n" % (size, BODY[:number])
+    whole = b"" if number else b"%x\r\n%b\r\n" % (len(BODY), BODY)
+    with pytest.raises(SourceError):
+        get(OK + CHUNKED + b"\r\n" + whole + chunk + last)
 
 
 def test_there_are_enough_of_both():

@@ -1,0 +1,73 @@
+"""Which hosts are on the public internet: a publisher's redirect is followed to no other."""
+
+import ipaddress
+import re
+import socket
+from urllib.parse import urlsplit
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
+
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_UNICAST = ipaddress.ip_network("2000::/3")  # all that is assigned (IANA, IPv6 address space)
+_NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+
+
+def host_of(url: str) -> str:
+    """The host a request for a URL goes to; empty when readers of URLs do not agree on it.
+
+    A backslash, an encoded character or a letter outside of ASCII in its place makes one library
+    connect to another host than the one that was judged.
+    """
+    try:
+        host = urlsplit(url).hostname or ""
+        other = (parse_url(url).host or "").strip("[]").lower()
+    except (ValueError, LocationParseError):
+        return ""
+    is_host = _NAME.fullmatch(host) or ":" in host
+    return host if is_host and host == other else ""
+
+
+def is_inside(host: str) -> bool:
+    """Whether a host is, by its name alone, this machine or an address that is not public.
+
+    An IPv6 address that stands for an IPv4 address (NAT64, 6to4, mapped) is no public one.
+    """
+    try:
+        return not _is_public(ipaddress.ip_address(host))
+    except ValueError:
+        last = host.rstrip(".").rpartition(".")[2].lower()
+        # A name whose last label is a number is an address in a form of C's inet_aton.
+        return last in ("localhost", "local", "internal") or bool(
+            re.fullmatch(r"[0-9]+|0x[0-9a-f]*", last)
+        )
+
+
+def inside_address(host: str) -> str:
+    """An address of a name that is not public; empty when all are, or the name has none.
+
+    Where the network has no IPv4, its resolver answers with NAT64 addresses (RFC 6147): they are
+    judged as the IPv4 addresses that they stand for.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return ""  # the request itself says so
+    texts = [str(entry[4][0]).partition("%")[0] for entry in found]
+    public = [_is_public(_translated(ipaddress.ip_address(text))) for text in texts]
+    return next((text for text, is_public in zip(texts, public, strict=True) if not is_public), "")
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if address.version == 6 and (address not in _UNICAST or address.sixtofour):
+        return False
+    return address.is_global and not address.is_multicast
+
+
+def _translated(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address that a NAT64 address stands for (RFC 6052, 2.2), any other as it is."""
+    if any(address in network for network in _NAT64):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
