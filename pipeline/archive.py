@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pipeline import durable
 from pipeline.errors import SourceError, Transient
 from pipeline.legible import place
 from pipeline.printable import escaped
@@ -81,7 +82,7 @@ def unzip(path: Path, member: str, output: Path) -> Path:
     Raises SourceError as `members` does, when there is no such member, and when its bytes do not
     match its length and checksum.
     """
-    with _opened(path) as opened, output.open("wb") as file:
+    with _opened(path) as opened, durable.create(output) as file:
         infos = {info.filename: info for info in _checked(path, opened) if not info.is_dir()}
         if member not in infos:
             names = escaped(", ".join(infos)) or "no file"

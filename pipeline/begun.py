@@ -5,12 +5,13 @@ with, and a 304 says that it is still the one; a file that was only begun is gon
 `resume` has it. Everything else, pages among it, is read anew.
 """
 
+import contextlib
 import hashlib
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pipeline import durable
 from pipeline.settings import Settings
 
 JOURNAL = ".finished.json"
@@ -39,7 +40,8 @@ class Journal:
         if finished.validators:
             self._noted[f"{url} {name}"] = asdict(finished)
             aside = self.folder / f"{JOURNAL}.new"
-            aside.write_text(json.dumps(self._noted))
+            with durable.create(aside) as file:
+                file.write(json.dumps(self._noted).encode())
             aside.replace(self.folder / JOURNAL)
 
     def finished(self, url: str, name: str) -> Finished | None:
@@ -55,20 +57,21 @@ class Journal:
     def take_back(self, name: str) -> None:
         """Take a file that a killed fetch left, whole or only begun, into the candidate."""
         for path in (self.left / name, note_of(self.left / name)):
-            if path.is_file():
+            if path.is_file() and not path.is_symlink():
                 path.replace(self.folder / path.name)
 
     def end(self) -> None:
         """Forget it all: the fetch has come to an end, a good one or not."""
         (self.folder / JOURNAL).unlink(missing_ok=True)
-        shutil.rmtree(self.left, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            durable.remove(self.left)
 
 
 def keep(settings: Settings, source: str, folder: Path) -> None:
     """Put what a killed fetch left in a candidate where the next fetch finds it."""
     if (folder / JOURNAL).exists() or any(folder.glob(".*.begun")):
         place = _place(settings, source)
-        shutil.rmtree(place, ignore_errors=True)
+        durable.remove(place)
         place.parent.mkdir(exist_ok=True)
         folder.rename(place)
 
@@ -79,7 +82,7 @@ def note_of(path: Path) -> Path:
 
 
 def _place(settings: Settings, source: str) -> Path:
-    return settings.raw / ".begun" / source
+    return durable.unlinked(settings.raw / ".begun") / source
 
 
 def _read(path: Path) -> dict:

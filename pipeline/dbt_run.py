@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from pipeline import database, publication, settings
+from pipeline import database, folders, publication, settings
 from pipeline.errors import PipelineError
 from pipeline.settings import ROOT, Settings
 
@@ -128,13 +128,15 @@ def _words(here: Settings, connection: psycopg.Connection) -> list[str]:
     target = here.state / "dbt"
     try:
         target.mkdir(parents=True, exist_ok=True)
+        for folder in (target, here.logs / "dbt"):
+            folders.remove_links(folder)
     except OSError as error:
         raise PipelineError(f"{target} cannot be made: {error.strerror}", "see to it") from None
     _give_connection(here, connection)
     os.environ |= {"DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(here.logs / "dbt")}
-    folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
+    places = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
     # Nobody reads the files that dbt would write about each call.
-    return [*folders, "--no-use-colors", "--log-level", "info", "--no-write-json"]
+    return [*places, "--no-use-colors", "--log-level", "info", "--no-write-json"]
 
 
 def _give_connection(here: Settings, connection: psycopg.Connection) -> None:

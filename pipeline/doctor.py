@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import database, errors, settings, stash
-from pipeline.errors import PipelineError
+from pipeline import database, errors, folders, settings, stash
+from pipeline.errors import PipelineError, SetupError
 from pipeline.settings import ROOT, Settings
 
 PARTS = ("api/{}.py", "preprocess/{}.py", "preprocess/test_{}.py", "load/{}.sql")
@@ -87,6 +87,10 @@ def _database(here: Settings) -> dict[str, str]:
 
 
 def _folders(here: Settings) -> list[str]:
+    try:
+        folders.refuse_links(here)
+    except SetupError as error:
+        return [str(error)]
     folder = here.data_dir
     while not folder.exists():
         folder = folder.parent

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import requests
 import tenacity
 
-from pipeline import answer, framing, network, pace, resume, strict_http
+from pipeline import answer, durable, framing, network, pace, resume, strict_http
 from pipeline.errors import SourceError, Transient
 from pipeline.network import mirrored
 from pipeline.printable import shown
@@ -140,7 +140,7 @@ class Client:
             raise Transient(f"{shown(url)}: the rest does not fit what came before it broke off")
         partial = broken if response.status_code == 206 else resume.begun(url, response, path)
         body = partial.body if partial else framing.Body()
-        with path.open("r+b" if body.size else "wb") as file:
+        with durable.reopen(path) if body.size else durable.create(path) as file:
             file.seek(body.size)
             file.truncate()
             try:

@@ -74,6 +74,7 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
                 if old.generation == generation and old.generations == generations(tables):
                     return old
             names = [*tables, data_status.FACTS, data_status.VIEW]
+            durable.create(aside).close()  # pg_dump would follow a link of that name
             # Side by side, on the same snapshot.
             with _pg_dump(dev, aside, snapshot, names, limit):
                 described = {name: facts | content(dev, name) for name, facts in tables.items()}

@@ -7,6 +7,7 @@ has its line in CHANGELOG.md under "Fixed in the data": `- <source>: <name of th
 import re
 from pathlib import Path
 
+from pipeline import durable
 from pipeline.errors import SourceError
 from pipeline.legible import place
 from pipeline.scan import MAX_RECORD_BYTES
@@ -40,7 +41,7 @@ def lines(
     """
     find = re.compile(pattern)
     touched = 0
-    with raw.open("rb") as source, repaired.open("wb") as target:
+    with raw.open("rb") as source, durable.create(repaired) as target:
         while line := source.readline(MAX_RECORD_BYTES):
             text = line.rstrip(b"\r\n")
             if not find.search(text):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from pipeline import durable
 from pipeline.errors import SourceError
 
 MAX_NAME_BYTES = 63  # PostgreSQL cuts a longer name without an error (NAMEDATALEN - 1)
@@ -49,7 +50,7 @@ class Output:
         self._pending: Future[None] | None = None
 
     def __enter__(self) -> "Output":
-        self._file = self._path.open("wb", buffering=0)
+        self._file = durable.create(self._path, buffering=0)
         return self
 
     def __exit__(

@@ -87,7 +87,7 @@ def _unfinished(store: Path) -> Path:
 def _copied(file: Path, to: Path) -> str:
     """Copy a file; returns the SHA-256 of what was copied."""
     digest = hashlib.sha256()
-    with file.open("rb") as source, to.open("wb") as target:
+    with file.open("rb") as source, durable.create(to) as target:
         while block := source.read(_BLOCK):
             digest.update(block)
             target.write(block)

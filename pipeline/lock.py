@@ -5,6 +5,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 
+from pipeline import durable, folders
 from pipeline.errors import BusyError, SetupError
 from pipeline.settings import Settings
 
@@ -13,17 +14,19 @@ from pipeline.settings import Settings
 def held_by_this_run(settings: Settings) -> Iterator[None]:
     """Hold the run's lock; a script the runner started works under the runner's own.
 
-    Raises BusyError when another run holds it, SetupError when the folder cannot be written.
+    Raises BusyError when another run holds it, SetupError when the folder cannot be written or
+    one of the pipeline's folders in it is a link.
     The kernel frees the lock when its holder ends, however it ends; the file's text only tells
     who it is. The descriptor is not inherited, so a server started meanwhile does not hold it.
     """
+    folders.refuse_links(settings)
     if os.environ.get("PIPELINE_RUN"):
         yield
         return
     path = settings.state / "run.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        descriptor = durable.open_own(path, os.O_RDWR)
     except OSError as error:
         raise SetupError(
             f"{path} cannot be written: {error.strerror}",

@@ -8,6 +8,7 @@ import hashlib
 import re
 from pathlib import Path
 
+from pipeline import durable
 from pipeline.errors import SourceError
 
 SUMS = "SHA256SUMS"
@@ -19,7 +20,8 @@ _LINE = re.compile(r"([0-9a-f]{64})  ([^/\x00-\x1f\x7f]+)")
 def write(folder: Path, hashes: dict[str, str]) -> None:
     """Write the sums of a folder's files, by name: SHA-256 as 64 hexadecimal digits."""
     lines = (f"{hashes[name]}  {name}\n" for name in sorted(hashes))
-    (folder / SUMS).write_bytes("".join(lines).encode())
+    with durable.create(folder / SUMS) as file:
+        file.write("".join(lines).encode())
 
 
 def verify(folder: Path, source: str) -> dict[str, str]:

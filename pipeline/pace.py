@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline import durable
 from pipeline.settings import Settings
 
 QUIET_SECONDS = 12 * 3600.0  # at most: the next night asks again
@@ -53,7 +54,7 @@ def _noted(settings: Settings, host: str) -> Iterator[dict]:
     """What is noted of a host; changes to it are kept. The lock dies with its process."""
     path = _file(settings, host)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    descriptor = durable.open_own(path, os.O_RDWR)
     with os.fdopen(descriptor, "r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         before = file.read()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import requests
 
+from pipeline import durable
 from pipeline.begun import note_of
 from pipeline.framing import Body
 from pipeline.printable import shown
@@ -49,7 +50,8 @@ def begun(url: str, response: requests.Response, path: Path) -> Partial | None:
     length = response.headers.get("Content-Length")
     partial = Partial(path, etag, int(length) if length else None)
     told = {"url": shown(url), "etag": etag, "total": partial.total, "boot": _boot()}
-    note_of(path).write_text(json.dumps(told))
+    with durable.create(note_of(path)) as file:
+        file.write(json.dumps(told).encode())
     return partial
 
 

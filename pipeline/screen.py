@@ -1,11 +1,12 @@
 """What a run shows: progress on a terminal, plain lines elsewhere, and always the log file."""
 
+import os
 import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline import script, settings
+from pipeline import durable, script, settings
 
 KEEP_LOGS = 60
 
@@ -15,7 +16,8 @@ class Screen:
 
     def __init__(self, folder: Path, run_id: str):
         self.path = folder / f"{run_id}.log"
-        self._file = self.path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+        opened = durable.open_own(self.path, os.O_WRONLY | os.O_APPEND)
+        self._file = os.fdopen(opened, "a", 1, encoding="utf-8", errors="backslashreplace")
         self._guard = threading.Lock()
         self._progress = None
         self._tasks: dict[tuple[str, str], int] = {}

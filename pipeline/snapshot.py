@@ -113,7 +113,7 @@ def repair(settings: Settings, source: str) -> None:
 
 
 def _aside(settings: Settings, source: str) -> Path:
-    return settings.raw / ".incoming" / source
+    return durable.unlinked(settings.raw / ".incoming") / source
 
 
 def open_candidate(settings: Settings, source: str) -> Path:
@@ -131,7 +131,7 @@ def carry_over(file: Path, folder: Path) -> None:
     with contextlib.suppress(OSError):
         os.link(file, folder / file.name)
         return
-    shutil.copyfile(file, folder / file.name)
+    durable.copy(file, folder / file.name)
 
 
 def discard(folder: Path) -> None:
@@ -155,7 +155,8 @@ def commit(settings: Settings, source: str, folder: Path, descriptor: dict) -> S
 def write_manifest(folder: Path, descriptor: dict) -> None:
     """Write `datapackage.json`, then `SHA256SUMS` over every file, itself left out."""
     text = (json.dumps(descriptor, indent=2, ensure_ascii=False) + "\n").encode()
-    (folder / DESCRIPTOR).write_bytes(text)
+    with durable.create(folder / DESCRIPTOR) as file:
+        file.write(text)
     hashes = {r["path"]: r["hash"].removeprefix("sha256:") for r in descriptor["resources"]}
     manifest.write(folder, hashes | {DESCRIPTOR: hashlib.sha256(text).hexdigest()})
 
@@ -163,7 +164,8 @@ def write_manifest(folder: Path, descriptor: dict) -> None:
 def install_bundled(settings: Settings, capture: Snapshot) -> Snapshot:
     """Make the bundled capture the current snapshot, manifest and all."""
     folder = open_candidate(settings, capture.source)
-    shutil.copytree(capture.folder, folder, dirs_exist_ok=True)
+    for file in capture.folder.iterdir():
+        durable.copy(file, folder / file.name)
     durable.replace_folder(folder, settings.raw / capture.source)
     return Snapshot(capture.source, settings.raw / capture.source, capture.descriptor)
 
@@ -186,21 +188,15 @@ def refuse(settings: Settings, source: str, path: Path, most: int | None = None)
     size = sum(f.lstat().st_size for f in files if f.is_file())
     is_empty = path.is_dir() and len(files) == 1
     if size > (REFUSED_BYTES if most is None else most) or is_empty:
-        _delete(path)
+        durable.remove(path)
         return None
-    kept = settings.quarantine / source
+    kept = durable.unlinked(settings.quarantine / source)
     kept.mkdir(parents=True, exist_ok=True)
     old = sorted((p for p in kept.iterdir() if _NUMBERED.match(p.name)), key=lambda p: p.name)
     number = int(old[-1].name[:6]) + 1 if old else 1
-    target = kept / f"{number:06}-{path.name}"
+    # A file that was to take another's place is kept under the name it was to have.
+    target = kept / f"{number:06}-{path.name.removeprefix('.').removesuffix('.new')}"
     shutil.move(path, target)
     for superfluous in [*old, target][:-KEEP_REFUSED]:
-        _delete(superfluous)
+        durable.remove(superfluous)
     return target
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import git, git_tree, lfs, settings
+from pipeline import durable, git, git_tree, lfs, settings
 from pipeline.errors import PipelineError
 from pipeline.snapshot import DESCRIPTOR, SUMS, Snapshot
 
@@ -128,9 +128,10 @@ def restore(source: str, into: Path, network: bool) -> bool:
         return False
     for name, content in contents.items():
         if name in TEXT or not content:
-            (into / name).write_bytes(content)
+            with durable.create(into / name) as file:
+                file.write(content)
         else:
-            shutil.copyfile(lfs.find(checkout.lfs, content), into / name)
+            durable.copy(lfs.find(checkout.lfs, content), into / name)
     return bool(contents)
 
 
@@ -190,7 +191,7 @@ def _locked(checkout: Checkout) -> Iterator[Checkout]:
     is git's own lock on the branch ours to remove.
     """
     checkout.own.mkdir(exist_ok=True)
-    with (checkout.own / "lock").open("wb") as lock:
+    with os.fdopen(durable.open_own(checkout.own / "lock", os.O_WRONLY), "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (checkout.own / "moving").exists():
             (checkout.folder / f"{REF}.lock").unlink(missing_ok=True)
@@ -236,7 +237,7 @@ def _commit(checkout: Checkout, tree: str, parent: str, message: str) -> str:
 def _moved(checkout: Checkout, commit: str, branch: str, source: str) -> bool:
     """Move the branch from where it was read; False when somebody else moved it meanwhile."""
     moving = checkout.own / "moving"
-    moving.touch()
+    durable.create(moving).close()
     # Once git has answered, a lock on the branch is not ours; unanswered, the next call tidies.
     words = ("update-ref", "--create-reflog", "-m", f"stash: {source}", REF, commit, branch)
     done = git.run(checkout.root, *words, keep_open=(checkout.lock,))

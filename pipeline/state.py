@@ -17,7 +17,7 @@ def read(settings: Settings, source: str) -> dict:
     """What is remembered of a source, by stage; an unreadable file counts as nothing known."""
     try:
         remembered = json.loads((settings.state / f"{source}.json").read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, IsADirectoryError, ValueError):
         return {}
     if not isinstance(remembered, dict):
         return {}

@@ -270,6 +270,20 @@ def test_a_link_is_set_aside_and_what_it_points_to_stays(here, tmp_path):
     assert (tmp_path / "victim" / "file").read_text() == "precious"
 
 
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        (".alpha.csv.new", "000001-alpha.csv"),
+        ("alpha", "000001-alpha"),
+        ("a.new.csv", "000001-a.new.csv"),
+    ],
+)
+def test_what_is_kept_is_not_hidden_and_has_the_name_it_was_to_have(here, tmp_path, name, kept):
+    (tmp_path / name).write_text("x")
+    assert snapshot.refuse(here, "alpha", tmp_path / name).name == kept
+    assert snapshot.refuse(here, "alpha", tmp_path / name) is None
+
+
 def test_foreign_files_in_quarantine_do_no_harm(here, tmp_path):
     (here.quarantine / "alpha").mkdir(parents=True)
     (here.quarantine / "alpha" / "notes-of-mine").write_text("mine")
