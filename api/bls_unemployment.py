@@ -2,6 +2,7 @@
 
 Publisher  U.S. Bureau of Labor Statistics, Local Area Unemployment Statistics
 Rhythm     static: this version of the file never changes
+Corrections  none, never: another version has another address
 One row is one county.
 """
 

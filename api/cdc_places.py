@@ -5,6 +5,7 @@ Publisher  Centers for Disease Control and Prevention, PLACES, data set swc5-unt
            the measures: https://www.cdc.gov/places/measure-definitions/; paging:
            https://dev.socrata.com/docs/paging.html
 Rhythm     a release a year, under the same address; about 230,000 rows
+Corrections  move the time of the last update, after which all rows are read: the next night
 One row is one measure of one county, crude or adjusted for age; the nation's rows are among them.
 """
 

@@ -2,6 +2,7 @@
 
 Publisher  U.S. Census Bureau, cartographic boundary files, edition of 2017, as TopoJSON by us-atlas
 Rhythm     static: this version of the file never changes
+Corrections  none, never: another version has another address
 One row is one county or county equivalent.
 """
 

@@ -5,6 +5,8 @@ Publisher  U.S. Census Bureau, Population Estimates Program; a folder a vintage,
            https://www2.census.gov/programs-surveys/popest/technical-documentation/file-layouts/2020-2024/CO-EST2024-ALLDATA.pdf
 Rhythm     a vintage a year, in March; it revises every year since the last census. Its folder may
            be there months before the file of the counties is: then the one before is the newest
+Corrections  come with a vintage, for all its years, or as a new file of the same name: the next
+           night. A vintage that is not the newest is not in the table
 One row is one county or county equivalent, or one state.
 """
 

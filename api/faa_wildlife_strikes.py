@@ -2,6 +2,7 @@
 
 Publisher  Federal Aviation Administration, Wildlife Strike Database
 Rhythm     static: this version of the file never changes
+Corrections  none, never: another version has another address
 One row is one reported strike.
 """
 

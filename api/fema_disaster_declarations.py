@@ -4,6 +4,7 @@ Publisher  Federal Emergency Management Agency (OpenFEMA); the data set and its 
            https://www.fema.gov/openfema-data-page/disaster-declarations-summaries-v2, paging:
            https://www.fema.gov/about/openfema/api
 Rhythm     refreshed every 20 minutes
+Corrections  move the time of the last refresh, after which all rows are read: the next night
 One row is one designated area of one disaster. `id` is unique, but a changed row returns under
 a new one, and `hash` and `lastRefresh` move with it.
 """

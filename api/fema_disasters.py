@@ -3,6 +3,7 @@
 Publisher  Federal Emergency Management Agency (OpenFEMA), one CSV with the whole data set,
            https://www.fema.gov/openfema-data-page/fema-web-disaster-declarations-v1
 Rhythm     refreshed every 20 minutes
+Corrections  are in the file, which is read as a whole: the next night
 One row is one disaster in one state: `disasterNumber` is the key. `id` is none: FEMA says that it
 does not persist between refreshes, and `hash` and `lastRefresh` move with it.
 """

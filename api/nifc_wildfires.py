@@ -5,6 +5,8 @@ Publisher  National Interagency Fire Center (WFIGS, from IRWIN); criteria and fi
            the query: https://developers.arcgis.com/rest/services-reference/enterprise/query-feature-service-layer/
 Rhythm     every 5 minutes; an incident leaves when it is contained, controlled or out, or was
            not updated for 3, 8 or 14 days by its size; the layer is empty at New Year
+Corrections  move the time of the last edit, after which the whole layer is read: the next night.
+           Those of an incident that has left the layer never come: nor is it in the table
 One row is one incident, twice at times: `IrwinID` tells, `OBJECTID` does not.
 """
 

@@ -5,6 +5,8 @@ Publisher  National Centers for Environmental Information, from the reports of t
            https://www.ncei.noaa.gov/pub/data/swdi/stormevents/csvfiles/README; the columns:
            https://www.ncei.noaa.gov/pub/data/swdi/stormevents/csvfiles/Storm-Data-Bulk-csv-Format.pdf
 Rhythm     monthly, about 75 days behind; older years are made anew now and then
+Corrections  come with a new file of the year, which the listing names: the next night. Those of a
+           year before the newest three never come: nor is it in the table
 One row is one event in one county or forecast zone.
 """
 

@@ -4,6 +4,7 @@ Publisher  National Weather Service, https://www.weather.gov/documentation/servi
            (GeoJSON by default; a User-Agent with a contact is asked for; /alerts/active takes no
            `limit`)
 Rhythm     every minute; none at all is an answer
+Corrections  are messages of their own; all that is in effect is read: the next night
 One row is one message: an alert, its update, its cancellation, or a test of the system.
 """
 

@@ -2,6 +2,10 @@
 
 Publisher  U.S. Geological Survey, https://earthquake.usgs.gov/fdsnws/event/1/
 Rhythm     events appear within minutes and are revised or deleted for weeks
+Corrections  of the newest two months are in what is read every night. Of older months the
+           service is asked every night what it changed and deleted (`updatedafter`,
+           `includedeleted`): the next night. While it does not tell, one month a night is read
+           again: 22 nights at most
 One row is one seismic event.
 """
 
@@ -21,7 +25,7 @@ SERVICE = "https://earthquake.usgs.gov/fdsnws/event/1"
 
 
 def fetch(candidate: Candidate) -> None:
-    """A file a month; the newest two are read again every night."""
+    """A file a month; the newest two, and those with a correction, are read again every night."""
     fetch_months(candidate, SERVICE, months=24, reread=2, minmagnitude=2.5)
 
 

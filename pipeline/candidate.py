@@ -155,11 +155,19 @@ class Candidate:
         return received
 
     def ask(
-        self, url: str, check: Callable[[Path, bool], object] = lambda path, is_delimited: None
+        self,
+        url: str,
+        check: Callable[[Path, bool], object] = lambda path, is_delimited: None,
+        may_be_nothing: bool = False,
     ) -> bytes:
-        """A small answer that is not kept, such as a count; `check` as in `Client.get`."""
+        """A small answer that is not kept, such as a count; `check` as in `Client.get`.
+
+        Nothing, where the protocol may say by 204 that there is nothing, is `b""`.
+        """
         path = self.folder / ".answer"
-        self.client.get(url, path, check=check)
+        received = self.client.get(url, path, check=check, may_be_nothing=may_be_nothing)
+        if received.status == 204:
+            return b""
         answer = path.read_bytes()
         path.unlink()
         return answer
@@ -196,11 +204,15 @@ class Candidate:
         known = {"version": version, "content": fingerprint}
         self.validators = {asked: known} if version else {}
 
+    def known(self, asked: str) -> dict:
+        """The validators that were noted of an address on an earlier night; empty without any."""
+        return self._known.get(asked, {})
+
     def is_of_version(self, asked: str, version: str) -> bool:
         """Whether the current snapshot is the answer to the same question in this version."""
         if not self.current or self.current.descriptor.get("asked") != asked:
             return False
-        known = self._known.get(asked, {})
+        known = self.known(asked)
         seen = known.get("version") if known.get("content") == self.current.content else None
         return version in (seen, self.current.descriptor.get("publisher_version"))
 
@@ -218,7 +230,7 @@ class Candidate:
     def _usable_validators(self, name: str, url: str) -> dict[str, str]:
         """The validators of the last answer, if its content is what the file on disk has."""
         entry = self.current.resource(name) if self.current else None
-        known = self._known.get(shown(url), {})
+        known = self.known(shown(url))
         is_the_same = (
             entry and entry["url"] == shown(url) and entry["content"] == known.get("content")
         )

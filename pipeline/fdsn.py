@@ -1,19 +1,21 @@
 """The FDSN event service (https://www.fdsn.org/webservices/fdsnws-event-1.2.pdf), as GeoJSON.
 
 The catalogue is read by months. Events are revised and deleted for weeks, so the newest months
-are read again every night; older ones are files of the snapshot that stay. Each window is counted
-first, split until it is under the server's cap, and held against its count afterwards.
+are read again every night. Older ones are files of the snapshot that stay, unless the service says
+that it changed or deleted one of their events (`corrections`). Each window is counted first, split
+until it is under the server's cap, and held against its count afterwards.
 Parameters: https://earthquake.usgs.gov/fdsnws/event/1/
 """
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
+from pipeline import corrections
 from pipeline.candidate import Candidate
 from pipeline.errors import SourceError
 from pipeline.printable import shown
@@ -51,24 +53,31 @@ def fetch_months(
     Parameters
     ----------
     base:       address of the service, as `https://earthquake.usgs.gov/fdsnws/event/1`.
-    reread:     how many of the newest months are read although they are there already.
+    reread:     how many of the newest months are read although they are there already; of the
+                older ones, those in which the service changed or deleted an event.
     today:      the instant whose month is the newest; now when left out.
     parameters: further parameters of the service, such as `minmagnitude=2.5`.
 
     Raises SourceError when a window does not hold still or does not match its count, when there
     is no event at all, or when an event comes in two windows.
     """
-    windows = list(pairwise(_month_begins(today or datetime.now(UTC), months + 1)))
+    today = today or datetime.now(UTC)
+    windows = [*pairwise(_month_begins(today, months + 1))][::-1]
+    kept = {w: _files_of(candidate, base, *w, parameters) for w in windows[reread:]}
+    kept = {window: names for window, names in kept.items() if names}
+    found = corrections.find(candidate, base, kept, parameters, today)
+    unread = [window for window in windows if window not in kept or window in found.windows]
     seen: dict[str, str] = {}  # event -> file, of what was read tonight
-    for age, window in enumerate(reversed(windows)):
-        kept = _files_of(candidate, base, *window, parameters) if age >= reread else []
-        if not kept or _holds_any_of(candidate, kept, seen):
+    while unread:
+        for window in unread:
             _fetch_window(candidate, base, *window, parameters, seen)
-            continue
-        for name in kept:
-            candidate.carry_over(name)
+            kept.pop(window, None)
+        unread = [w for w, names in kept.items() if _holds_any_of(candidate, names, seen)]
+    for name in chain.from_iterable(kept.values()):
+        candidate.carry_over(name)
     candidate.resources.sort(key=lambda entry: entry["path"])
     candidate.extra["completeness"] = _proof(candidate)
+    corrections.note(candidate, base, found)
 
 
 def _proof(candidate: Candidate) -> dict:

@@ -8,7 +8,7 @@ import pytest
 from conftest import CAPTURES
 from publisher import Answer
 
-from pipeline import candidate, content, fdsn, settings, snapshot
+from pipeline import candidate, content, fdsn, settings, snapshot, volume
 from pipeline.candidate import Candidate, Source
 from pipeline.errors import SourceError
 
@@ -19,12 +19,16 @@ SOURCE = Source(
 TODAY = datetime(2026, 3, 31, 12, tzinfo=UTC)
 
 
-def event(name: str, when: str | datetime, mag: float = 3.0) -> dict:
+def milliseconds(when: datetime) -> int:
+    return round(when.timestamp() * 1000)
+
+
+def event(name: str, when: str | datetime, mag: float = 3.0, updated: float | None = None) -> dict:
     when = datetime.fromisoformat(f"{when}+00:00") if isinstance(when, str) else when
-    milliseconds = round(when.timestamp() * 1000)
+    time = milliseconds(when)
     return {
         "type": "Feature",
-        "properties": {"mag": mag, "time": milliseconds},
+        "properties": {"mag": mag, "time": time, "updated": time if updated is None else updated},
         "geometry": None,
         "id": name,
     }
@@ -35,7 +39,10 @@ class Service:
 
     def __init__(self, publisher, cap=20_000):
         self.events: list[dict] = []
-        self.cap, self.generated = cap, 0
+        self.deleted: list[dict] = []  # with the status `deleted`, listed by `includedeleted`
+        self.cap, self.generated = cap, milliseconds(TODAY)
+        self.told: list[dict] = []  # the parameters of every query for changes
+        self.refuses = 0  # the status of an answer to a query for changes
         self.queries: list[dict] = []  # the parameters of every query
         self.nodata = 200  # the status of an answer without an event
         self.between = lambda: None  # what happens between a count and its query
@@ -49,12 +56,14 @@ class Service:
             datetime.fromisoformat(f"{asked[side]}+00:00").timestamp() * 1000
             for side in ("starttime", "endtime")
         )
-        found = [
-            e
-            for e in self.events
-            if begin <= e["properties"]["time"] <= end
-            and e["properties"]["mag"] >= float(asked["minmagnitude"])
-        ]
+        # The catalogue itself, or nothing but what was deleted from it.
+        events = self.deleted if asked.get("includedeleted") == "only" else self.events
+        found = [e for e in events if begin <= e["properties"]["time"] <= end]
+        if least := asked.get("minmagnitude"):
+            found = [e for e in found if (e["properties"]["mag"] or -10) >= float(least)]
+        if after := asked.get("updatedafter"):
+            since = milliseconds(datetime.fromisoformat(f"{after}+00:00"))
+            found = [e for e in found if e["properties"]["updated"] >= since]
         return asked, found
 
     def count(self, request):
@@ -65,12 +74,24 @@ class Service:
     def query(self, request):
         self.between()
         asked, found = self._found(request)
+        self.generated += 1
+        if "updatedafter" in asked:
+            return self.changes(asked, found)
         assert set(asked) == {"starttime", "endtime", "minmagnitude", "orderby"}
         self.queries.append(asked)
-        self.generated += 1
         if len(found) > self.cap:
             return Answer(b"Error 400: matching events exceeds search limit", status=400)
         found.sort(key=lambda e: e["properties"]["time"], reverse=asked["orderby"] != "time-asc")
+        return self.answer(found)
+
+    def changes(self, asked, found):
+        assert set(asked) - {"includedeleted"} == {"starttime", "endtime", "updatedafter", "limit"}
+        self.told.append(asked)
+        if self.refuses:
+            return Answer(b"Error: Bad Request", status=self.refuses)
+        return self.answer(found[: int(asked["limit"])])
+
+    def answer(self, found):
         if not found and self.nodata == 204:
             return Answer(b"", status=204)
         metadata = {"generated": self.generated, "count": len(found)}
@@ -93,7 +114,9 @@ def night(months=3, reread=2, today=TODAY, minmagnitude=2.5):
         gathered, BASE, months=months, reread=reread, today=today, minmagnitude=minmagnitude
     )
     described = candidate.descriptor(SOURCE, "quakes", "live", gathered.resources, **gathered.extra)
-    return snapshot.commit(here, "quakes", gathered.folder, described)
+    taken = snapshot.commit(here, "quakes", gathered.folder, described)
+    volume.remember(here, "quakes", taken, gathered.validators)
+    return taken
 
 
 def ids(taken) -> dict[str, list[str]]:

@@ -62,6 +62,14 @@ def test_every_script_says_what_one_row_is(source):
         assert "One row is one" in text, f"{stage}/{source}.py"
 
 
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_says_how_late_a_correction_may_be(source):
+    text = ast.get_docstring(ast.parse((ROOT / "api" / f"{source}.py").read_text()))
+    told = re.search(r"^Corrections  (.*?)^One row is one", text, re.MULTILINE | re.DOTALL)
+    assert told, f"api/{source}.py does not say how later corrections arrive"
+    assert re.search(r"\bnights?\b|\bnever\b", told[1]), f"api/{source}.py does not say by when"
+
+
 @pytest.mark.parametrize("name", settings.DEFAULTS)
 def test_every_setting_stands_in_the_example_and_the_docs(name):
     default = settings.DEFAULTS[name]

@@ -16,9 +16,13 @@ SERVICE = "/fdsnws/event/1"
 
 @dataclass
 class EventService:
-    """A catalogue of events, GeoJSON features with `time` in milliseconds and `mag`."""
+    """A catalogue of events, GeoJSON features with `time` in milliseconds and `mag`.
+
+    Those that are given to `updatedafter` have an `updated` in milliseconds too.
+    """
 
     events: list[dict]
+    deleted: list[dict] = field(default_factory=list)  # what `includedeleted=only` lists
     cap: int = 20_000
     before: Callable[[str, dict], object] = lambda what, asked: None  # what happens meanwhile
     asked: list[tuple[str, dict]] = field(default_factory=list)  # what was asked, in order
@@ -42,13 +46,19 @@ class EventService:
 
     def _found(self, what: str, request) -> list[dict]:
         asked = dict(parse_qsl(urlsplit(request.path).query, strict_parsing=True))
-        assert set(asked) <= {"format", "starttime", "endtime", "orderby", "minmagnitude"}
+        assert set(asked) <= {
+            *("format", "starttime", "endtime", "orderby", "minmagnitude"),
+            *("updatedafter", "includedeleted", "limit"),
+        }
         assert asked["format"] == "geojson"
         self.asked.append((what, asked))
         self.before(what, asked)
         begin, end = (_milliseconds(asked[side]) for side in ("starttime", "endtime"))
         least = float(asked.get("minmagnitude", -10))
-        found = [event["properties"] | {"event": event} for event in self.events]
+        events = self.deleted if asked.get("includedeleted") == "only" else self.events
+        after = _milliseconds(asked.get("updatedafter", "1970-01-01"))
+        found = [event["properties"] | {"event": event} for event in events]
+        found = [e for e in found if (e.get("updated") or e["time"]) >= after]
         chosen = [e for e in found if begin <= e["time"] <= end and e["mag"] >= least]
         return [e["event"] for e in sorted(chosen, key=lambda e: e["time"])]
 
