@@ -19,8 +19,7 @@ from pipeline.settings import ROOT, Settings
 
 LONGEST = 3600.0  # seconds that a command of the pipeline may take
 GRACE = 15.0  # seconds for it to end after a signal
-# What leads the pipeline elsewhere, or tells people of a night that is none.
-_EMPTY = ("DATABASE_URL", "PROD_DATABASE_URL", "NOTIFY_URLS", "HEARTBEAT_URL")
+_EMPTY = ("DATABASE_URL", "PROD_DATABASE_URL")  # what leads the pipeline elsewhere
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")  # the server of the drill is on loopback
 
 

@@ -95,9 +95,7 @@ class Server:
         host, _, rest = path.removeprefix("/").partition("/")
         if host == LOGIN:
             return drill_faults.html("Please log in")(Answer())
-        if host == MOVED:
-            host, _, rest = rest.partition("/")
-        url = f"https://{host}/{rest}"
+        url = network.url_of(rest if host == MOVED else f"{host}/{rest}")
         self.asked.append(url)
         honest = self._honest(url, headers)
         is_bad = self._fault and self._left > 0 and address_of(url) in self._addresses

@@ -7,6 +7,7 @@ from math import inf
 
 from pipeline import drill_faults as faults
 from pipeline import drill_rows as rows
+from pipeline import network
 from pipeline.drill_faults import Answer, Fault
 from pipeline.drill_server import LOGIN, MOVED
 
@@ -36,7 +37,7 @@ def _always(fault: Fault) -> Callable[[str], Fault]:
 
 
 def _moved(url: str) -> Fault:
-    return faults.redirect(f"https://{MOVED}/{url.removeprefix('https://')}")
+    return faults.redirect(f"https://{MOVED}/{network.below(url)}")
 
 
 def _longer(answer: Answer) -> Answer:

@@ -6,6 +6,7 @@ The hosts asked are the one about to be used and those this clone already has sn
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -21,6 +22,7 @@ PROBE_SECONDS = 6.0  # a resolver that lost one packet asks again after 5 s
 LATER_PROBE_SECONDS = 2.0  # of a further host, when this run found no network already
 _PORTS = {"http": 80, "https": 443}
 _SOCKS_PORT = 1080
+_ORIGIN = re.compile(r"(https?):(.+:[0-9]+)")  # scheme:host:port
 
 Endpoint = tuple[str, int]  # host, port
 
@@ -28,14 +30,35 @@ Endpoint = tuple[str, int]  # host, port
 def mirrored(settings: Settings, url: str) -> str:
     """The address that is really asked: MIRRORS maps a host to a base URL.
 
-    Every host that is not named there goes below the base URL of `*`, as `base/host/path`.
+    Every host that is not named there goes below the base URL of `*`, as `base/host/path`; where
+    it is not https at port 443, as `base/scheme:host:port/path`.
     """
     parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    base = settings.mirrors.get(host)
+    base = settings.mirrors.get((parts.hostname or "").lower())
     if not base and "*" in settings.mirrors:
-        base = f"{settings.mirrors['*']}/{host}"
+        base = f"{settings.mirrors['*']}/{_origin(url)}"
     return base + urlunsplit(("", "", parts.path, parts.query, "")) if base else url
+
+
+def below(url: str) -> str:
+    """What stands below the base URL of `*` for a URL: its origin, path and query."""
+    parts = urlsplit(url)
+    return _origin(url) + urlunsplit(("", "", parts.path, parts.query, ""))
+
+
+def url_of(path: str) -> str:
+    """The URL that stands below the base URL of `*` in this form, as `below` writes it."""
+    origin, slash, rest = path.partition("/")
+    found = _ORIGIN.fullmatch(origin)
+    return f"{found[1]}://{found[2]}{slash}{rest}" if found else f"https://{path}"
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    port = parts.port or _PORTS.get(parts.scheme, "")
+    is_usual = (parts.scheme, port) == ("https", _PORTS["https"])
+    return host if is_usual else f"{parts.scheme}:{host}:{port}"
 
 
 def proxy_of(url: str) -> str | None:

@@ -1,6 +1,7 @@
 """The drill: its server, faults, readers and verdicts; then all of it, against a world of ours."""
 
 import gzip
+import io
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import time
 from collections import Counter
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -17,7 +19,7 @@ from patience import end_of, eventually
 from publisher import Answer
 from upstream.twelve import twelve
 
-from pipeline import drill, drill_rows, drill_server, network, settings
+from pipeline import drill, drill_rows, drill_server, drill_trials, network, settings
 from pipeline.drill_readers import Readers, Seen, published, trouble
 from pipeline.drill_server import LOGIN, MOVED, Server
 from pipeline.drill_trials import TRIALS, not_for
@@ -151,6 +153,44 @@ def test_the_hosts_that_redirects_lead_to_answer(behind, publisher):
     behind.server.switch_on(lambda url: lambda answer: Answer(b"no", 500), addresses, 9)
     assert behind(f"/{MOVED}/a.gov/f.csv").content == CSV
     assert b"log in" in behind(f"/{LOGIN}/").content
+
+
+ORIGINS = {
+    "https://a.gov/f.csv?x=1": "a.gov/f.csv?x=1",
+    "https://a.gov:443/f.csv": "a.gov/f.csv",
+    "https://A.gov:8443/f.csv": "https:a.gov:8443/f.csv",
+    "http://a.gov/f.csv": "http:a.gov:80/f.csv",
+    "http://a.gov:8000/f.csv?x=1:2/3": "http:a.gov:8000/f.csv?x=1:2/3",
+    "http://a.gov:443/": "http:a.gov:443/",
+}
+
+
+@pytest.mark.parametrize("url", ORIGINS)
+def test_scheme_and_port_of_a_publisher_are_kept(behind, publisher, url, monkeypatch):
+    """The pipeline is led to the drill, the drill asks the address that the script asks."""
+    here = behind.server._here
+    monkeypatch.setitem(here.mirrors, "*", behind.url)
+    led = network.mirrored(here, url)
+    assert led == f"{behind.url}/{ORIGINS[url]}"
+    monkeypatch.setitem(here.mirrors, "*", publisher.url)
+    publisher.answers[f"/{ORIGINS[url].partition('?')[0]}"] = [Answer(CSV)]
+    assert requests.get(led, timeout=10).content == CSV
+    (asked,) = behind.server.asked
+    assert network.below(asked) == network.below(url)
+    assert urlsplit(asked).scheme == urlsplit(url).scheme
+    usual = {"https": 443, "http": 80}[urlsplit(url).scheme]
+    assert (urlsplit(asked).port or usual) == (urlsplit(url).port or usual)
+    (moved,) = re.findall(rb"Location: (\S+)", sent(drill_trials._moved(asked)))
+    behind.server.asked.clear()
+    assert behind(f"/{moved.decode().removeprefix('https://')}").content == CSV
+    assert behind.server.asked == [asked]
+
+
+def sent(fault) -> bytes:
+    """What a fault writes to the connection."""
+    written = io.BytesIO()
+    fault(Answer()).send(written)
+    return written.getvalue()
 
 
 def test_nobody_else_on_this_machine_can_ask_through_the_server(behind, publisher):

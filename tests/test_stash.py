@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import resource
 import shutil
 import signal
@@ -590,6 +591,21 @@ def test_a_push_gives_a_fresh_clone_the_whole_data(clone, tmp_path):
     assert "OK" in git(fresh, "lfs", "fsck")
     done = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=fresh / "data/raw/alpha")
     assert done.returncode == 0
+
+
+@pytest.mark.usefixtures("no_hooks_at_origin")
+@pytest.mark.parametrize("how", [[], ["--single-branch"]])
+def test_the_objects_of_a_fresh_clone_come_as_the_documentation_says(clone, tmp_path, how):
+    put(clone, "alpha", data=b"a\n1\n")
+    stash.store(replace(here(clone), stash="git+push"), "alpha", "first")
+    stash.push(replace(here(clone), stash="git+push"))
+    fresh = tmp_path / "fresh"
+    git(tmp_path, "clone", "-q", *how, (tmp_path / "origin.git").as_uri(), str(fresh))
+    page = (PROJECT / "docs" / "stash.md").read_text()
+    (commands,) = re.findall(r"^`(git fetch[^`]*git lfs fetch[^`]*)`", page, re.MULTILINE)
+    for command in commands.split(" && "):
+        git(fresh, *command.split()[1:])
+    assert any((fresh / ".git" / "lfs" / "objects").rglob("?" * 64))
 
 
 @pytest.mark.usefixtures("no_hooks_at_origin")

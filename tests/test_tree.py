@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from pipeline import settings
+from pipeline import drill_scratch, settings
 from pipeline.settings import ROOT
 
 SOURCES = settings.sources()
@@ -121,6 +121,38 @@ def test_the_lock_has_hashes_and_names_no_index():
     lock = (ROOT / "requirements.txt").read_text()
     assert "--hash=sha256:" in lock
     assert not re.search(r"https?://|--(extra-)?index-url|--find-links", lock)
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_files_that_the_documentation_names_are_there():
+    files = [
+        path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*") if ".venv" not in str(path)
+    ]
+    named = [
+        (page.name, name)
+        for page in PAGES
+        for name in re.findall(r"`([\w./-]+\.(?:py|sql|md|yml|sh|toml|txt))`", page.read_text())
+    ]
+    assert len(named) > 20
+    wrong = [
+        (page, name) for page, name in named if not any(f"/{f}".endswith(f"/{name}") for f in files)
+    ]
+    assert not wrong
+
+
+def test_the_documentation_says_where_pg_restore_is():
+    (path,) = re.findall(
+        r"^    (\.venv/\S+/pg_restore)\b", (ROOT / "docs/rails.md").read_text(), re.M
+    )
+    (program,) = ROOT.glob(path)
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    assert "(PostgreSQL) 18." in done.stdout
+
+
+def test_a_drill_empties_settings_that_exist():
+    assert set(drill_scratch._EMPTY) <= set(settings.DEFAULTS)
 
 
 def test_links_of_the_documentation_lead_somewhere():
