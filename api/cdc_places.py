@@ -2,8 +2,7 @@
 
 Publisher  Centers for Disease Control and Prevention, PLACES, data set swc5-untb:
            https://data.cdc.gov/500-Cities-Places/PLACES-Local-Data-for-Better-Health-County-Data-20/swc5-untb;
-           the measures: https://www.cdc.gov/places/measure-definitions/; paging:
-           https://dev.socrata.com/docs/paging.html
+           the measures: https://www.cdc.gov/places/measure-definitions/
 Rhythm     a release a year, under the same address; about 230,000 rows
 Corrections  move the time of the last update, after which all rows are read: the next night
 One row is one measure of one county, crude or adjusted for age; the nation's rows are among them.
