@@ -4,34 +4,53 @@ Every record has the header's number of fields, a quote opens a field, closes it
 all lines end alike, and the bytes are UTF-8 that PostgreSQL can hold.
 """
 
+import csv
+import io
 import re
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline import bitmask
+from pipeline import bitmask, charset
 from pipeline.bitmask import Mask
 from pipeline.errors import SourceError
-from pipeline.legible import excerpt, header_line, quoted
+from pipeline.legible import excerpt
 
 MAX_RECORD_BYTES = 64 << 20
 REPAIR = "the publisher has to repair it; until then fix.lines in the preprocess script can"
+MIXED = REPAIR + ", with line_ends=True"
 DECLARE = "declare the publisher's encoding in the source's preprocess script"
 _END_OF_COPY = re.compile(rb"\\\.(?<![^\n]\\\.)\r?\n")  # alone on its line
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a publisher writes delimited text, in UTF-8; `quote` None: quotes have no meaning."""
+    """How a publisher writes delimited text, in UTF-8.
+
+    `quote` None: quotes have no meaning. `is_cr`: lines end in CR alone, and what is scanned has
+    CR and LF exchanged (`charset.SWAPPED`).
+    """
 
     delimiter: bytes = b","
     quote: bytes | None = b'"'
+    is_cr: bool = False
 
     def __post_init__(self):
         """Raise ValueError for more than one byte, or a line end."""
         for sign in (self.delimiter, self.quote or b'"'):
             if len(sign) != 1 or sign in b"\r\n":
                 raise ValueError(f"{sign!r} cannot be a delimiter or a quote")
+
+    def fields(self, record: bytes) -> list[str]:
+        """The values of a record, its line end included or not. Raises ValueError, csv.Error."""
+        text = record.decode()
+        if not self.quote:
+            return text.rstrip("\r\n").split(self.delimiter.decode())
+        signs = {"delimiter": self.delimiter.decode(), "quotechar": self.quote.decode()}
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True, **signs))
+        if len(rows) != 1:
+            raise csv.Error("a carriage return stands outside of quotes")
+        return rows[0]
 
 
 class Scan:
@@ -43,18 +62,22 @@ class Scan:
     header:  the raw header record with its line end, which every line must share.
     names:   the names in it, as published.
     dialect: delimiter and quote.
+    first_line: the line of the header; 0 where the file itself has none.
     """
 
-    def __init__(self, where: str, header: bytes, names: list[str], dialect: Dialect):
+    def __init__(
+        self, where: str, header: bytes, names: list[str], dialect: Dialect, *, first_line: int = 1
+    ):
         self.records = 0  # scanned so far; the header is one of them
-        self.lines = 0  # line ends so far
+        self.lines = first_line - 1  # line ends so far
         self._where = where
         self._names = names
         self._dialect = dialect
         self._line_end = b"\r\n" if header.endswith(b"\r\n") else b"\n"
-        self._headers = self._spellings(header)
-        self._first_line = 1  # the line in which the record at hand begins
+        self._second = _SecondHeader(header, names, dialect)
+        self._first_line = first_line  # the line in which the record at hand begins
         self._bytes = 0  # of the record at hand, before this block
+        self._begun = b""  # these bytes, or the first of them: as many as a header may have
         self._delimiters = 0  # outside of quotes, of the record at hand, before this block
         self._inside = False  # whether this block begins inside quotes
         self._suspects: list[tuple[int, str, str]] = []  # place in the block, what, remedy
@@ -99,11 +122,16 @@ class Scan:
                 data.decode()
             except UnicodeDecodeError as error:
                 byte = error.object[error.start]
-                self._suspect(error.start, f"the byte 0x{byte:02x} is not UTF-8 here", DECLARE)
+                what = f"the byte 0x{byte:02x} is not UTF-8 here"
+                self._suspect(error.start, what, remedy_of_byte(data, error.start))
+            if met := charset.C1_IN_UTF8.search(data):
+                self._suspect(met.start(), *_control(data, met.start()))
         if b"\0" in data:
             self._suspect(data.find(b"\0"), "a NUL byte, which PostgreSQL cannot hold", REPAIR)
-        if b"\\" in data and (met := _END_OF_COPY.search(data)):
-            self._suspect(met.start(), r"a line \. ends the data for COPY", REPAIR)
+        if b"\\" in data:
+            versions = [data, data.translate(charset.SWAPPED)] if self._dialect.is_cr else [data]
+            for met in filter(None, map(_END_OF_COPY.search, versions)):
+                self._suspect(met.start(), r"a line \. ends the data for COPY", REPAIR)
 
     def _check_quotes(self, data: bytes, quotes: Mask, inside: Mask, borders: Mask) -> None:
         """A quote follows a border or is followed by one; a quote is a border for a quote."""
@@ -118,13 +146,14 @@ class Scan:
             return
         returns = bitmask.equal(data, b"\r") & ~inside
         stray = bitmask.first(returns & ~bitmask.before(line_ends))
-        self._suspect(stray, "a carriage return inside an unquoted field", REPAIR)
+        sign = "a line feed" if self._dialect.is_cr else "a carriage return"
+        self._suspect(stray, f"{sign} inside an unquoted field", REPAIR)
         if self._line_end == b"\n":
             mixed = bitmask.first(returns & bitmask.before(line_ends))
-            self._suspect(mixed, "a line that ends with CR LF under a header that does not", REPAIR)
+            self._suspect(mixed, "a line that ends with CR LF, unlike those before it", MIXED)
         else:
             mixed = bitmask.first(line_ends & ~bitmask.after(returns))
-            self._suspect(mixed, "a line that ends with LF under a header with CR LF", REPAIR)
+            self._suspect(mixed, "a line that ends with LF, and not with CR LF", MIXED)
 
     def _check_records(self, data: bytes, delimiters: Mask, ends: np.ndarray) -> None:
         sizes = np.diff(ends, prepend=-1 - self._bytes)
@@ -140,22 +169,8 @@ class Scan:
         if unended > MAX_RECORD_BYTES or (sizes > MAX_RECORD_BYTES).any():
             where = ends[(sizes > MAX_RECORD_BYTES).argmax()] if len(ends) else len(data) - 1
             self._suspect(where, f"a row of over {MAX_RECORD_BYTES >> 20} MiB", REPAIR)
-        for header in self._headers:
-            again = _rows_equal(data, ends, sizes, header)
-            again = again if self.records else again[again > 0]
-            if len(again):
-                self._suspect(ends[again[0]], "a second header", REPAIR)
-
-    def _spellings(self, header: bytes) -> set[bytes]:
-        """The header line as it may come again: as it is, and with fewer or more quotes.
-
-        Of a header over several lines the first is telling enough.
-        """
-        spellings = {header[: header.index(b"\n") + 1]}
-        if header.count(b"\n") == 1 and self._dialect == Dialect():
-            spellings.add(header_line(self._names, self._line_end))
-            spellings.add(b",".join(quoted(name.encode()) for name in self._names) + self._line_end)
-        return spellings
+        again = self._second.row(data, ends, sizes, self._begun, is_start=not self.records)
+        self._suspect(again, "a second header", REPAIR)
 
     def _suspect(self, place: int | None, what: str, remedy: str) -> None:
         if place is not None:
@@ -186,20 +201,73 @@ class Scan:
             done = int(ends[-1]) + 1
             self._first_line = self.lines - data.count(b"\n", done) + 1
             self._bytes = len(data) - done
+            self._begun = data[done : done + self._second.longest]
             self._delimiters = seen - int(bitmask.rank(delimiters, ends[-1:])[0])
         else:
             self._bytes += len(data)
+            self._begun += data[: max(0, self._second.longest - len(self._begun))]
             self._delimiters += seen
         self.records += len(ends)
 
 
-def _rows_equal(data: bytes, ends: np.ndarray, sizes: np.ndarray, line: bytes) -> np.ndarray:
-    """The rows of a block that are equal to a line: of its size, then byte by byte."""
-    array = np.frombuffer(data, np.uint8)
-    starts = ends - sizes + 1
-    rows = np.flatnonzero((sizes == len(line)) & (starts >= 0))
-    for offset, byte in enumerate(line):
-        if not len(rows):
-            break
-        rows = rows[array[starts[rows] + offset] == byte]
-    return rows
+class _SecondHeader:
+    """Finds a header that comes again, however it is quoted and padded: it has the same names."""
+
+    def __init__(self, header: bytes, names: list[str], dialect: Dialect):
+        self.longest = 2 * len(header) + 8 * len(names)  # of a record that may be one
+        self._names = [_plain(name) for name in names]
+        self._shortest = len("".join(self._names).encode()) + len(names)
+        self._dialect = dialect
+        self._quote = dialect.quote[0] if dialect.quote else -1
+        begin = self._names[0].encode()[:1] or dialect.delimiter + (dialect.quote or b"")
+        self._may_begin = np.zeros(256, bool)  # after a quote, or without one
+        self._may_begin[[*b" \t\r\n\xef", *begin]] = True
+
+    def row(
+        self, data: bytes, ends: np.ndarray, sizes: np.ndarray, begun: bytes, *, is_start: bool
+    ) -> int | None:
+        """Where the first such record of a block ends, as `Scan` knows it; None without one.
+
+        `begun` is the record at hand before this block; `is_start`: the header itself comes first.
+        """
+        rows = np.flatnonzero((sizes >= self._shortest) & (sizes <= self.longest))
+        rows = rows[rows > 0] if is_start else rows
+        starts = ends[rows] - sizes[rows] + 1
+        array = np.frombuffer(data, np.uint8)
+        first = np.maximum(starts, 0)
+        first += array[first] == self._quote
+        for row in rows[self._may_begin[array[first]] | (starts < 0)]:
+            end, size = int(ends[row]), int(sizes[row])
+            record = begun + data[: end + 1] if end < size - 1 else data[end + 1 - size : end + 1]
+            if self._is_header(record):
+                return end
+        return None
+
+    def _is_header(self, record: bytes) -> bool:
+        try:
+            return [_plain(value) for value in self._dialect.fields(record)] == self._names
+        except (ValueError, csv.Error):  # which the scan refuses by itself
+            return False
+
+
+def _plain(name: str) -> str:
+    """A name without the white space around and the byte order mark before it."""
+    return " ".join(name.removeprefix("\ufeff").split())
+
+
+def remedy_of_byte(data: bytes, at: int) -> str:
+    """What to do about a byte that is not UTF-8, where most of the text around it may be."""
+    share = charset.Utf8Share()
+    share.add(data)
+    if share.is_most():
+        return REPAIR
+    readings = charset.reads_as(data, at)
+    return f"{DECLARE}: {readings}" if readings else DECLARE
+
+
+def _control(data: bytes, at: int) -> tuple[str, str]:
+    """What is said of a C1 control in UTF-8, and what to do: its publisher encoded it twice."""
+    before, after = data[max(0, at - 200) : at].decode(errors="ignore"), data[at : at + 200]
+    text = before + after.decode(errors="ignore")
+    readings = charset.control_reads_as(text, len(before))
+    return charset.control(text[len(before)]), f"{REPAIR}: {readings}" if readings else REPAIR
