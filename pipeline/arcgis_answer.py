@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from pipeline import lenient_json
 from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.printable import escaped
 from pipeline.settings import redact
@@ -95,7 +96,7 @@ def raise_for_error(body: bytes, where: str) -> None:
     Raises Throttled for 429, Transient for 5xx, SourceError for every other code.
     """
     try:
-        answer = msgspec.json.decode(body, type=_Error)
+        answer = lenient_json.decode(body, type=_Error)
     except (msgspec.DecodeError, RecursionError):
         return  # what it is instead, the reader of the answer says
     if answer.error is None and answer.status != "error":
@@ -155,7 +156,7 @@ def fingerprint(pages: Iterable[bytes]) -> str:
     """SHA-256 of the features of pages in their order, however they were cut into pages."""
     digest = hashlib.sha256()
     for body in pages:
-        features = msgspec.json.decode(body, type=_RawFeatures).features
+        features = lenient_json.decode(body, type=_RawFeatures).features
         digest.update(b"\0".join([b"", *features]))
     return digest.hexdigest()
 
@@ -202,7 +203,7 @@ def _features(key: str) -> type[msgspec.Struct]:
 
 def _decode(body: bytes, kind: type, where: str, expected: str):
     try:
-        return msgspec.json.decode(body, type=kind)
+        return lenient_json.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError) as error:
         begin = escaped(redact(body[:200].decode("utf-8", "replace")))
         raise SourceError(f"{where}: not {expected} ({error}): {begin}") from None

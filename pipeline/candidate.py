@@ -95,7 +95,12 @@ class Candidate:
         def looks_right(path: Path, is_delimited: bool) -> None:
             newline = self.source.final_newline
             content.check(
-                path, self.source.kind, shown(url), is_delimited=is_delimited, final_newline=newline
+                path,
+                self.source.kind,
+                shown(url),
+                is_delimited=is_delimited,
+                final_newline=newline,
+                encoding=self.source.encoding,
             )
             if check:
                 check(path)

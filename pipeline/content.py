@@ -10,13 +10,14 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline import archive
+from pipeline import archive, charset, lenient_json, line_ends
 from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.printable import escaped
 from pipeline.settings import redact
 
 _JSON_KINDS = ("json", "geojson", "topojson")
 KINDS = (*_JSON_KINDS, "csv", "tsv", "csv.gz", "tsv.gz", "zip")
+_LAST = 4  # bytes of a line end, in UTF-32
 _BEGIN = 64 * 1024  # bytes in which a document shows what it is
 _TYPES = {"geojson": "FeatureCollection", "topojson": "Topology"}
 _WHITE = b" \t\r\n"
@@ -30,7 +31,13 @@ class _Document(msgspec.Struct):
 
 
 def check(
-    path: Path, kind: str, where: str, *, is_delimited: bool = True, final_newline: bool = True
+    path: Path,
+    kind: str,
+    where: str,
+    *,
+    is_delimited: bool = True,
+    final_newline: bool = True,
+    encoding: str = "utf-8",
 ) -> None:
     """Refuse what is plainly not a whole document of its kind.
 
@@ -40,11 +47,12 @@ def check(
     where:         the address to name in an error.
     is_delimited:  whether the protocol proved that the document came whole.
     final_newline: whether the publisher ends the last line of its CSV or TSV.
+    encoding:      of a CSV or TSV, where it has no byte order mark that says so.
 
     Raises Transient when the end is missing, SourceError when it is another kind of document.
     """
     begin, last = _ends(path, kind)
-    start = begin.removeprefix(_MARK).lstrip(_WHITE)
+    start = _as_utf8(begin, encoding).lstrip(_WHITE)
     if not start:
         raise Transient(f"{where}: the answer is empty")
     shown = escaped(redact(start[:400].decode("utf-8", "replace")))
@@ -58,7 +66,7 @@ def check(
         archive.members(path)
     elif kind.endswith(".gz") and not _is_gzip(path):
         raise SourceError(f"{where}: no gzip came: {shown}")
-    elif last != b"\n" and (final_newline or not is_delimited):
+    elif (final_newline or not is_delimited) and not _is_ended(begin, last, encoding):
         raise Transient(f"{where}: the last line has no end")
 
 
@@ -71,23 +79,38 @@ def proves_its_end(kind: str) -> bool:
     return kind in _JSON_KINDS
 
 
+def _as_utf8(begin: bytes, encoding: str) -> bytes:
+    """The beginning of a text without its mark, in UTF-8 if it is in UTF-16 or UTF-32."""
+    codec = charset.marked(begin) or encoding
+    if codec.lower().startswith(("utf-16", "utf-32")):
+        begin = begin.decode(codec, "ignore").encode("utf-8", "ignore")
+    return begin.removeprefix(_MARK)
+
+
+def _is_ended(begin: bytes, last: bytes, encoding: str) -> bool:
+    """Whether the last line of a text has its end: LF, or CR where all lines end so."""
+    if last.endswith(charset.line_end(encoding, begin)):
+        return True
+    return last.endswith(b"\r") and line_ends.is_cr_alone(begin)
+
+
 def _is_gzip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(len(archive.GZIP)) == archive.GZIP
 
 
 def _ends(path: Path, kind: str) -> tuple[bytes, bytes]:
-    """The beginning of a document and its last byte; of a `….gz`, of what it unpacks to."""
+    """The beginning of a document and its last bytes; of a `….gz`, of what it unpacks to."""
     with path.open("rb") as file:
         begin = file.read(_BEGIN)
         if not (kind.endswith(".gz") and _is_gzip(path)):
-            file.seek(max(0, path.stat().st_size - 1))
+            file.seek(max(0, path.stat().st_size - _LAST))
             return begin, file.read()
         file.seek(0)
         begin = last = b""
         for block in archive.gunzip(iter(lambda: file.read(archive.BLOCK), b""), path.name):
             begin += block[: _BEGIN - len(begin)]
-            last = block[-1:]
+            last = (last + block)[-_LAST:]
         return begin, last
 
 
@@ -98,7 +121,7 @@ def _check_json(path: Path, kind: str, where: str, shown: str) -> None:
     if data[-1:] != (b"}" if data[:1] == b"{" else b"]"):
         raise Transient(f"{where}: the JSON has no end")
     try:
-        document = msgspec.json.decode(data, type=_Document | list[msgspec.Raw])
+        document = lenient_json.decode(data, type=_Document | list[msgspec.Raw])
     except (msgspec.DecodeError, RecursionError) as error:
         raise SourceError(f"{where}: not JSON ({error}): {shown}") from None
     if isinstance(document, _Document) and bytes(document.error) != b"null":
@@ -173,7 +196,7 @@ def without(document: bytes, volatile: tuple[str, ...]) -> bytes:
 
 def _without(document: bytes, paths: list[list[str]]) -> bytes:
     """The members of a JSON object, sorted by name, without those at some paths."""
-    members = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
+    members = lenient_json.decode(document, type=dict[str, msgspec.Raw])
     kept = []
     for name, value in sorted(members.items()):
         below = [path[1:] for path in paths if path[0] == name]

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
-from pipeline import corrections
+from pipeline import corrections, lenient_json
 from pipeline.candidate import Candidate
 from pipeline.errors import SourceError
 from pipeline.printable import shown
@@ -177,7 +177,7 @@ def _address(base: str, method: str, begin: datetime, end: datetime, parameters:
 def _count(candidate, base, begin, end, parameters) -> _Count:
     address = _address(base, "count", begin, end, parameters)
     try:
-        return msgspec.json.decode(candidate.ask(address), type=_Count)
+        return lenient_json.decode(candidate.ask(address), type=_Count)
     except msgspec.DecodeError as error:
         raise SourceError(f"{shown(address)}: not a count: {error}") from None
 
@@ -185,7 +185,7 @@ def _count(candidate, base, begin, end, parameters) -> _Count:
 def _events(path: Path) -> list[str]:
     """The ids of the events of a file, in its order."""
     try:
-        features = msgspec.json.decode(path.read_bytes(), type=_Features).features
+        features = lenient_json.decode(path.read_bytes(), type=_Features).features
     except msgspec.DecodeError as error:
         raise SourceError(f"{path.name}: not a GeoJSON answer: {error}") from None
     return [feature.id for feature in features]

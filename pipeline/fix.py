@@ -4,13 +4,19 @@ A fix works on lines of bytes, before the strict scan and without knowing types 
 has its line in CHANGELOG.md under "Fixed in the data": `- <source>: <name of the fix>: …`.
 """
 
+import gzip
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-from pipeline import durable
+from pipeline import archive, durable
 from pipeline.errors import SourceError
 from pipeline.legible import place
-from pipeline.scan import MAX_RECORD_BYTES
+
+MAX_LINE_BYTES = 1 << 30  # a JSON document may be one line
+Count = int | tuple[int, int]
 
 
 def lines(
@@ -18,42 +24,106 @@ def lines(
     repaired: Path,
     *,
     name: str,
-    expected: int,
     pattern: bytes,
     replacement: bytes | None,
+    expected: Count | None = None,
+    share: tuple[float, float] | None = None,
+    line_ends: bool = False,
+    matches: bool = False,
 ) -> int:
     """Repair the lines of a raw file in which a pattern is found; return how many.
 
     All other bytes stay as they are, line ends included, so that a later error names the same
-    line of the repaired file as of the raw one (unless lines were left out).
+    line of the repaired file as of the raw one (unless lines were left out). A file called
+    `….gz` is unpacked on the way; the repaired one is packed if its name says so too.
 
     Parameters
     ----------
     raw:         the raw file, which is only read.
     repaired:    the file to write, for `delimited.write_csv` to read in place of the raw one.
     name:        what the fix is called here and in CHANGELOG.md.
-    expected:    how many lines it touches, counted when it was written.
     pattern:     a regular expression, searched in each line without its line end.
     replacement: what takes the place of every match; None leaves the whole line out.
+    expected:    how many lines it touches: a number, or the least and the most where the
+                 publisher's habit gives another number every time.
+    share:       the least and the most of all lines that it touches, as (0.001, 0.02), in place
+                 of `expected`.
+    line_ends:   the pattern sees the line with its end, and may replace that too.
+    matches:     what is counted is matches, not lines: a JSON document is often one line.
 
-    Raises SourceError when another number of lines was touched: the publisher has repaired it,
-    or something else is wrong now.
+    Raises SourceError when another number was touched: the publisher has repaired it, or
+    something else is wrong now; and for a line of over 1 GiB. ValueError unless one of `expected`
+    and `share` is given.
     """
+    if (expected is None) == (share is None):
+        raise ValueError(f"the fix {name!r} needs either expected= or share=")
     find = re.compile(pattern)
-    touched = 0
-    with raw.open("rb") as source, durable.create(repaired) as target:
-        while line := source.readline(MAX_RECORD_BYTES):
-            text = line.rstrip(b"\r\n")
+    touched = total = 0
+    with _opened(repaired) as target:
+        for line in _lines(raw):
+            total += 1
+            text = line if line_ends else line.rstrip(b"\r\n")
             if not find.search(text):
                 target.write(line)
                 continue
-            touched += 1
+            fixed, found = find.subn(replacement or b"", text)
+            touched += found if matches else 1
             if replacement is not None:
-                target.write(find.sub(replacement, text) + line[len(text) :])
-    if touched != expected:
+                target.write(fixed + line[len(text) :])
+    what = "matches" if matches else "lines"
+    if not _is_expected(touched, total, expected, share):
         raise SourceError(
-            f"{place(raw)}: the fix {name!r} touches {touched} lines; {expected} were expected",
+            f"{place(raw)}: the fix {name!r} touches {touched} {what}"
+            f"{f' of {total:,}' if share else ''}; {_told(expected, share)} were expected",
             "look at the raw file: if the publisher has repaired it, take the fix out of the "
-            "preprocess script and of CHANGELOG.md; else change what it expects",
+            "preprocess script and of CHANGELOG.md; else change what it expects, which may be a "
+            "range (expected=(2, 40)) or a share of the lines (share=(0.001, 0.02))",
         )
     return touched
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A new file to write, packed if its name says so."""
+    with durable.create(path) as file:
+        if path.suffix != ".gz":
+            yield file
+            return
+        with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1) as packed:
+            yield packed
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file with their ends, unpacked; only the last may have none."""
+    begun: list[bytes] = []
+    size = 0
+    for block in archive.blocks(path, 1 << 20):
+        for line in _split(block):
+            begun.append(line)
+            size += len(line)
+            if line.endswith(b"\n"):
+                yield b"".join(begun)
+                begun, size = [], 0
+        if size > MAX_LINE_BYTES:
+            raise SourceError(f"{place(path)}: a line of over {MAX_LINE_BYTES >> 30} GiB")
+    if size:
+        yield b"".join(begun)
+
+
+def _split(block: bytes) -> list[bytes]:
+    """A block cut after each line feed, and nowhere else."""
+    *whole, last = block.split(b"\n")
+    return [line + b"\n" for line in whole] + [last] * bool(last)
+
+
+def _is_expected(touched: int, total: int, expected: Count | None, share) -> bool:
+    if share is not None:
+        return share[0] * total <= touched <= share[1] * total
+    least, most = (expected, expected) if isinstance(expected, int) else expected
+    return least <= touched <= most
+
+
+def _told(expected: Count | None, share) -> str:
+    if share is not None:
+        return f"{share[0] * 100:g} to {share[1] * 100:g} % of them"
+    return str(expected) if isinstance(expected, int) else f"{expected[0]} to {expected[1]}"

@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
+from pipeline import lenient_json
 from pipeline.candidate import Candidate
 from pipeline.errors import SourceError
 from pipeline.printable import escaped, shown
@@ -91,6 +92,6 @@ def _next(asked: list[str], alerts: _Alerts) -> str:
 
 def _alerts(path) -> _Alerts:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Alerts)
+        return lenient_json.decode(path.read_bytes(), type=_Alerts)
     except msgspec.DecodeError as error:
         raise SourceError(f"{path.name}: not an answer with alerts: {error}") from None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline import content
+from pipeline import content, lenient_json
 from pipeline.errors import SourceError
 
 
@@ -39,7 +39,7 @@ def features(path: Path, where: str, key: str) -> Page:
     properties = msgspec.defstruct("Properties", [("key", str)], rename={"key": key})
     feature = msgspec.defstruct("Feature", [("properties", properties)])
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=_Features).features
+        found = lenient_json.decode(path.read_bytes(), type=_Features).features
         keys = [msgspec.json.decode(one, type=feature).properties.key.encode() for one in found]
     except (msgspec.DecodeError, RecursionError) as error:
         raise SourceError(f"{where}: no features with a property {key}: {error}") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline import content, page
+from pipeline import content, lenient_json, page
 from pipeline.candidate import Candidate, resource
 from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.printable import escaped, shown
@@ -126,7 +126,14 @@ def _page(candidate, service: Service, address: str, name: str) -> tuple[list[st
     def looks_right(path: Path, is_delimited: bool) -> None:
         _raise_for_error(path, where)
         newline = source.final_newline
-        content.check(path, source.kind, where, is_delimited=is_delimited, final_newline=newline)
+        content.check(
+            path,
+            source.kind,
+            where,
+            is_delimited=is_delimited,
+            final_newline=newline,
+            encoding=source.encoding,
+        )
         came.append(read(path, where, service.key))
 
     path = candidate.folder / name
@@ -159,7 +166,7 @@ def ask(
     body = path.read_bytes()
     path.unlink()
     try:
-        return msgspec.json.decode(body, type=kind)
+        return lenient_json.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError) as error:
         begin = escaped(redact(body[:200].decode("utf-8", "replace")))
         raise SourceError(f"{where}: not the answer that was expected ({error}): {begin}") from None
@@ -184,7 +191,7 @@ def _raise_for_error(path: Path, where: str) -> None:
     if begin[:1] != b"{":
         return
     try:
-        answer = msgspec.json.decode(begin, type=_Error)
+        answer = lenient_json.decode(begin, type=_Error)
     except (msgspec.DecodeError, RecursionError):
         return  # what it is instead, the reader of the answer says
     inner = answer.error if isinstance(answer.error, dict) else {}

@@ -4,6 +4,7 @@ msgspec refuses NaN, glued documents, bad escapes and lone surrogates, even in v
 raw. It leaves open: whether raw values are UTF-8, and two members of one name.
 """
 
+import codecs
 import json
 import re
 from functools import cache
@@ -12,9 +13,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from pipeline import charset, lenient_json
 from pipeline.errors import SourceError
 from pipeline.legible import excerpt, place
 
+REPAIR = "the publisher has to repair it; until then fix.lines in the preprocess script can"
 MAX_BYTES = 1 << 30  # a document is held in memory
 Raw = msgspec.Raw
 Kind = TypeVar("Kind")
@@ -25,7 +28,9 @@ def read(path: Path) -> bytes:
     """A whole JSON document, still raw, in UTF-8. Raises SourceError naming file and place."""
     if path.stat().st_size > MAX_BYTES:
         raise SourceError(f"{place(path)}: over {MAX_BYTES >> 30} GiB, too large for one document")
-    data = path.read_bytes()
+    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    if marked := charset.marked(data):
+        raise SourceError(f"{place(path)}: {marked.upper()}, where JSON is UTF-8 (RFC 8259)")
     start = data[:1024].lstrip()[:1]
     if start == b"<":
         raise SourceError(f"{place(path)}: an HTML page in place of JSON: {excerpt(data.lstrip())}")
@@ -51,7 +56,10 @@ def decode(data: bytes | Raw, kind: type[Kind], where: str) -> Kind:
     except RecursionError:
         raise SourceError(f"{where}: JSON nested too deep") from None
     except msgspec.DecodeError as error:
-        raise SourceError(f"{where}: {error}: {excerpt(bytes(data)[:240])}") from None
+        what = f"{where}: {error}: {excerpt(bytes(data)[:240])}"
+        if isinstance(error, msgspec.ValidationError) or not lenient_json.has_no_number(data):
+            raise SourceError(what) from None
+        raise SourceError(f"{what} (NaN and Infinity are no numbers of JSON)", REPAIR) from None
 
 
 @cache

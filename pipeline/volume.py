@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline import archive, durable, snapshot, state
+from pipeline import archive, durable, lenient_json, snapshot, state
 from pipeline.candidate import Source
 from pipeline.errors import SourceError
 from pipeline.printable import escaped
@@ -50,7 +50,7 @@ def rows(path: Path, kind: str, layer: str = "") -> int | None:
     if kind not in _DOCUMENTS:
         return None
     try:
-        document = msgspec.json.decode(path.read_bytes(), type=_DOCUMENTS[kind])
+        document = lenient_json.decode(path.read_bytes(), type=_DOCUMENTS[kind])
     except (msgspec.DecodeError, RecursionError) as error:
         raise SourceError(f"{path.name}: the {kind} cannot be counted: {error}") from None
     if isinstance(document, _Features):

@@ -24,8 +24,10 @@ def make_legible(snapshot: Snapshot, output: Path) -> Legible:
         repaired,
         name="longitude east, not west",
         expected=5,
-        pattern=rb"^(?P<before>.*,(?:CQ|GU),USA,[0-9.]+),-(?P<longitude>14[456]\.[0-9]+)$",
-        replacement=rb"\g<before>,\g<longitude>",
+        # Their state, latitude and longitude tell these lines, whatever column is added anywhere.
+        pattern=rb"^(?=.*,(?:CQ|GU)(?:,|$))(?=.*,1[3-8]\.[0-9]+(?:,|$))"
+        rb"(?P<before>(?:.*,)?)-(?P<longitude>14[456]\.[0-9]+)(?=,|$)",
+        replacement=rb"\g<before>\g<longitude>",
     )
     legible = delimited.write_csv(repaired, output)
     return replace(legible, notes=legible.notes | {"longitudes put east": touched})

@@ -1,13 +1,17 @@
 """Counted fixes, and their tie to CHANGELOG.md."""
 
 import ast
+import gzip
+import random
 import re
+import runpy
+from types import SimpleNamespace
 
 import pytest
 
-from pipeline import delimited, fix
+from pipeline import archive, delimited, fix, geojson
 from pipeline.errors import SourceError
-from pipeline.settings import ROOT
+from pipeline.settings import BUNDLED, ROOT
 
 
 @pytest.fixture
@@ -38,6 +42,101 @@ def test_a_fix_refuses_another_count_than_expected(raw, tmp_path, pattern, touch
     words = f"some_source/raw.csv: the fix 'pipes' touches {touched} lines; 3 were expected"
     with pytest.raises(SourceError, match=words):
         fix.lines(raw, tmp_path / "o", name="pipes", expected=3, pattern=pattern, replacement=b"")
+
+
+HABITS = [  # what is expected, whether 2 of 5 lines are
+    ({"expected": (1, 3)}, True),
+    ({"expected": (2, 2)}, True),
+    ({"expected": (0, 2)}, True),
+    ({"expected": (3, 9)}, False),
+    ({"expected": (0, 1)}, False),
+    ({"share": (0.4, 0.4)}, True),
+    ({"share": (0.01, 0.5)}, True),
+    ({"share": (0.0, 0.3)}, False),
+    ({"share": (0.5, 1.0)}, False),
+]
+
+
+@pytest.mark.parametrize(("declared", "fits"), HABITS)
+def test_a_fix_may_declare_a_range_or_a_share(raw, tmp_path, declared, fits):
+    options = {"name": "pipes", "pattern": rb"pipe", "replacement": b"", **declared}
+    if fits:
+        assert fix.lines(raw, tmp_path / "o", **options) == 2
+        return
+    with pytest.raises(SourceError, match=r"the fix 'pipes' touches 2 lines.* were expected"):
+        fix.lines(raw, tmp_path / "o", **options)
+
+
+@pytest.mark.parametrize("declared", [{}, {"expected": 2, "share": (0.1, 0.5)}])
+def test_a_fix_declares_one_of_them(raw, tmp_path, declared):
+    with pytest.raises(ValueError, match="either expected= or share="):
+        fix.lines(raw, tmp_path / "o", name="x", pattern=b"x", replacement=b"", **declared)
+
+
+def test_a_fix_reaches_line_ends(tmp_path):
+    """What the scan recommends for a file whose lines end in two ways."""
+    folder = tmp_path / "some_source"
+    folder.mkdir()
+    (folder / "raw.csv").write_bytes(b'a,b\r\n3,4\r\n1,2\n5,"6\n7"\r\n')
+    with pytest.raises(SourceError, match=r"line 3: a line that ends with LF.*line_ends=True"):
+        delimited.write_csv(folder / "raw.csv", tmp_path / "o")
+    options = {"pattern": rb"^(\d,\d)\n$", "replacement": rb"\1\r\n", "line_ends": True}
+    fix.lines(folder / "raw.csv", folder / "o", name="line ends", expected=1, **options)
+    assert (folder / "o").read_bytes() == b'a,b\r\n3,4\r\n1,2\r\n5,"6\n7"\r\n'
+    assert delimited.write_csv(folder / "o", tmp_path / "o").rows == 3
+
+
+def test_a_fix_makes_nan_in_geojson_null(tmp_path):
+    folder = tmp_path / "some_source"
+    folder.mkdir()
+    member = '{"type":"Feature","properties":{"a":%s,"b":"NaN:NaN"},"geometry":null}'
+    members = ",".join(member % value for value in ("NaN", "1", "NaN"))
+    (folder / "raw").write_text(f'{{"type":"FeatureCollection","features":[{members}]}}')
+    options = {"pattern": rb'(?<=":)NaN\b', "replacement": b"null", "matches": True}
+    repaired = folder / "repaired"
+    assert fix.lines(folder / "raw", repaired, name="NaN", expected=(1, 9), **options) == 2
+    assert geojson.write_csv(repaired, tmp_path / "o").rows == 3
+    assert (tmp_path / "o").read_bytes().count(b"NaN:NaN") == 3
+
+
+def test_a_fix_reads_what_is_packed_and_lines_that_no_block_holds(tmp_path):
+    source = random.Random(4)
+    folder = tmp_path / "some_source"
+    folder.mkdir()
+    plain, packed = folder / "raw.csv", folder / "raw.csv.gz"
+    for _ in range(5):
+        rows = [b"x" * source.choice([0, 5, 3 << 20]) + b"bad\r" for _ in range(6)]
+        text = b"\n".join(rows) + source.choice([b"", b"\n"])
+        plain.write_bytes(text)
+        packed.write_bytes(gzip.compress(text, 1))
+        options = {"name": "bad", "expected": 6, "pattern": rb"x?bad$", "replacement": b"good"}
+        fix.lines(plain, folder / "a.csv", **options)
+        fix.lines(packed, folder / "b.csv.gz", **options)
+        assert (folder / "a.csv").read_bytes() == re.sub(rb"x?bad", b"good", text)
+        assert b"".join(archive.blocks(folder / "b.csv.gz")) == (folder / "a.csv").read_bytes()
+
+
+@pytest.mark.parametrize("at", range(8))
+@pytest.mark.parametrize("value", [b"x", b"", b"0.5", b"GU"])
+def test_a_new_column_anywhere_leaves_the_fix_of_airports_as_it_is(at, value, tmp_path):
+    script = runpy.run_path(str(ROOT / "preprocess" / "faa_airports.py"))
+    folder = tmp_path / "faa_airports"
+    folder.mkdir()
+    raw = folder / "airports.csv"
+    rows = (BUNDLED / "faa_airports" / "airports.csv").read_bytes().splitlines()
+    header, wide = rows[0], [row for row in rows[1:] if row.count(b",") == 6 and b'"' not in row]
+    lines = [b"new" if n == 0 else value for n in range(len(wide) + 1)]
+    cut = [row.split(b",") for row in (header, *wide)]
+    for row, new in zip(cut, lines, strict=True):
+        row.insert(at, new)
+    raw.write_bytes(b"".join(b",".join(row) + b"\n" for row in cut))
+    taken = SimpleNamespace(source="faa_airports", file=raw)
+    legible = script["make_legible"](taken, tmp_path / "out.csv")
+    assert legible.notes["longitudes put east"] == 5
+    assert legible.rows == len(wide)
+    assert b",-14" not in b"".join(
+        row for row in (tmp_path / "out.csv").read_bytes().splitlines() if b",CQ," in row
+    )
 
 
 def fixes_in(source: str, code: str) -> list[tuple[str, str]]:

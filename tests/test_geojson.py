@@ -153,6 +153,11 @@ def test_wgs84_may_be_declared(made, name):
     assert made(collection(feature(), more=crs))[0].rows == 1
 
 
+def test_a_byte_order_mark_is_passed_over(made):
+    written = made(collection(feature('{"a":1}')))[1]
+    assert made("\ufeff" + collection(feature('{"a":1}')))[1] == written
+
+
 def test_no_features_are_no_rows(made):
     receipt, written = made(collection(), properties=["a"])
     assert (receipt.rows, written) == (0, b"feature_id,a,geometry\n")
@@ -176,14 +181,14 @@ REFUSED = {
     "features missing": ('{"type":"FeatureCollection"}', ["features", "array"]),
     "cut": (GOOD[:-2], ["truncated"]),
     "glued": (GOOD + GOOD, ["trailing characters"]),
-    "NaN": (collection(feature('{"a":NaN}')), ["malformed"]),
+    "NaN": (collection(feature('{"a":NaN}')), ["malformed", "NaN", "fix.lines"]),
     "Infinity in a geometry": (collection(feature(geometry="[-Infinity]")), ["malformed"]),
     "a leading zero": (collection(feature('{"a":01}')), ["malformed"]),
     "a comment": (collection(feature("{/**/}")), ["malformed"]),
     "a trailing comma": (collection(feature('{"a":1,}')), ["trailing comma"]),
-    "a byte order mark": ("\ufeff" + GOOD, ["malformed", "byte 0"]),
+    "a byte order mark inside": (GOOD[:1] + "\ufeff" + GOOD[1:], ["malformed"]),
     "latin-1": (GOOD.replace("a", "\xe9").encode("latin-1"), ["line 1, byte", "0xe9", "UTF-8"]),
-    "UTF-16": (GOOD.encode("utf-16"), ["0xff"]),
+    "UTF-16": (GOOD.encode("utf-16"), ["UTF-16, where JSON is UTF-8"]),
     "a bare control character": (collection(feature('{"a":"\x01"}')), ["malformed"]),
     "a bad escape": (collection(feature('{"a":"\\x"}')), ["malformed"]),
     "a lone surrogate": (collection(feature('{"a":"\\ud800"}')), ["0.json"]),

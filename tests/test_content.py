@@ -1,0 +1,96 @@
+"""What stage api lets through, so that stage preprocess can read or repair it."""
+
+import json
+import random
+
+import msgspec
+import pytest
+
+from pipeline import arcgis_answer, content, fdsn, lenient_json, nws, page, volume
+from pipeline.errors import SourceError, Transient
+
+TEXT = "a,b\n1,é\n3,x\n"
+ENDS = {  # encoding declared, the bytes; each ends its last line
+    "UTF-8 with a mark": ("utf-8-sig", TEXT.encode("utf-8-sig")),
+    "UTF-16": ("utf-16", TEXT.encode("utf-16")),
+    "UTF-16, big-endian, marked": ("utf-16", b"\xfe\xff" + TEXT.encode("utf-16-be")),
+    "UTF-16 without a mark": ("utf-16-le", TEXT.encode("utf-16-le")),
+    "UTF-16, big-endian": ("utf-16-be", TEXT.encode("utf-16-be")),
+    "UTF-16, not declared here": ("utf-8", TEXT.encode("utf-16")),
+    "UTF-32": ("utf-32", TEXT.encode("utf-32")),
+    "UTF-32, not declared here": ("utf-8", TEXT.encode("utf-32")),
+    "latin-1": ("latin-1", TEXT.encode("latin-1")),
+    "CR alone": ("utf-8", TEXT.replace("\n", "\r").encode()),
+    "CR alone, LF in quotes": ("utf-8", b'a,b\r1,"x\ny"\r2,3\r'),
+    "CR LF": ("utf-8", TEXT.replace("\n", "\r\n").encode()),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_the_last_line_end_is_known_in_every_encoding(name, tmp_path):
+    encoding, raw = ENDS[name]
+    path = tmp_path / "file.csv"
+    path.write_bytes(raw)
+    content.check(path, "csv", "here", encoding=encoding)
+    width = 4 if "32" in name else 2 if "16" in name else 1
+    for cut in range(1, 2 * width + 1):
+        path.write_bytes(raw[:-cut])
+        with pytest.raises(Transient, match="the last line has no end"):
+            content.check(path, "csv", "here", encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize(("text", "words"), [("<html>\n", "a web page"), ('{"a":1}\n', "JSON")])
+def test_what_is_no_table_is_told_in_every_encoding(encoding, text, words, tmp_path):
+    path = tmp_path / "file.csv"
+    path.write_bytes(text.encode(encoding))
+    with pytest.raises(SourceError, match=words):
+        content.check(path, "csv", "here", encoding=encoding)
+
+
+def an_answer(value: str) -> bytes:
+    feature = f'{{"type":"Feature","id":"7","properties":{{"key":"7","OID":7,"a":{value}}}}}'
+    return f'{{"type":"FeatureCollection","features":[{feature}]}}'.encode()
+
+
+READERS = {
+    "the check": lambda path: content.check(path, "geojson", "here"),
+    "the rows": lambda path: volume.rows(path, "geojson"),
+    "the fingerprint": lambda path: content.fingerprint(path, ("metadata.generated",)),
+    "a page": lambda path: page.features(path, "here", "key").rows_without(("x",)),
+    "an ArcGIS page": lambda path: arcgis_answer.page(
+        path.read_bytes().replace(b'"id":"7",', b""), "OID", "n", "here"
+    ),
+    "ArcGIS pages": lambda path: arcgis_answer.fingerprint([path.read_bytes()]),
+    "FDSN events": fdsn._events,
+    "alerts": nws._alerts,
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "[1, NaN]", '"NaN"', "1"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_what_preprocess_can_repair_passes_stage_api(reader, value, mark, tmp_path):
+    path = tmp_path / "raw.geojson"
+    path.write_bytes(mark + an_answer(value))
+    READERS[reader](path)
+    path.write_bytes(mark + an_answer("nan"))
+    if reader in ("the check", "the rows", "FDSN events"):
+        with pytest.raises(SourceError):
+            READERS[reader](path)
+
+
+def test_numbers_that_json_lacks_are_found_outside_of_texts_alone():
+    source = random.Random(3)
+    texts = ["NaN", '"NaN', ':NaN,"', "\\", '\\"', "Infinity", "a\nNaN"]
+    for _ in range(500):
+        sent = {source.choice(texts): [source.choice([*texts, 1, 2.5, None])] for _ in range(4)}
+        plain = json.dumps(sent)
+        assert not lenient_json.has_no_number(plain.encode())
+        broken = json.dumps(
+            sent | {"n": [float("nan"), float("-inf")]}, indent=source.choice([None, 1])
+        )
+        found = lenient_json.decode(broken.encode(), dict)
+        assert found == sent | {"n": ["NaN", "-Infinity"]}
+    with pytest.raises(msgspec.DecodeError):
+        lenient_json.decode(b'{"a": NaN', dict)
