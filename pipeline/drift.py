@@ -5,15 +5,19 @@ another order, hold the source at its last good rows until `./run_pipeline.sh ac
 was seen over into the file.
 """
 
+import csv
 import math
 import re
+import sys
 from pathlib import Path
 
-from pipeline import ddl, durable, renames, script, state
+from pipeline import ddl, durable, headerless, renames, script, state
 from pipeline.errors import SourceError
+from pipeline.legible import Legible
 from pipeline.printable import escaped
 from pipeline.settings import ROOT, Settings
 
+FEW_FEATURES = 20  # under which a property that none of them has proves nothing
 MOST_NAMES = 12  # of a list that an error shows
 _READERS = (
     "api/{}.py",
@@ -45,6 +49,7 @@ def check(
     if not gone and not moved:
         _remember(here, source, None)
         return
+    _refuse_a_row(here, source, columns, declared, last)
     likely = renames.found(last, new, gone, came)
     before = waiting(here, source)
     since = before["since"] if before.get("columns") == columns else script.now()[:10]
@@ -63,6 +68,64 @@ def check(
         f"the old rows stay; if the publisher means it, ./run_pipeline.sh accept {source} takes "
         "it over",
     )
+
+
+def _refuse_a_row(
+    here: Settings, source: str, columns: list[str], declared: list[str], last: Path
+) -> None:
+    """Refuse names that are values: `accept` would take the first row of the file for its header.
+
+    Nothing is remembered for it. Raises SourceError.
+    """
+    if set(columns) & set(declared):
+        return
+    if not headerless.is_like_a_row(columns) and not headerless.is_a_row_of(columns, last):
+        return
+    _remember(here, source, None)
+    raise SourceError(
+        f"{source}: the file has no header: its first line is a row, {_shown(columns)}, where the "
+        f"columns {_shown(declared)} are declared",
+        f"the old rows stay; {headerless.DECLARE}. If these are the names now, write them into "
+        f"load/{source}.sql by hand",
+    )
+
+
+def vanished(here: Settings, source: str, legible: Legible, last: Path) -> list[str]:
+    """The declared properties that the last good snapshot had, and none of many features has now.
+
+    Where a script declares properties, their columns are there without them, and no header tells.
+    """
+    before = state.read(here, source).get("preprocess", {})
+    if legible.rows < FEW_FEATURES or not legible.absent:
+        return []
+    if "absent" in before:
+        known = [name for name in before.get("columns", []) if name not in before["absent"]]
+    else:  # an earlier version made the last good file
+        known = _columns_with_values(last, legible.absent)
+    return [name for name in legible.absent if name in known]
+
+
+def absent(here: Settings, source: str, legible: Legible) -> list[str]:
+    """The absent properties to remember: of few features, only those that were absent before."""
+    if legible.rows >= FEW_FEATURES:
+        return legible.absent
+    before = state.read(here, source).get("preprocess", {})
+    known = [name for name in before.get("columns", []) if name not in before.get("absent", [])]
+    return [name for name in legible.absent if name not in known]
+
+
+def _columns_with_values(path: Path, columns: list[str]) -> list[str]:
+    """Those of some columns that have a value in any row of a legible file."""
+    found: set[str] = set()
+    if not path.exists():
+        return []
+    csv.field_size_limit(sys.maxsize)
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found.update(name for name in columns if row.get(name))
+            if len(found) == len(columns):
+                break
+    return [name for name in columns if name in found]
 
 
 def waiting(here: Settings, source: str) -> dict:

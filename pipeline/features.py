@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from pipeline import positions
 from pipeline.errors import SourceError
 from pipeline.legible import Legible, Output, column_names, excerpt, header_line, quoted
+from pipeline.positions import EARTH, Bounds
 from pipeline.scan import Dialect, Scan
 
 CHUNK = 2 << 20  # bytes written at a time
@@ -38,6 +40,7 @@ def write_csv(
     where: str,
     rename: Mapping[str, str],
     notes: Counter[str],
+    bounds: Bounds | None = EARTH,
 ) -> Legible:
     """Write features as a legible CSV, and hold what is written to the scan of a published one.
 
@@ -48,7 +51,9 @@ def write_csv(
     count:    how many features were counted in the raw data.
     where:    the raw data, as errors name it.
     rename:   published property name -> the name to use instead.
-    notes:    what was met, and how often; nulls among ids and geometries are added.
+    notes:    what was met, and how often; nulls among ids and geometries are added, and what is
+              odd about positions.
+    bounds:   west, south, east and north of all positions; None if they are no degrees.
 
     Raises SourceError for a value PostgreSQL cannot hold, a name it cannot have as a column, and
     when another number of rows was written than counted.
@@ -58,13 +63,23 @@ def write_csv(
     header = header_line(columns)
     scan = Scan(f"{where} as CSV", header, columns, Dialect())
     with Output(output) as out:
-        for chunk in _chunks(header, features(), names, notes):
+        for chunk in _chunks(header, _held(features(), bounds, notes), names, notes):
             scan.block(chunk)
             out.write(chunk)
         scan.finish()
         if scan.records - 1 != count:
             raise SourceError(f"{where}: {count} features, but {scan.records - 1} rows from them")
         return out.receipt(count, columns, +notes)
+
+
+def _held(
+    features: Iterator[Feature], bounds: Bounds | None, notes: Counter[str]
+) -> Iterator[Feature]:
+    """The features, each of whose positions is within the bounds. Raises SourceError."""
+    for feature in features:
+        if bounds:
+            positions.check(feature.geometry, bounds, feature.where, notes)
+        yield feature
 
 
 def _chunks(

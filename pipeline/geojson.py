@@ -6,6 +6,7 @@ Columns: `feature_id` (the member `id`), the properties in the order in which th
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ from pipeline import features, strict_json
 from pipeline.errors import SourceError
 from pipeline.features import NULL, Feature
 from pipeline.legible import Legible, excerpt, place
+from pipeline.positions import EARTH, Bounds
 from pipeline.strict_json import Raw
 
 MEMBERS = ("type", "id", "properties", "geometry")
@@ -50,6 +52,8 @@ def write_csv(
     *,
     rename: Mapping[str, str] | None = None,
     properties: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    bounds: Bounds | None = EARTH,
 ) -> Legible:
     """Write the FeatureCollections of one snapshot as one legible CSV.
 
@@ -58,25 +62,35 @@ def write_csv(
     inputs:       one raw file, or several in their order; each is held in memory in its turn.
     output:       the file to write; the caller renames it into place.
     rename:       published property name -> the name to use instead.
-    properties:   properties that have a column even on a day when no feature has them.
+    properties:   properties that have a column even on a day when no feature has them. One that
+                  was there, and is in none of many features, is drift: see `drift.vanished`.
+    optional:     those of them that only some features have, or none for a long time.
+    bounds:       west, south, east and north of all positions; (-180, -90, 180, 90) when left out,
+                  None for coordinates that are no degrees.
 
     Raises SourceError with file and feature for what is not strict JSON, not a FeatureCollection
     in WGS 84, or cannot be held by PostgreSQL.
     """
     paths = [inputs] if isinstance(inputs, Path) else list(inputs)
     where = place(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
-    names, notes, count = dict.fromkeys(properties), Counter(), 0
+    met: dict[str, None] = {}
+    notes, count = Counter(), 0
     for path in paths:
-        count += _examine(path, names, notes)
-    return features.write_csv(
+        count += _examine(path, met, notes)
+    names = list(dict.fromkeys([*properties, *met]))
+    legible = features.write_csv(
         lambda: (feature for path in paths for feature in _features(path)),
-        list(names),
+        names,
         count,
         output,
         where=where,
         rename=rename or {},
         notes=notes,
+        bounds=bounds,
     )
+    columns = dict(zip(names, legible.columns[1:-1], strict=True))
+    absent = [columns[name] for name in properties if name not in met and name not in optional]
+    return replace(legible, absent=absent)
 
 
 def _examine(path: Path, names: dict[str, None], notes: Counter[str]) -> int:

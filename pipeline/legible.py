@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from dataclasses import field as member
 from pathlib import Path
 from types import TracebackType
 
@@ -33,6 +34,8 @@ class Legible:
     sha256: str  # of the whole file, in hex
     bytes: int
     notes: dict[str, int]  # what was met, and how often: {"geometry null": 3}
+    # Columns declared to be there, not as optional, of which no feature had the property.
+    absent: list[str] = member(default_factory=list)
 
 
 class Output:

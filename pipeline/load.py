@@ -168,7 +168,7 @@ def _load(connection: psycopg.Connection, here: Settings, source: str, noted: di
         if added:
             facts["reason"] = f"new columns: {', '.join(added)}"
             facts["remedy"] = f"describe them in load/{source}.sql"
-        elif back := [name for name in noted["columns"] if ddl.read(source).is_unpublished(name)]:
+        elif back := _published_again(source, noted):
             facts["reason"] = f"published again: {', '.join(back)}"
             facts["remedy"] = f"their comments in load/{source}.sql say otherwise"
         run_id = os.environ.get("PIPELINE_RUN") or f"{script.now()} {os.getpid()}"
@@ -178,6 +178,12 @@ def _load(connection: psycopg.Connection, here: Settings, source: str, noted: di
             connection, run_id, "load", source, facts | {"started_at": script.now()}, fingerprint
         )
     return facts
+
+
+def _published_again(source: str, noted: dict) -> list[str]:
+    """The columns of a file that its declaration calls unpublished."""
+    known, absent = ddl.read(source), noted.get("absent", [])
+    return [name for name in noted["columns"] if known.is_unpublished(name) and name not in absent]
 
 
 def _copy(connection, table: sql.Identifier, path: Path, noted: dict) -> int:

@@ -97,7 +97,9 @@ def _work(here: Settings, options, source: str, make_legible) -> dict:
     try:
         legible = make_legible(taken, aside)
         _refuse_cut_end(source, aside, output)
-        drift.check(here, source, aside, legible.columns, output, is_ordered=_is_ordered(taken))
+        gone = drift.vanished(here, source, legible, output)
+        columns = [name for name in legible.columns if name not in gone]
+        drift.check(here, source, aside, columns, output, is_ordered=_is_ordered(taken))
         if legible.rows:
             _run_data_tests(source, aside)
         elif taken.descriptor.get("rows") != 0:  # what the volume guard let in, or somebody
@@ -114,6 +116,7 @@ def _work(here: Settings, options, source: str, make_legible) -> dict:
         "rows": legible.rows,
         "bytes": legible.bytes,
         "columns": legible.columns,
+        "absent": drift.absent(here, source, legible),
         "notes": legible.notes,
         "stamp": _stamp(output),
     }

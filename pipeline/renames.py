@@ -35,7 +35,8 @@ def found(last: Path, new: Path, gone: list[str], came: list[str]) -> dict[str, 
 def _shares(engine, last: Path, new: Path, gone: list[str], came: list[str]) -> list[tuple]:
     """(share of equal values, old name, new name) of every pair."""
     headers = _header(last), _header(new)
-    shared = [name for name in headers[0] if name in headers[1]]
+    # A property that vanished may still have its column, without a value.
+    shared = [name for name in headers[0] if name in headers[1] and name not in gone]
     if not (gone := [name for name in gone if name in headers[0]]):
         return []
     for table, path, header, names in (

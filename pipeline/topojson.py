@@ -17,6 +17,7 @@ from pipeline import features, strict_json
 from pipeline.errors import SourceError
 from pipeline.features import NULL, Feature
 from pipeline.legible import Legible, excerpt, place
+from pipeline.positions import EARTH, Bounds
 from pipeline.strict_json import Raw
 
 Line = list[list[float]]
@@ -51,6 +52,7 @@ def write_csv(
     *,
     object_name: str,
     rename: Mapping[str, str] | None = None,
+    bounds: Bounds | None = EARTH,
 ) -> Legible:
     """Write one object of a TopoJSON file as a legible CSV, its coordinates in WGS 84 as they are.
 
@@ -60,6 +62,7 @@ def write_csv(
     output:      the file to write; the caller renames it into place.
     object_name: the member of `objects` to write, a GeometryCollection.
     rename:      published property name -> the name to use instead.
+    bounds:      west, south, east and north of all positions; None if they are no degrees.
 
     Raises SourceError for what is not strict JSON, not a topology, or has an arc too few.
     """
@@ -88,6 +91,7 @@ def write_csv(
         where=where,
         rename=rename or {},
         notes=notes,
+        bounds=bounds,
     )
 
 

@@ -24,17 +24,34 @@ def legible(request: pytest.FixtureRequest) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def table(legible: Path):
-    """The legible file as an ibis table on duckdb; every column is text, nothing is sniffed."""
+def as_duckdb_names(columns: list[str]) -> list[str]:
+    """The names of columns for duckdb, to which `Name` and `NAME` are one.
+
+    All but the first of such names get a number: `Name`, `NAME_1`.
+    """
+    taken = {name.lower() for name in columns}
+    seen: set[str] = set()
+    names = []
+    for column in columns:
+        name, number = column, 0
+        while name.lower() in seen or (number and name.lower() in taken):
+            number += 1
+            name = f"{column}_{number}"
+        seen.add(name.lower())
+        names.append(name)
+    return names
+
+
+def read(path: Path):
+    """A legible file as an ibis table on duckdb; every column is text, nothing is sniffed."""
     import csv
 
     import ibis
 
-    with legible.open(encoding="utf-8", newline="") as file:
-        columns = next(csv.reader(file))
+    with path.open(encoding="utf-8", newline="") as file:
+        columns = as_duckdb_names(next(csv.reader(file)))
     return ibis.duckdb.connect().read_csv(
-        legible,
+        path,
         header=True,
         auto_detect=False,
         columns=dict.fromkeys(columns, "VARCHAR"),
@@ -43,3 +60,12 @@ def table(legible: Path):
         escape='"',
         max_line_size=64 * 1024 * 1024,
     )
+
+
+@pytest.fixture(scope="module")
+def table(legible: Path):
+    """The legible file as an ibis table of texts.
+
+    Of columns whose names differ in case alone, `Name` and `NAME`, the second is `NAME_1` here.
+    """
+    return read(legible)

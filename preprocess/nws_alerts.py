@@ -18,10 +18,15 @@ instruction response note parameters scope code language web eventCode replacedB
 expiredReferences
 """.split()  # noqa: SIM905 - a name a line is no easier to read
 
+# What only some messages have, or none for weeks.
+SOMETIMES = """
+instruction response note scope code language web eventCode replacedBy replacedAt expiredReferences
+""".split()  # noqa: SIM905 - a name a line is no easier to read
+
 
 def make_legible(snapshot: Snapshot, output: Path) -> Legible:
     """Flatten the features of all pages into rows; no feature at all is an answer."""
-    return geojson.write_csv(snapshot.files, output, properties=PROPERTIES)
+    return geojson.write_csv(snapshot.files, output, properties=PROPERTIES, optional=SOMETIMES)
 
 
 if __name__ == "__main__":

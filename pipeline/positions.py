@@ -1,0 +1,143 @@
+"""Positions of GeoJSON geometries held to be longitude and latitude (RFC 7946, 3.1.1 and 4).
+
+Coordinates in feet or metres, and many with their axes swapped, lie outside of the Earth's degrees.
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Annotated, Any
+
+import msgspec
+
+from pipeline.errors import SourceError
+from pipeline.legible import excerpt
+
+Bounds = tuple[float, float, float, float]  # west, south, east, north
+EARTH: Bounds = (-180.0, -90.0, 180.0, 90.0)
+# How deep in lists the positions of a geometry stand.
+DEPTHS = {
+    "Point": 0,
+    "MultiPoint": 1,
+    "LineString": 1,
+    "MultiLineString": 2,
+    "Polygon": 2,
+    "MultiPolygon": 3,
+}
+_NUMERIC = re.compile(r"\s*[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\s*")
+
+
+class _Geometry(msgspec.Struct):
+    type: Any = None
+    coordinates: msgspec.Raw = msgspec.Raw(b"null")
+    geometries: list[msgspec.Raw] | None = None
+
+
+_decode_geometry = msgspec.json.Decoder(_Geometry).decode
+
+
+def check(geometry: bytes, bounds: Bounds, where: str, notes: Counter[str]) -> None:
+    """Refuse a geometry that has a position outside of the bounds, or that is no position.
+
+    Parameters
+    ----------
+    geometry: GeoJSON, or `null`.
+    bounds:   the least and greatest longitude and latitude.
+    where:    the feature, as an error names it.
+    notes:    what is odd and passes is counted here: rings that are not closed, numbers in quotes,
+              positions with a null, geometries of a kind that RFC 7946 does not have.
+
+    Raises SourceError with the position.
+    """
+    if geometry == b"null":
+        return
+    try:
+        found = _decode_geometry(geometry)
+    except (msgspec.DecodeError, RecursionError):
+        notes["geometry of an unknown kind"] += 1
+        return
+    if found.type == "GeometryCollection":
+        for part in found.geometries or ():
+            check(bytes(part), bounds, where, notes)
+    elif not isinstance(found.type, str) or found.type not in DEPTHS:
+        notes["geometry of an unknown kind"] += 1
+    else:
+        _check_coordinates(found, bounds, where, notes)
+
+
+def _check_coordinates(found: _Geometry, bounds: Bounds, where: str, notes: Counter[str]) -> None:
+    try:
+        coordinates = _decoder(found.type, bounds)(found.coordinates)
+        rings = _rings(found.type, coordinates)
+    except msgspec.DecodeError:  # looked at closely, a value at a time
+        loose = json.loads(bytes(found.coordinates))
+        for position in _positions(loose, DEPTHS[found.type], where):
+            _check_position(position, bounds, where, notes)
+        rings = _rings(found.type, loose)
+    notes["ring not closed"] += sum(bool(ring) and ring[0] != ring[-1] for ring in rings)
+
+
+@cache
+def _decoder(kind: str, bounds: Bounds) -> Callable[[msgspec.Raw], Any]:
+    """What reads the coordinates of a kind of geometry and holds them to the bounds, fast."""
+    west, south, east, north = bounds
+    longitude = Annotated[float, msgspec.Meta(ge=west, le=east)]
+    latitude = Annotated[float, msgspec.Meta(ge=south, le=north)]
+    fields = [("longitude", longitude), ("latitude", latitude)]
+    shape: Any = msgspec.defstruct("Position", fields, array_like=True)
+    for _ in range(DEPTHS[kind]):
+        shape = list[shape]
+    return msgspec.json.Decoder(shape).decode
+
+
+def _rings(kind: str, coordinates: Any) -> list:
+    if kind == "Polygon":
+        return list(coordinates or ())
+    if kind == "MultiPolygon":
+        return [ring for polygon in coordinates or () for ring in polygon]
+    return []
+
+
+def _positions(part: Any, depth: int, where: str) -> Iterator[list]:
+    """The positions in coordinates; an empty list, as of an empty geometry, has none."""
+    if part is None or part == []:
+        return
+    if not isinstance(part, list):
+        raise SourceError(f"{where}: {excerpt(repr(part))} where coordinates must be a list")
+    if not depth:
+        yield part
+        return
+    for each in part:
+        yield from _positions(each, depth - 1, where)
+
+
+def _check_position(position: list, bounds: Bounds, where: str, notes: Counter[str]) -> None:
+    numbers = [_number(value) for value in position[:2]]
+    if len(numbers) < 2 or any(number is not None and math.isnan(number) for number in numbers):
+        raise SourceError(f"{where}: not a position: {excerpt(repr(position))}")
+    notes["number in quotes"] += any(isinstance(value, str) for value in position[:2])
+    if None in numbers:
+        notes["position with null"] += 1
+        return
+    west, south, east, north = bounds
+    if west <= numbers[0] <= east and south <= numbers[1] <= north:
+        return
+    raise SourceError(
+        f"{where}: the position {excerpt(repr(position))} is not a longitude and a latitude within "
+        f"{west:g} to {east:g} and {south:g} to {north:g} degrees",
+        "the publisher may have swapped the axes, or project its coordinates: ask for WGS 84, "
+        "reproject in the preprocess script, or declare other bounds= there",
+    )
+
+
+def _number(value: Any) -> float | None:
+    """A coordinate as a number; None for null, NaN for what is no number."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return float(value) if _NUMERIC.fullmatch(value) else math.nan
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else math.nan
