@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline import drift, durable, script, snapshot, state
+from pipeline import data_tests, drift, durable, script, snapshot, state
 from pipeline.errors import SourceError
 from pipeline.legible import Legible
 from pipeline.printable import escaped
@@ -168,8 +168,7 @@ def _run_data_tests(source: str, legible: Path) -> None:
     )
     if done.returncode != TESTS_PASSED or not re.search(r"\b\d+ passed", done.stdout):
         print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
-        failed = re.findall(r"^(?:FAILED|ERROR) \S*?(?:::(.*))?$", done.stdout, re.MULTILINE)
-        what = "; ".join(filter(None, failed)) or f"pytest ended with code {done.returncode}"
+        what = data_tests.reasons(done.stdout, tests) or f"pytest ended with code {done.returncode}"
         raise SourceError(
             f"{source}: the data tests fail: {what}",
             f"see preprocess/test_{source}.py and data/quarantine/{source}/; the old table stays",

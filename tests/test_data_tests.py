@@ -1,0 +1,108 @@
+"""What a failed data test is said to have found."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import data_tests
+
+TESTS = """
+import numpy as np
+import pandas as pd
+import pytest
+
+ONE = pd.Series(["a", "a"])
+
+
+def test_one():
+    assert ONE.is_unique
+
+
+def test_two():
+    assert ONE.str.fullmatch(
+        "b"
+    ).all()
+
+
+def test_three():
+    assert {"a", "b"} <= {"a"}
+
+
+def test_four():
+    assert not (ONE == "a").all()
+
+
+def test_five():
+    assert (ONE == "b").all(), "words of the author"
+
+
+def test_six():
+    assert all(text == "b" for text in ONE)
+
+
+def test_seven():
+    assert np.bool_(True) and (ONE == "b").any()
+
+
+@pytest.mark.parametrize("sign", ["b", "c d"])
+def test_eight(sign):
+    assert (ONE == sign).all()
+
+
+def test_nine():
+    raise ValueError("another error")
+
+
+def test_ten(nothing):
+    pass
+
+
+def test_passes():
+    assert ONE.notna().all()
+"""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("data tests") / "test_some_source.py"
+    path.write_text(TESTS)
+    command = [sys.executable, "-m", "pytest", "-q", "-rfE", "--tb=line", "--no-header"]
+    command += ["-p", "no:cacheprovider", f"--rootdir={path.parent}", str(path)]
+    done = subprocess.run(
+        command,
+        cwd=path.parent,
+        env=os.environ | {"COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    return data_tests.reasons(done.stdout, path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "test_one - not so: ONE.is_unique;",
+        "test_two - not so: ONE.str.fullmatch('b').all();",
+        "test_three - AssertionError: assert {'a', 'b'} <= {'a'};",
+        "test_four - not so: not (ONE == 'a').all();",
+        "test_five - AssertionError: words of the author;",
+        "test_six - not so: all((text == 'b' for text in ONE));",
+        "test_seven - not so: np.bool_(True) and (ONE == 'b').any();",
+        "test_eight[b] - not so: (ONE == sign).all();",
+        "test_eight[c d] - not so: (ONE == sign).all();",
+        "test_nine - ValueError: another error",
+    ],
+)
+def test_the_condition_is_told_where_pytest_tells_its_truth_alone(told, words):
+    assert words in told
+
+
+def test_no_reason_is_a_bare_truth(told):
+    assert "np." not in told.replace("np.bool_(True)", "")
+    assert "assert False" not in told
+    assert "test_ten" in told
+    assert "test_passes" not in told
