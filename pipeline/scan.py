@@ -4,15 +4,13 @@ Every record has the header's number of fields, a quote opens a field, closes it
 all lines end alike, and the bytes are UTF-8 that PostgreSQL can hold.
 """
 
-import csv
-import io
 import re
-from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline import bitmask, charset
 from pipeline.bitmask import Mask
+from pipeline.dialect import Dialect, SecondHeader
 from pipeline.errors import SourceError
 from pipeline.legible import excerpt
 
@@ -21,36 +19,6 @@ REPAIR = "the publisher has to repair it; until then fix.lines in the preprocess
 MIXED = REPAIR + ", with line_ends=True"
 DECLARE = "declare the publisher's encoding in the source's preprocess script"
 _END_OF_COPY = re.compile(rb"\\\.(?<![^\n]\\\.)\r?\n")  # alone on its line
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How a publisher writes delimited text, in UTF-8.
-
-    `quote` None: quotes have no meaning. `is_cr`: lines end in CR alone, and what is scanned has
-    CR and LF exchanged (`charset.SWAPPED`).
-    """
-
-    delimiter: bytes = b","
-    quote: bytes | None = b'"'
-    is_cr: bool = False
-
-    def __post_init__(self):
-        """Raise ValueError for more than one byte, or a line end."""
-        for sign in (self.delimiter, self.quote or b'"'):
-            if len(sign) != 1 or sign in b"\r\n":
-                raise ValueError(f"{sign!r} cannot be a delimiter or a quote")
-
-    def fields(self, record: bytes) -> list[str]:
-        """The values of a record, its line end included or not. Raises ValueError, csv.Error."""
-        text = record.decode()
-        if not self.quote:
-            return text.rstrip("\r\n").split(self.delimiter.decode())
-        signs = {"delimiter": self.delimiter.decode(), "quotechar": self.quote.decode()}
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True, **signs))
-        if len(rows) != 1:
-            raise csv.Error("a carriage return stands outside of quotes")
-        return rows[0]
 
 
 class Scan:
@@ -74,7 +42,7 @@ class Scan:
         self._names = names
         self._dialect = dialect
         self._line_end = b"\r\n" if header.endswith(b"\r\n") else b"\n"
-        self._second = _SecondHeader(header, names, dialect)
+        self._second = SecondHeader(header, names, dialect)
         self._first_line = first_line  # the line in which the record at hand begins
         self._bytes = 0  # of the record at hand, before this block
         self._begun = b""  # these bytes, or the first of them: as many as a header may have
@@ -208,51 +176,6 @@ class Scan:
             self._begun += data[: max(0, self._second.longest - len(self._begun))]
             self._delimiters += seen
         self.records += len(ends)
-
-
-class _SecondHeader:
-    """Finds a header that comes again, however it is quoted and padded: it has the same names."""
-
-    def __init__(self, header: bytes, names: list[str], dialect: Dialect):
-        self.longest = 2 * len(header) + 8 * len(names)  # of a record that may be one
-        self._names = [_plain(name) for name in names]
-        self._shortest = len("".join(self._names).encode()) + len(names)
-        self._dialect = dialect
-        self._quote = dialect.quote[0] if dialect.quote else -1
-        begin = self._names[0].encode()[:1] or dialect.delimiter + (dialect.quote or b"")
-        self._may_begin = np.zeros(256, bool)  # after a quote, or without one
-        self._may_begin[[*b" \t\r\n\xef", *begin]] = True
-
-    def row(
-        self, data: bytes, ends: np.ndarray, sizes: np.ndarray, begun: bytes, *, is_start: bool
-    ) -> int | None:
-        """Where the first such record of a block ends, as `Scan` knows it; None without one.
-
-        `begun` is the record at hand before this block; `is_start`: the header itself comes first.
-        """
-        rows = np.flatnonzero((sizes >= self._shortest) & (sizes <= self.longest))
-        rows = rows[rows > 0] if is_start else rows
-        starts = ends[rows] - sizes[rows] + 1
-        array = np.frombuffer(data, np.uint8)
-        first = np.maximum(starts, 0)
-        first += array[first] == self._quote
-        for row in rows[self._may_begin[array[first]] | (starts < 0)]:
-            end, size = int(ends[row]), int(sizes[row])
-            record = begun + data[: end + 1] if end < size - 1 else data[end + 1 - size : end + 1]
-            if self._is_header(record):
-                return end
-        return None
-
-    def _is_header(self, record: bytes) -> bool:
-        try:
-            return [_plain(value) for value in self._dialect.fields(record)] == self._names
-        except (ValueError, csv.Error):  # which the scan refuses by itself
-            return False
-
-
-def _plain(name: str) -> str:
-    """A name without the white space around and the byte order mark before it."""
-    return " ".join(name.removeprefix("\ufeff").split())
 
 
 def remedy_of_byte(data: bytes, at: int) -> str:

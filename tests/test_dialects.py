@@ -159,7 +159,7 @@ def made(tmp_path, monkeypatch):
 def test_every_dialect_in_blocks_of_any_size_arrives_whole(made, is_long):
     """Values, rows and columns are those that were written; nothing well-formed is refused."""
     source = random.Random(13)
-    for number in range(30_000 if is_long else 1_200):
+    for number in range(8_000 if is_long else 1_200):
         dialect = a_dialect(source)
         if dialect.delimiter == dialect.quote:
             continue
@@ -182,7 +182,7 @@ def test_a_damaged_file_is_judged_alike_in_blocks_of_any_size(made, is_long):
     """The same bytes are written, or the same error is raised, however the blocks are cut."""
     source = random.Random(31)
     refused = 0
-    for number in range(12_000 if is_long else 500):
+    for number in range(4_000 if is_long else 500):
         dialect = a_dialect(source)
         if dialect.delimiter == dialect.quote:
             continue
