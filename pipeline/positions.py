@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -55,6 +55,11 @@ def check(geometry: bytes, bounds: Bounds, where: str, notes: Counter[str]) -> N
     if geometry == b"null":
         return
     try:
+        _point_decoder(bounds)(geometry)  # most features, in one go
+        return
+    except msgspec.DecodeError:
+        pass
+    try:
         found = _decode_geometry(geometry)
     except (msgspec.DecodeError, RecursionError):
         notes["geometry of an unknown kind"] += 1
@@ -81,13 +86,25 @@ def _check_coordinates(found: _Geometry, bounds: Bounds, where: str, notes: Coun
 
 
 @cache
-def _decoder(kind: str, bounds: Bounds) -> Callable[[msgspec.Raw], Any]:
-    """What reads the coordinates of a kind of geometry and holds them to the bounds, fast."""
+def _point_decoder(bounds: Bounds) -> Callable[[bytes], Any]:
+    """What reads a Point within the bounds, and nothing else."""
+    fields = [("type", Literal["Point"]), ("coordinates", _position(bounds))]
+    return msgspec.json.Decoder(msgspec.defstruct("Point", fields)).decode
+
+
+def _position(bounds: Bounds) -> type[msgspec.Struct]:
+    """The type of a position within the bounds; what follows the latitude is passed over."""
     west, south, east, north = bounds
     longitude = Annotated[float, msgspec.Meta(ge=west, le=east)]
     latitude = Annotated[float, msgspec.Meta(ge=south, le=north)]
     fields = [("longitude", longitude), ("latitude", latitude)]
-    shape: Any = msgspec.defstruct("Position", fields, array_like=True)
+    return msgspec.defstruct("Position", fields, array_like=True)
+
+
+@cache
+def _decoder(kind: str, bounds: Bounds) -> Callable[[msgspec.Raw], Any]:
+    """What reads the coordinates of a kind of geometry and holds them to the bounds, fast."""
+    shape: Any = _position(bounds)
     for _ in range(DEPTHS[kind]):
         shape = list[shape]
     return msgspec.json.Decoder(shape).decode
