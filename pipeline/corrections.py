@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from pipeline import content
+from pipeline import content, lenient_json
 from pipeline.candidate import Candidate
 from pipeline.errors import SourceError, Throttled
 from pipeline.printable import shown
@@ -209,13 +209,13 @@ def _turn(kept: list[Window], today: datetime) -> Window:
 
 def _decoded(body: bytes, where: str) -> _Answer:
     try:
-        return msgspec.json.decode(body, type=_Answer)
+        return lenient_json.decode(body, type=_Answer)
     except msgspec.DecodeError as error:
         raise SourceError(f"{where}: not a GeoJSON answer: {error}") from None
 
 
 def _event(feature: bytes, where: str) -> _Event:
     try:
-        return msgspec.json.decode(feature, type=_Event)
+        return lenient_json.decode(feature, type=_Event)
     except msgspec.DecodeError as error:
         raise SourceError(f"{where}: not an event: {error}") from None
