@@ -60,7 +60,8 @@ class Service:
         events = self.deleted if asked.get("includedeleted") == "only" else self.events
         found = [e for e in events if begin <= e["properties"]["time"] <= end]
         if least := asked.get("minmagnitude"):
-            found = [e for e in found if (e["properties"]["mag"] or -10) >= float(least)]
+            known = [e for e in found if e["properties"]["mag"] is not None]
+            found = [e for e in known if e["properties"]["mag"] >= float(least)]
         if after := asked.get("updatedafter"):
             since = milliseconds(datetime.fromisoformat(f"{after}+00:00"))
             found = [e for e in found if e["properties"]["updated"] >= since]
