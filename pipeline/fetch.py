@@ -142,20 +142,28 @@ def _take(here, source, name, candidate: Candidate, described: dict, current) ->
     return snapshot.commit(here, name, candidate.folder, described)
 
 
+class _TimeIsUp(BaseException):
+    """The time of a fetch is over."""
+
+
 @contextlib.contextmanager
 def _within(seconds: float) -> Iterator[None]:
     """Bound the time of a fetch as a whole: a byte now and then keeps every other limit away.
 
-    Raises SourceError in the midst of whatever is done when the time is up; 0 is no limit.
+    Raises SourceError when the time is up; 0 is no limit. Until then it is another exception, so
+    that nothing in the midst of the fetch takes it for an error of one response and goes on.
     """
 
     def stop(number, frame):
-        raise SourceError(f"the publisher took longer than {seconds:g} s", "see SOURCE_TIMEOUT")
+        raise _TimeIsUp
 
     handler = signal.signal(signal.SIGALRM, stop)
     timer = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
+    except _TimeIsUp:
+        what = f"the publisher took longer than {seconds:g} s"
+        raise SourceError(what, "see SOURCE_TIMEOUT") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)

@@ -263,7 +263,7 @@ MANY = (  # a protocol each; what does not help is not asked for again
         "rows again",
         "came where|came twice",
         does=pages_of(5, repeats=1),
-        instead=dict.fromkeys(("arcgis", "fdsn", "nws"), features(lambda all: [*all, all[0]])),
+        instead=dict.fromkeys(("arcgis", "fdsn", "nws"), features(lambda all: [*all, *all[:1]])),
         but=NOT_PAGED,
     ),
     Case(
