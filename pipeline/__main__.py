@@ -16,7 +16,8 @@ USAGE = """
   ./run_pipeline.sh transform --accept-contract MODEL
                                              let the columns of a published table change, once
   ./run_pipeline.sh publish --list | --rollback [GENERATION] | --resume | --dry-run | --audit
-                                             prod: go back to a dump, follow again, look, try it
+                            | --take-over    prod: go back to a dump, follow again, look, try it,
+                                             make it the copy of this dev database
   ./run_pipeline.sh drill [SOURCE …]         try sources against a world that misbehaves (--keep)
   ./run_pipeline.sh db url|psql|start|stop   the dev database: `db psql -- -c 'select 1'`; with
                                              `--prod` the public one
@@ -89,6 +90,11 @@ def _add_options_of_publish(parser: argparse.ArgumentParser) -> None:
         help="put a dump back, the one before prod's or the one named, and pin prod to it",
     )
     group.add_argument("--resume", action="store_true", help="let a pinned prod follow again")
+    group.add_argument(
+        "--take-over",
+        action="store_true",
+        help="replace a prod that is the copy of another dev database, from now on",
+    )
     group.add_argument("--dry-run", action="store_true", help="what publish would change")
     group.add_argument("--audit", action="store_true", help="try what the public may do in prod")
 
@@ -118,7 +124,8 @@ def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
 def _refuse_misplaced(parser: argparse.ArgumentParser, options) -> None:
     """An option that a command does not know would be passed over in silence."""
     places = {"keep": ("drill",), "prod": ("db",), "accept_contract": ("night", "transform")}
-    places |= dict.fromkeys(("list", "rollback", "resume", "dry_run", "audit"), ("publish",))
+    of_publish = ("list", "rollback", "resume", "take_over", "dry_run", "audit")
+    places |= dict.fromkeys(of_publish, ("publish",))
     for name, commands in places.items():
         value = getattr(options, name)
         is_given = value is not None and value is not False and value != []

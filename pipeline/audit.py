@@ -36,10 +36,15 @@ class Check(NamedTuple):
     detail: str  # what was found instead, or why nobody could look
 
 
-def run(here: Settings, connection: psycopg.Connection) -> list[Check]:
-    """Check all; connection: to prod, of the role that replicates, in autocommit."""
+def run(
+    here: Settings, connection: psycopg.Connection, published: dict[str, dict] | None = None
+) -> list[Check]:
+    """Check all; connection: to prod, of the role that replicates, in autocommit.
+
+    published: rows and hash of each table as it was dumped, where that is known.
+    """
     checks: list[Check] = []
-    for what, finding in _findings(here, connection):
+    for what, finding in _findings(here, connection, published or {}):
         checks.append(Check(len(checks) + 1, what, *_result(finding)))
     return checks
 
@@ -64,7 +69,9 @@ def show(checks: list[Check]) -> int:
     return errors.DEGRADED if failed else errors.OK
 
 
-def _findings(here: Settings, connection: psycopg.Connection) -> Iterator[tuple[str, Finding]]:
+def _findings(
+    here: Settings, connection: psycopg.Connection, published: dict[str, dict]
+) -> Iterator[tuple[str, Finding]]:
     beyond: set[str] = set()
     known = permissions.words(connection, here)
     manages = known["manages"] == "on"
@@ -76,7 +83,7 @@ def _findings(here: Settings, connection: psycopg.Connection) -> Iterator[tuple[
     yield "each table and view is one that data_status names", _unnamed(connection)
     yield "a table made tomorrow can be read", _future_table(connection, here, manages)
     yield "the files of the password are closed to others", _password_files(here)
-    yield from audit_live.findings(here, connection, known, beyond)
+    yield from audit_live.findings(here, connection, known, beyond, published)
 
 
 def _looked_up(connection: psycopg.Connection, statement: str, manages: bool) -> Finding:

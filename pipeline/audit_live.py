@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 
-from pipeline import app_password, permissions
+from pipeline import app_password, dump, permissions
 from pipeline.database import one_line
 from pipeline.settings import ROOT, Settings
 
@@ -34,11 +34,15 @@ class Finding(NamedTuple):
 class Published(NamedTuple):
     """One published relation, and a column of it that can be written."""
 
+    relname: str
     name: sql.Identifier
     is_table: bool
     column: sql.Identifier
 
 
+# As any session may, for the rest of a transaction.
+_NO_LIMITS = """select set_config(name, '0', true) from pg_settings
+    where name in ('statement_timeout', 'transaction_timeout')"""
 # {table} stands for each published table. What is allowed after all is rolled back.
 _WRITES = {
     "INSERT": "insert into {table} ({column}) select {column} from {table} where false",
@@ -51,16 +55,27 @@ _WRITES = {
 
 
 def findings(
-    here: Settings, connection: psycopg.Connection, known: dict[str, str], beyond: set[str]
+    here: Settings,
+    connection: psycopg.Connection,
+    known: dict[str, str],
+    beyond: set[str],
+    published: dict[str, dict],
 ) -> Iterator[tuple[str, Finding]]:
     """Try all; yields what must be so, and what was found instead.
 
-    connection: to prod, of the role that replicates. known: what `permissions.words` returned.
-    beyond: the assertions of audit.sql that do not hold, and that we may not mend.
+    Parameters
+    ----------
+    connection: to prod, of the role that replicates.
+    known:      what `permissions.words` returned.
+    beyond:     the assertions of audit.sql that do not hold, and that we may not mend.
+    published:  rows and hash of each table as it was dumped; of others, what we see counts.
     """
     relations, others = _published(connection), _unpublished(connection)
     checks: dict[str, Callable[[psycopg.Connection], Finding]] = {
         "published tables and views can be read": lambda app: _read(app, relations),
+        "the application sees all rows and values that were published": lambda app: _sees(
+            app, connection, relations, published
+        ),
         "names are found without the schema": _searched,
         "sessions begin read-only, with limits": _limited,
         "a query is cut at its time limit": _cut,
@@ -157,7 +172,12 @@ def _published(connection: psycopg.Connection) -> list[Published]:
             and relkind in ('r', 'p', 'v', 'm') order by 1"""
     )
     return [
-        Published(sql.Identifier("transformed", name), is_table, sql.Identifier(column or "none"))
+        Published(
+            name,
+            sql.Identifier("transformed", name),
+            is_table,
+            sql.Identifier(column or "none"),
+        )
         for name, is_table, column in rows
     ]
 
@@ -196,6 +216,29 @@ def _read(app: psycopg.Connection, relations: list[Published]) -> Finding:
         except psycopg.Error as error:
             told.append(one_line(error))
             app.rollback()
+    return Finding("; ".join(told))
+
+
+def _sees(
+    app: psycopg.Connection,
+    connection: psycopg.Connection,
+    relations: list[Published],
+    published: dict[str, dict],
+) -> Finding:
+    """What of each relation the application has: a policy or a mask hides without an error."""
+    told = []
+    for found in relations:
+        expected = published.get(found.relname) or dump.content(connection, found.relname)
+        app.execute(_NO_LIMITS)
+        try:
+            seen = dump.content(app, found.relname)
+        except psycopg.errors.InsufficientPrivilege as error:
+            told.append(one_line(error))
+        else:
+            if any(seen[key] != expected[key] for key in seen):
+                rows = f"{seen['rows']:,} rows of {expected['rows']:,}"
+                told.append(f"{found.relname}: {rows}, or other values")
+        app.rollback()
     return Finding("; ".join(told))
 
 

@@ -168,6 +168,7 @@ def prepare(connection: psycopg.Connection) -> None:
                 if not _exists(connection, schema):
                     connection.execute(f"create schema {schema}")
             connection.execute(ledger.TABLES)
+            connection.execute(ledger.IDENTITY)
             connection.execute(_is_valid(connection))
         except psycopg.errors.InsufficientPrivilege as error:
             database, role = connection.info.dbname, connection.info.user

@@ -129,6 +129,11 @@ def kept(here: Settings) -> list[Dump]:
     return sorted(found, key=lambda dump: -dump.generation)
 
 
+def in_prod(here: Settings, there: dict[str, int]) -> dict[str, dict]:
+    """The tables of the dump that prod is at, by its generations; empty if that is not kept."""
+    return next((dump.tables for dump in kept(here) if dump.generations == there), {})
+
+
 def illegible(here: Settings) -> list[Path]:
     """Dumps that are there and cannot be rolled back to: nobody knows what is in them."""
     return [path for path in _paths(here) if not _about(path)]

@@ -58,6 +58,13 @@ class SetupError(PipelineError):
     exit_code = SETUP
 
 
+class SettingError(SetupError):
+    """A setting leads to something that is not ours, or that cannot be used.
+
+    It ends the run with its own exit code in whichever stage it is met.
+    """
+
+
 class BusyError(PipelineError):
     """Another run is in progress; nothing was done."""
 

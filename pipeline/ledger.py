@@ -43,6 +43,21 @@ comment on column pipeline.steps.fingerprint is
 'SHA-256 of what the stage made: raw content, legible file, or all that the tables are built from';
 create index if not exists steps_newest on pipeline.steps (stage, name, step_id desc);
 """
+# Who this database is. What was copied from another database is not that database: the row of one
+# that was restored or cloned elsewhere gets an id of its own.
+IDENTITY = """
+create table if not exists pipeline.identity (
+    is_only boolean primary key default true check (is_only),
+    dev_id uuid not null,
+    database_oid oid not null
+);
+comment on table pipeline.identity is
+'The identity of this dev database, which its copy in prod names (pipeline.copy_of there).';
+insert into pipeline.identity as known (dev_id, database_oid)
+select gen_random_uuid(), oid from pg_catalog.pg_database where datname = current_database()
+on conflict (is_only) do update set dev_id = excluded.dev_id, database_oid = excluded.database_oid
+where known.database_oid <> excluded.database_oid
+"""
 ALL_MODELS = "all models"  # the step of a whole build; no source or model is called so
 PROD = "database prod"  # the step of stage publish; no source can be called so
 ENDED = ("published", "held", "unchanged")  # outcomes of a build that came to its end
@@ -55,6 +70,11 @@ _COLUMNS = ("outcome", "started_at", "seconds", "rows", "bytes", "reason", "reme
 def is_there(connection: psycopg.Connection) -> bool:
     """Whether a run has made the ledger."""
     return connection.execute("select to_regclass('pipeline.steps')").fetchone()[0] is not None
+
+
+def identity(connection: psycopg.Connection) -> str:
+    """The id of this dev database: all machines that share the database share it."""
+    return str(connection.execute("select dev_id from pipeline.identity").fetchone()[0])
 
 
 def begin(connection: psycopg.Connection, run_id: str, words: str, started_at: str) -> None:

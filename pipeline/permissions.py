@@ -15,10 +15,11 @@ from psycopg import sql
 
 from pipeline import app_password, prod
 from pipeline.database import one_line
-from pipeline.errors import SetupError
+from pipeline.errors import SettingError
 from pipeline.settings import ROOT, Settings
 
 OWNER, READER = "prod_owner", "prod_read"
+MADE = "Made by the county hazards pipeline"  # the comment of a role that we may alter
 LOCK_TIMEOUT = "1s"
 STATEMENTS = ROOT / "publish" / "permissions.sql"
 _STATEMENT = re.compile(r"(.*?)(;$|^\\gexec$)", re.DOTALL | re.MULTILINE)
@@ -37,21 +38,24 @@ class Rights:
 
     owner: str | None = None  # the role to create objects as; None: as ourselves
     beyond: list[str] = field(default_factory=list)  # what could not be done, a sentence each
+    revoked: list[str] = field(default_factory=list, compare=False)  # the statements that did
+    mark: str = MADE  # the comment of the application's role: whose installation's it is
 
 
-def prepare(connection: psycopg.Connection, here: Settings) -> Rights:
+def prepare(connection: psycopg.Connection, here: Settings, dev_id: str = "") -> Rights:
     """Make the roles, and close the database to all others; idempotent.
 
-    connection: to prod, in autocommit.
+    connection: to prod, in autocommit. dev_id: what `ownership.claim` returned, which made sure
+    that database and roles are ours.
 
-    Raises SetupError when APP_ROLE is the role that replicates.
+    Raises SettingError when APP_ROLE is the role that replicates.
     """
     if here.app_role == connection.info.user:
-        raise SetupError(
+        raise SettingError(
             f"APP_ROLE={here.app_role} is the role that replicates to prod",
             "name another: the application must not be able to write",
         )
-    rights = Rights()
+    rights = Rights(mark=f"{MADE} (dev {dev_id})" if dev_id else MADE)
     _write(connection, here, rights, OWNER)
     if _can_own(connection):
         rights.owner = OWNER
@@ -63,15 +67,22 @@ def apply(connection: psycopg.Connection, here: Settings, rights: Rights) -> Non
     _write(connection, here, rights, rights.owner or connection.info.user)
 
 
-def words(connection: psycopg.Connection, here: Settings, creator: str = OWNER) -> dict[str, str]:
-    """What the statements under publish/ know by name; `creator`: who makes the tables."""
+def words(
+    connection: psycopg.Connection, here: Settings, creator: str = OWNER, mark: str = MADE
+) -> dict[str, str]:
+    """What the statements under publish/ know by name.
+
+    creator: who makes the tables; mark: the comment that the application's role is given.
+    """
     return {
         "owner": OWNER,
         "creator": creator,
         "reader": READER,
         "app": here.app_role,
         "replicator": connection.info.user,
-        "manages": "on" if _manages(connection, here.app_role) else "off",
+        "manages": "on" if manages(connection, here.app_role) else "off",
+        "mark": mark,
+        "dedicated": "off" if prod.others(connection) else "on",
         "embedded": "off" if here.prod_database_url or here.database_url else "on",
     }
 
@@ -99,20 +110,24 @@ def statements(file: Path) -> Iterator[tuple[str, str, bool]]:
 
 
 def _write(connection: psycopg.Connection, here: Settings, rights: Rights, creator: str) -> None:
-    known = words(connection, here, creator)
     with connection.transaction():
         prod.take_turn(connection)  # two at once would meet in the catalogue's rows
+        known = words(connection, here, creator, rights.mark)
         connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")  # readers come first
         for what, statement, is_query in statements(STATEMENTS):
-            rows = _try(connection, rights, what, filled(statement, known))
+            rows = _try(connection, rights, what, filled(statement, known)) or []
             for made in [cell for row in rows for cell in row if cell] if is_query else []:
-                _try(connection, rights, what, made)
+                is_done = _try(connection, rights, what, made) is not None
+                if is_done and re.match(r"revoke|alter default privileges.* revoke", made):
+                    rights.revoked.append(" ".join(made.split()))
         _set_password(connection, here, rights)
         connection.execute("set local lock_timeout = 0")
 
 
-def _try(connection: psycopg.Connection, rights: Rights, what: str, statement) -> list[tuple]:
-    """Execute in a savepoint; returns the rows, none when it is beyond our rights."""
+def _try(
+    connection: psycopg.Connection, rights: Rights, what: str, statement
+) -> list[tuple] | None:
+    """Execute in a savepoint; returns the rows, None when it is beyond our rights."""
     refusals: list[str] = []
 
     def warned(diagnostic: psycopg.errors.Diagnostic) -> None:
@@ -123,10 +138,11 @@ def _try(connection: psycopg.Connection, rights: Rights, what: str, statement) -
     try:
         with connection.transaction():
             done = connection.execute(statement)
-            return done.fetchall() if done.description else []
+            rows = done.fetchall() if done.description else []
+        return None if refusals else rows
     except _BEYOND as error:
         refusals.append(one_line(error.diag.message_primary or error))
-        return []
+        return None
     finally:
         connection.remove_notice_handler(warned)
         told = f"could not {what}: "
@@ -141,7 +157,7 @@ def _set_password(connection: psycopg.Connection, here: Settings, rights: Rights
     _try(connection, rights, "set the application's password", statement)
 
 
-def _manages(connection: psycopg.Connection, role: str) -> bool:
+def manages(connection: psycopg.Connection, role: str) -> bool:
     """Whether our role may alter another one, or make it where it is not there."""
     return connection.execute(
         """select rolsuper or rolcreaterole and (

@@ -10,6 +10,30 @@ from pipeline import data_status, database, errors
 from pipeline.settings import Settings
 
 NAME = "prod"
+# What somebody built here, whose access would go with what is revoked from the public. Members of
+# extensions are nobody's; `transformed_old` is what a replication is about to drop.
+_OTHERS = """
+select pg_describe_object(classid, objid, 0)
+from (
+    select 'pg_class'::regclass::oid, oid, relnamespace, relkind in ('r', 'p', 'v', 'm')
+    from pg_catalog.pg_class where relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c')
+    union all
+    select 'pg_proc'::regclass::oid, oid, pronamespace, false from pg_catalog.pg_proc
+    union all
+    select 'pg_type'::regclass::oid, oid, typnamespace, false
+    from pg_catalog.pg_type where typtype in ('d', 'e', 'r')
+) as object (classid, objid, namespace, is_published)
+join pg_catalog.pg_namespace on pg_namespace.oid = namespace
+where nspname not in ('pg_catalog', 'information_schema') and nspname !~ '^pg_(toast|temp)'
+    and not (nspname in ('transformed', 'transformed_old') and is_published)
+    and (classid, objid) is distinct from ('pg_class'::regclass, to_regclass('pipeline.copy_of'))
+    and not exists (
+        select from pg_catalog.pg_depend
+        where (pg_depend.classid, pg_depend.objid) = (object.classid, object.objid)
+            and deptype in ('e', 'i')
+    )
+order by classid <> 'pg_class'::regclass, 1
+"""
 LOCK = 7_305_812_166  # advisory lock: one at a time writes to prod, from any machine
 
 
@@ -30,6 +54,11 @@ def connect(here: Settings, may_make: bool = True) -> psycopg.Connection:
                 )
             _make(dev)
     return database.connect_to(url(here), "PROD_DATABASE_URL")
+
+
+def others(connection: psycopg.Connection) -> list[str]:
+    """The relations, functions and types in prod that are of others, tables and views first."""
+    return [name for (name,) in connection.execute(_OTHERS)]
 
 
 def take_turn(connection: psycopg.Connection) -> None:

@@ -16,6 +16,7 @@ from pipeline import (
     database,
     dump,
     ledger,
+    ownership,
     permissions,
     prod,
     replicate,
@@ -23,7 +24,7 @@ from pipeline import (
     state,
 )
 from pipeline.dump import Dump
-from pipeline.errors import PipelineError, SourceError
+from pipeline.errors import PipelineError, SettingError, SourceError
 from pipeline.freshness import Row
 from pipeline.publication import PUBLISHED
 from pipeline.settings import Settings
@@ -36,57 +37,68 @@ def main() -> None:
     script.run("publish", ledger.PROD, __doc__, lambda here, options: run(here, options.force))
 
 
-def run(here: Settings, force: bool = False) -> dict:
+def run(here: Settings, force: bool = False, take_over: bool = False) -> dict:
     """Bring prod up to date; returns the facts of the stage.
 
     When prod cannot be reached, or does not take it, the outcome is `failed`: dev stays published,
-    prod stays as it was. `force` replaces tables that others changed in prod, too.
+    prod stays as it was. `force` replaces tables that others changed in prod, too; `take_over` a
+    prod that is the copy of another dev database.
 
-    Raises SourceError when dev is lost meanwhile: prod is as it was, or has it all.
+    Raises SourceError when dev is lost meanwhile: prod is as it was, or has it all. Raises
+    SettingError when what a setting leads to is not ours, or not usable: nothing was changed there.
     """
     try:
-        return _run(here, force)
+        return _run(here, force, take_over)
     except psycopg.Error as error:
         trouble = database.understood(error, "dev was lost, prod may be behind")
         raise SourceError(trouble.what, f"{trouble.remedy}; {STAYS}") from None
 
 
-def _run(here: Settings, force: bool) -> dict:
+def _run(here: Settings, force: bool, take_over: bool) -> dict:
     with database.connect(here, lambda text: None) as dev:
         database.prepare(dev)
         if not dump.published(dev):
             return {"outcome": "missing", "reason": "nothing is published in dev yet"}
         pinned = noted(here).get("pinned")
         made = dump.make(here, dev, pinned and pinned["generation"])
-        rows = told_in(dev)
-        facts = _try(here, made, rows, force, pinned)
-        facts |= {"generation": made.generation, "bytes": made.path.stat().st_size}
-        _note(dev, facts)
-    return facts
+        about = {"generation": made.generation, "bytes": made.path.stat().st_size}
+        try:
+            facts = _bring(here, dev, made, force, take_over)
+        except SettingError as error:
+            _note(dev, _failed(error) | about)
+            raise
+        except psycopg.Error as error:
+            facts = _failed(database.understood(error, "prod failed"))
+        except PipelineError as error:
+            facts = _failed(error)
+        _note(dev, facts | about)
+    return facts | about
 
 
-def _try(here: Settings, made: Dump, rows: list[Row], force: bool, pinned: dict | None) -> dict:
-    """Bring prod up to date, or tell why not."""
-    try:
-        return _bring(here, made, rows, force, pinned)
-    except psycopg.Error as error:
-        trouble = database.understood(error, "prod failed")
-    except PipelineError as error:
-        trouble = error
+def _failed(trouble: PipelineError) -> dict:
+    """The facts of a night that did not reach prod, or that prod did not take."""
     remedy = "; ".join(filter(None, [trouble.remedy, STAYS]))
     facts = {"outcome": "failed", "reason": f"prod is behind: {trouble.what}", "remedy": remedy}
-    return facts | {"not_checked": []}  # of this night nothing is known
+    return facts | {"not_checked": [], "revoked": []}  # of this night nothing is known
 
 
-def _bring(here: Settings, made: Dump, rows: list[Row], force: bool, pinned: dict | None) -> dict:
+def _bring(
+    here: Settings, dev: psycopg.Connection, made: Dump, force: bool, take_over: bool
+) -> dict:
     """Let prod follow, unless it is pinned; its permissions are seen to in any case."""
+    rows = told_in(dev)
 
     def tell(connection: psycopg.Connection) -> None:
         data_status.write(connection, rows)
 
     with prod.connect(here) as connection:
-        rights = permissions.prepare(connection, here)
-        if not pinned and (force or prod.generations(connection) != made.generations):
+        dev_id = ownership.claim(connection, dev, here, take_over)
+        is_filled = ownership.is_filled(connection)
+        note(here, dev_id=dev_id, **({} if is_filled else {"tables": None, "pinned": None}))
+        pinned = noted(here).get("pinned")
+        rights = permissions.prepare(connection, here, dev_id)
+        is_behind = not is_filled or prod.generations(connection) != made.generations
+        if not pinned and (force or is_behind):
             facts = put(here, connection, made, rights, tell, force)
         else:
             facts = held(pinned) if pinned else {"outcome": "unchanged"}
@@ -96,7 +108,14 @@ def _bring(here: Settings, made: Dump, rows: list[Row], force: bool, pinned: dic
                 if not pinned:
                     tell(connection)
                 permissions.apply(connection, here, rights)
-        return facts | _audited(here, connection, rights)
+        return facts | _revoked(rights) | _audited(here, connection, rights)
+
+
+def _revoked(rights: permissions.Rights) -> dict:
+    """What was taken from others, all of which goes into the log."""
+    for statement in rights.revoked:
+        print(f"prod: {statement}")
+    return {"revoked": rights.revoked}
 
 
 def put(
@@ -113,8 +132,8 @@ def put(
 
     Raises SourceError when others changed the tables in prod, unless `force` is given.
     """
-    known = noted(here).get("tables")
-    if known and not force and (changed := replicate.changed_by_others(connection, known)):
+    known = noted(here).get("tables") or {}
+    if not force and (changed := replicate.changed_by_others(connection, known)):
         raise SourceError(
             f"somebody changed prod: {changed}",
             "prod stays as it is; ./run_pipeline.sh publish --force replaces it",
@@ -173,7 +192,7 @@ def held(pinned: dict) -> dict:
 
 def _audited(here: Settings, connection: psycopg.Connection, rights: permissions.Rights) -> dict:
     """What the audit of the permissions found."""
-    checks = audit.run(here, connection)
+    checks = audit.run(here, connection, dump.in_prod(here, prod.generations(connection)))
     failed = [check for check in checks if check.result == "FAIL"]
     facts: dict = {"checks": len(checks), "beyond": rights.beyond}
     facts["not_checked"] = [check.what for check in checks if check.result == "not checked"]

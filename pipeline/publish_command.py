@@ -1,4 +1,4 @@
-"""`./run_pipeline.sh publish --list, --rollback, --resume, --dry-run, --audit`."""
+"""`./run_pipeline.sh publish --list, --rollback, --resume, --take-over, --dry-run, --audit`."""
 
 import argparse
 import sys
@@ -18,6 +18,7 @@ from pipeline import (
     dump,
     errors,
     lock,
+    ownership,
     permissions,
     prod,
     publication,
@@ -26,7 +27,7 @@ from pipeline import (
     settings,
 )
 from pipeline.dump import Dump
-from pipeline.errors import SourceError
+from pipeline.errors import PipelineError, SourceError
 from pipeline.settings import Settings
 
 _PINNED = "rolled back by hand to generation {} on {}"
@@ -37,7 +38,8 @@ def chosen(options: argparse.Namespace) -> Callable[[], int] | None:
     here = settings.load()
     if options.rollback is not None:
         return lambda: rollback(here, options.rollback, options.force)
-    commands = {"list": show_dumps, "resume": resume, "dry_run": dry_run, "audit": show_audit}
+    commands = {"list": show_dumps, "resume": resume, "take_over": take_over}
+    commands |= {"dry_run": dry_run, "audit": show_audit}
     for name, command in commands.items():
         if getattr(options, name):
             return lambda: command(here)
@@ -76,7 +78,7 @@ def rollback(here: Settings, generation: int, force: bool = False) -> int:
     """
     with lock.held_by_this_run(here), prod.connect(here) as connection:
         chosen = _dump_to_go_back_to(here, connection, generation)
-        rights = permissions.prepare(connection, here)
+        rights = permissions.prepare(connection, here, _claimed(here, connection))
         since = script.now()
         reason = _PINNED.format(chosen.generation, since)
         with _pinning(here, {"generation": chosen.generation, "since": since}):
@@ -84,6 +86,18 @@ def rollback(here: Settings, generation: int, force: bool = False) -> int:
     print(f"prod is at generation {chosen.generation} and pinned to it")
     print("./run_pipeline.sh publish --resume lets it follow dev again")
     return errors.OK
+
+
+def _claimed(here: Settings, connection: psycopg.Connection) -> str:
+    """Whose copy prod is: dev's, which may be down while bad data are public."""
+    try:
+        with database.connect(here, lambda text: None, database.GLANCE) as dev:
+            database.prepare(dev)
+            return ownership.claim(connection, dev, here)
+    except errors.SetupError:
+        raise
+    except (psycopg.Error, PipelineError):
+        return ownership.recognise(connection, publish.noted(here).get("dev_id", ""))
 
 
 @contextmanager
@@ -139,7 +153,19 @@ def resume(here: Settings) -> int:
         return errors.OK
     with lock.held_by_this_run(here):
         publish.note(here, pinned=None)
-        facts = publish.run(here)
+        return _said(publish.run(here))
+
+
+def take_over(here: Settings) -> int:
+    """Let prod be the copy of this dev database from now on, at once; returns the exit code.
+
+    Raises SettingError when it belongs to others than a dev database of this pipeline.
+    """
+    with lock.held_by_this_run(here):
+        return _said(publish.run(here, take_over=True))
+
+
+def _said(facts: dict) -> int:
     print(script.line("prod", facts))
     return errors.DEGRADED if facts["outcome"] in script.DEGRADED_OUTCOMES else errors.OK
 
@@ -191,7 +217,8 @@ def _size(connection: psycopg.Connection, name: str) -> tuple[int, int] | None:
 def show_audit(here: Settings) -> int:
     """Try what the public may do in prod; prints every check, returns 2 when one fails."""
     with prod.connect(here, may_make=False) as connection:
-        return audit.show(audit.run(here, connection))
+        published = dump.in_prod(here, prod.generations(connection))
+        return audit.show(audit.run(here, connection, published))
 
 
 def _table(*names: str) -> Table:

@@ -12,7 +12,16 @@ from collections.abc import Callable
 import psycopg
 from psycopg import sql
 
-from pipeline import contract, dump, dump_reader, permissions, prod, publication
+from pipeline import (
+    contract,
+    data_status,
+    dump,
+    dump_reader,
+    ownership,
+    permissions,
+    prod,
+    publication,
+)
 from pipeline.dump import Dump
 from pipeline.errors import SourceError
 from pipeline.publication import PUBLISHED
@@ -47,6 +56,7 @@ def replicate(
         _fill(connection, source)
         tell(connection)
         connection.execute("reset role")
+        ownership.note_filled(connection)
         permissions.apply(connection, here, rights)
         _compare(connection, source)
         locked = _drop_old(connection, old, rights, time.monotonic() + here.publish_patience)
@@ -57,13 +67,17 @@ def changed_by_others(connection: psycopg.Connection, known: dict[str, dict[str,
     """How the tables of prod differ from those we left there, in words; empty when they do not.
 
     A prod without any is a new one, and nothing of anybody's would be lost. known: the columns
-    (types by name) of each table we left.
+    (types by name) of each table we left; empty where nothing is remembered, and then ours are the
+    tables that `data_status` names.
     """
     found = _relations(connection, PUBLISHED, "r")
-    if not found:
+    views = [name for name in _relations(connection, PUBLISHED, "v") if name != data_status.VIEW]
+    if not found and not views:
         return ""
+    ours = known.keys() or {*prod.generations(connection), data_status.FACTS}
     told = [f"table {name} is gone" for name in known if name not in found]
-    told += [f"table {name} is not ours" for name in found if name not in known]
+    told += [f"table {name} is not ours" for name in found if name not in ours]
+    told += [f"view {name} is not ours" for name in views]
     for name in known.keys() & set(found):
         now = contract.columns(connection, PUBLISHED, name)
         if difference := contract.difference(known[name], now):

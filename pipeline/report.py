@@ -75,6 +75,9 @@ def notes_of_prod(published: dict) -> list[str]:
     notes = []
     if published.get("outcome") in ("failed", "held"):
         notes = [f"prod: {published['outcome']}, {published['reason']} - {published['remedy']}"]
+    if revoked := published.get("revoked"):
+        more = f" and {len(revoked) - 3} more, see the log" if len(revoked) > 3 else ""
+        notes.append(f"prod: closed to others: {'; '.join(revoked[:3])}{more}")
     if unknown := published.get("not_checked"):
         notes.append(f"prod: not checked, for want of rights: {'; '.join(unknown)}")
     return notes

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import errors, script, settings, state
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, SettingError
 from pipeline.settings import ROOT, Settings
 
 GRACE = 5.0  # seconds between asking a process to end and ending it
+# With which codes a child ends that ends the run too, and as what.
+_ENDS_RUN = {errors.ENDS_RUN: PipelineError, errors.SETUP: SettingError}
 AT_ONCE = {"api": 12}  # jobs of a stage that waits for others more than it works
 
 
@@ -146,9 +148,10 @@ class Runner:
             what = f"ended by signal {signal.Signals(-code).name}"
         else:
             last = next((text for text in reversed(tail) if text), "it printed nothing")
-            if code == errors.ENDS_RUN:
-                self.failures.append(PipelineError(last.removeprefix(f"{job.name}: ")))
             what = f"ended with code {code} without saying what it did: {last}"
+            if code in _ENDS_RUN:
+                what = last.removeprefix(f"{job.name}: ")
+                self.failures.append(_ENDS_RUN[code](what))
         return self._failed(job, what, seconds)
 
     def _failed(self, job: Job, what: str, seconds: float) -> dict:

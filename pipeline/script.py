@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline import errors, lock, settings, state
-from pipeline.errors import PipelineError, SourceError
+from pipeline.errors import PipelineError, SettingError, SourceError
 from pipeline.printable import escaped
 
 # What leaves a source without tonight's data; the night then ends with code 2.
@@ -83,7 +83,8 @@ def run(
     except PipelineError as error:
         print(f"{source}: {error}", file=sys.stderr)
         # A crash of Python ends with 1 too: the run is told apart what ends all of it.
-        sys.exit(errors.ENDS_RUN if os.environ.get("PIPELINE_RUN") else error.exit_code)
+        is_of_run = os.environ.get("PIPELINE_RUN") and not isinstance(error, SettingError)
+        sys.exit(errors.ENDS_RUN if is_of_run else error.exit_code)
     print(line(source, facts), flush=True)
     sys.exit(errors.DEGRADED if facts["outcome"] in DEGRADED_OUTCOMES else errors.OK)
 

@@ -9,13 +9,13 @@ from pg_catalog.pg_roles
 where oid = :'app'::regrole
     and (rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls);
 
--- the application's role is a member of the readers alone, and they of nothing
+-- the application's role is a member of the readers alone, and they and the owner of nothing
 select format('%s in %s', member.rolname, granted.rolname), true
 from pg_catalog.pg_roles as member join pg_catalog.pg_roles as granted
     on pg_has_role(member.oid, granted.oid, 'member') and granted.oid <> member.oid
 where not member.rolsuper
     and (
-        member.rolname = :'reader'
+        member.rolname in (:'reader', :'owner')
         or member.rolname = :'app' and granted.rolname <> :'reader'
     );
 
@@ -24,6 +24,22 @@ select member.rolname::text, true
 from pg_catalog.pg_roles as member
 where not rolsuper and not rolcreaterole and rolname not in (:'app', :'replicator')
     and pg_has_role(member.oid, :'app'::regrole, 'member');
+
+-- nobody but the replicator can make others members of the application, the readers or the owner
+select
+    format('%s for %s', member.rolname, granted.rolname),
+    :'embedded'::boolean or not member.rolcreaterole
+from pg_catalog.pg_auth_members as held
+join pg_catalog.pg_roles as member on member.oid = held.member
+join pg_catalog.pg_roles as granted on granted.oid = held.roleid
+where held.admin_option and granted.rolname in (:'app', :'reader', :'owner')
+    and not member.rolsuper and member.rolname <> :'replicator';
+
+-- every login that reads has a limited number of connections
+select rolname::text, :'embedded'::boolean or not rolcreaterole
+from pg_catalog.pg_roles
+where rolcanlogin and not rolsuper and rolname <> :'replicator' and rolconnlimit < 0
+    and pg_has_role(oid, :'reader'::regrole, 'member');
 
 -- owner and readers cannot log in, and have no powers
 select rolname::text, true
@@ -60,44 +76,68 @@ select relname, coalesce(pg_has_role(to_regrole(:'owner'), 'member'), :'manages'
 from pg_catalog.pg_class
 where relnamespace = to_regnamespace('transformed') and pg_get_userbyid(relowner) <> :'owner';
 
--- there is nothing but the published tables and views
-select format('%s %I.%I', 'relation', nspname, relname), true
-from pg_catalog.pg_class
-join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
-where nspname not in ('pg_catalog', 'information_schema') and nspname !~ '^pg_(toast|temp)'
-    and (nspname <> 'transformed' or relkind not in ('r', 'p', 'v', 'm', 'i', 'I'))
-    and not exists (
-        select from pg_catalog.pg_depend
-        where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype in ('e', 'i')
+-- there is nothing but the published tables and views, and the mark of the dev database
+-- (What PostgreSQL brought along has an oid below 16384; what belongs to an extension, or to an
+-- object that is listed itself, is no object of its own.)
+select pg_describe_object(object.classid, object.objid, 0), true
+from (
+    select 'pg_class'::regclass::oid, oid, relnamespace,
+        relkind in ('r', 'p', 'v', 'm') as is_published
+    from pg_catalog.pg_class where relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c')
+    union all select 'pg_namespace'::regclass, oid, oid, true from pg_catalog.pg_namespace
+    union all select 'pg_proc'::regclass, oid, pronamespace, false from pg_catalog.pg_proc
+    union all select 'pg_type'::regclass, oid, typnamespace, false from pg_catalog.pg_type
+    union all select 'pg_operator'::regclass, oid, oprnamespace, false from pg_catalog.pg_operator
+    union all select 'pg_opclass'::regclass, oid, opcnamespace, false from pg_catalog.pg_opclass
+    union all select 'pg_opfamily'::regclass, oid, opfnamespace, false from pg_catalog.pg_opfamily
+    union all select 'pg_collation'::regclass, oid, collnamespace, false from pg_catalog.pg_collation
+    union all select 'pg_conversion'::regclass, oid, connamespace, false from pg_catalog.pg_conversion
+    union all select 'pg_ts_config'::regclass, oid, cfgnamespace, false from pg_catalog.pg_ts_config
+    union all select 'pg_ts_dict'::regclass, oid, dictnamespace, false from pg_catalog.pg_ts_dict
+    union all select 'pg_ts_parser'::regclass, oid, prsnamespace, false from pg_catalog.pg_ts_parser
+    union all select 'pg_ts_template'::regclass, oid, tmplnamespace, false from pg_catalog.pg_ts_template
+    union all select 'pg_statistic_ext'::regclass, oid, stxnamespace, true from pg_catalog.pg_statistic_ext
+    union all select 'pg_trigger'::regclass, oid, 0, false from pg_catalog.pg_trigger where not tgisinternal
+    union all select 'pg_rewrite'::regclass, oid, 0, false from pg_catalog.pg_rewrite where rulename <> '_RETURN'
+    union all select 'pg_policy'::regclass, oid, 0, false from pg_catalog.pg_policy
+    union all select 'pg_cast'::regclass, oid, 0, false from pg_catalog.pg_cast
+    union all select 'pg_am'::regclass, oid, 0, false from pg_catalog.pg_am
+    union all select 'pg_transform'::regclass, oid, 0, false from pg_catalog.pg_transform
+    union all select 'pg_language'::regclass, oid, 0, false from pg_catalog.pg_language
+    union all select 'pg_event_trigger'::regclass, oid, 0, false from pg_catalog.pg_event_trigger
+    union all select 'pg_publication'::regclass, oid, 0, false from pg_catalog.pg_publication
+    union all select 'pg_foreign_data_wrapper'::regclass, oid, 0, false from pg_catalog.pg_foreign_data_wrapper
+    union all select 'pg_foreign_server'::regclass, oid, 0, false from pg_catalog.pg_foreign_server
+    union all
+    select 'pg_subscription'::regclass, oid, 0, false from pg_catalog.pg_subscription
+    where subdbid = (select oid from pg_catalog.pg_database where datname = current_database())
+) as object (classid, objid, namespace, is_published)
+left join pg_catalog.pg_namespace on pg_namespace.oid = namespace
+where objid >= 16384
+    and coalesce(nspname, '') !~ '^pg_(toast|temp)' and objid is distinct from to_regnamespace('public')
+    and not (nspname = 'transformed' and is_published)
+    and not (
+        nspname = 'pipeline' and to_regclass('pipeline.copy_of') is not null
+        and objid in (to_regnamespace('pipeline'), to_regclass('pipeline.copy_of'))
     )
-union all
-select format('schema %I', nspname), true
-from pg_catalog.pg_namespace
-where nspname not in ('pg_catalog', 'information_schema', 'public', 'transformed')
-    and nspname !~ '^pg_(toast|temp)'
     and not exists (
         select from pg_catalog.pg_depend
-        where classid = 'pg_namespace'::regclass and objid = pg_namespace.oid and deptype = 'e'
-    )
-union all
-select format('function %s', pg_proc.oid::regprocedure), true
-from pg_catalog.pg_proc join pg_catalog.pg_namespace on pg_namespace.oid = pronamespace
-where nspname not in ('pg_catalog', 'information_schema')
-    and not exists (
-        select from pg_catalog.pg_depend
-        where classid = 'pg_proc'::regclass and objid = pg_proc.oid and deptype = 'e'
-    )
-union all
-select format('type %s', pg_type.oid::regtype), true
-from pg_catalog.pg_type join pg_catalog.pg_namespace on pg_namespace.oid = typnamespace
-where nspname not in ('pg_catalog', 'information_schema') and typtype in ('d', 'e', 'r')
-    and not exists (
-        select from pg_catalog.pg_depend
-        where classid = 'pg_type'::regclass and objid = pg_type.oid and deptype = 'e'
+        where (pg_depend.classid, pg_depend.objid) = (object.classid, object.objid)
+            and deptype in ('e', 'i')
     )
 union all
 select 'large objects', true
 where exists (select from pg_catalog.pg_largeobject_metadata);
+
+-- published tables outlive a crash of the server: none is unlogged
+select pg_class.oid::regclass::text, true
+from pg_catalog.pg_class
+where relnamespace = to_regnamespace('transformed') and relpersistence <> 'p';
+
+-- no row of a published table is hidden by row-level security
+select pg_class.oid::regclass::text, true
+from pg_catalog.pg_class
+where relnamespace = to_regnamespace('transformed') and (relrowsecurity or relforcerowsecurity);
 
 -- the application can read every published table and view
 select relname::text, true
@@ -220,13 +260,66 @@ where nspname = 'transformed' and not exists (
 
 -- no function runs with the rights of its owner
 select pg_proc.oid::regprocedure::text, pg_has_role(proowner, 'usage')
-from pg_catalog.pg_proc join pg_catalog.pg_namespace on pg_namespace.oid = pronamespace
-where prosecdef and nspname not in ('pg_catalog', 'information_schema');
+from pg_catalog.pg_proc
+where prosecdef;
+
+-- what PostgreSQL brought along belongs to who made the server
+select pg_describe_object(classid, objid, 0), pg_has_role(10::oid, 'usage')
+from (
+    select 'pg_class'::regclass::oid, oid, relowner from pg_catalog.pg_class
+    union all select 'pg_proc'::regclass, oid, proowner from pg_catalog.pg_proc
+    union all select 'pg_type'::regclass, oid, typowner from pg_catalog.pg_type
+    union all select 'pg_operator'::regclass, oid, oprowner from pg_catalog.pg_operator
+    union all select 'pg_language'::regclass, oid, lanowner from pg_catalog.pg_language
+    union all
+    select 'pg_namespace'::regclass, oid, nspowner from pg_catalog.pg_namespace
+    where nspname in ('pg_catalog', 'information_schema')
+) as object (classid, objid, owner)
+where objid < 16384 and owner <> 10;
+
+-- the public has nothing on the server's own tables, columns and functions but what it began with
+-- (initdb noted what it granted, but for information_schema, which it made after that.)
+with begun as (
+    select classoid, objoid, objsubid, initprivs
+    from pg_catalog.pg_init_privs where privtype = 'i'
+), object as (
+    select 'pg_class'::regclass as classid, pg_class.oid as objid, 0 as subid, relacl as acl,
+        acldefault(cast(case relkind when 'S' then 's' else 'r' end as "char"), relowner) as made,
+        relnamespace as namespace, relowner as owner
+    from pg_catalog.pg_class where relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+    union all
+    select 'pg_class'::regclass, attrelid, attnum, attacl, '{}'::aclitem[], relnamespace, relowner
+    from pg_catalog.pg_attribute join pg_catalog.pg_class on pg_class.oid = attrelid
+    where attacl is not null
+    union all
+    select 'pg_proc'::regclass, oid, 0, proacl, acldefault('f', proowner), pronamespace, proowner
+    from pg_catalog.pg_proc
+)
+select
+    format(
+        '%s on %s to %s', lower(privilege_type), pg_describe_object(classid, objid, subid),
+        case grantee when 0 then 'public' else grantee::regrole::text end
+    ),
+    pg_has_role(owner, 'usage')
+from object left join begun
+    on (classoid, objoid, objsubid) = (classid, objid, subid),
+    aclexplode(acl) as now
+where objid < 16384
+    and (grantee in (0, :'reader'::regrole) or pg_has_role(:'app', grantee, 'member') and grantee <> owner)
+    and not exists (
+        select from aclexplode(coalesce(initprivs, made)) as before
+        where (before.grantee, before.privilege_type) = (now.grantee, now.privilege_type)
+            and before.is_grantable >= now.is_grantable
+    )
+    and not (
+        namespace = 'information_schema'::regnamespace and initprivs is null and subid = 0
+        and (grantee, privilege_type, is_grantable) = (0, 'SELECT', false)
+    );
 
 -- the application can call no function but PostgreSQL's own
 select pg_proc.oid::regprocedure::text, pg_has_role(proowner, 'usage')
 from pg_catalog.pg_proc join pg_catalog.pg_namespace on pg_namespace.oid = pronamespace
-where nspname not in ('pg_catalog', 'information_schema')
+where (nspname not in ('pg_catalog', 'information_schema') or pg_proc.oid >= 16384)
     and has_function_privilege(:'app', pg_proc.oid, 'execute');
 
 -- views run with the rights of who reads them
@@ -292,6 +385,41 @@ select rolname::text, true
 from pg_catalog.pg_roles
 where rolname ~ '^pg_' and pg_has_role(:'app', oid, 'member');
 
+-- nor has any other login that reads, or may enter the database and write to it, its files or settings
+select format('%s in %s', member.rolname, granted.rolname), true
+from pg_catalog.pg_roles as member join pg_catalog.pg_roles as granted
+    on pg_has_role(member.oid, granted.oid, 'member') and granted.rolname ~ '^pg_'
+where not member.rolsuper and not member.rolcreaterole and member.rolcanlogin
+    and member.rolname not in (:'app', :'replicator')
+    and has_database_privilege(member.oid, current_database(), 'connect')
+    and (
+        pg_has_role(member.oid, :'reader'::regrole, 'member')
+        or granted.rolname in (
+            'pg_write_all_data', 'pg_maintain', 'pg_execute_server_program', 'pg_write_server_files',
+            'pg_read_server_files', 'pg_create_subscription', 'pg_signal_backend',
+            'pg_signal_autovacuum_worker'
+        )
+    );
+
+-- nobody but the owner can write published tables
+select
+    format(
+        '%s on %s to %s', lower(privilege_type), given.relation,
+        case grantee when 0 then 'public' else grantee::regrole::text end
+    ),
+    true
+from (
+    select pg_class.oid::regclass as relation, relowner, acl.*
+    from pg_catalog.pg_class, aclexplode(relacl) as acl
+    where relnamespace = to_regnamespace('transformed')
+    union all
+    select pg_class.oid::regclass, relowner, acl.*
+    from pg_catalog.pg_class join pg_catalog.pg_attribute on attrelid = pg_class.oid,
+        aclexplode(attacl) as acl
+    where relnamespace = to_regnamespace('transformed')
+) as given
+where grantee <> relowner and privilege_type <> 'SELECT';
+
 -- there is no untrusted language, foreign server, or way out to other servers and files
 select format('language %I', lanname), pg_has_role(lanowner, 'usage')
 from pg_catalog.pg_language
@@ -317,9 +445,9 @@ from pg_catalog.pg_language
 where lanname not in ('internal', 'c', 'sql') and has_language_privilege(:'app', oid, 'usage');
 
 -- the application may change no setting of the server's administrator
-select parname, true
+select format('%s %s', lower(privilege_type), parname), true
 from pg_catalog.pg_parameter_acl, aclexplode(paracl)
-where grantee in (:'app'::regrole, :'reader'::regrole);
+where grantee in (0, :'app'::regrole, :'reader'::regrole);
 
 -- the application cannot enter any other database
 select datname::text, :'embedded'::boolean

@@ -4,7 +4,10 @@
 -- \gexec is: it runs each value of a query's rows as a statement. An administrator lends the
 -- pipeline the rights it lacks on a managed server by running this once, connected to prod:
 --   psql -v owner=prod_owner -v creator=prod_owner -v reader=prod_read -v app=app_read \
---        -v replicator=ROLE -v embedded=off -f publish/permissions.sql
+--        -v replicator=ROLE -v embedded=off -v dedicated=on \
+--        -v mark='Made by the county hazards pipeline' -f publish/permissions.sql
+-- What others built in the database stays theirs: where there is such a thing (`dedicated` is off),
+-- nothing is revoked from the public but on what is ours.
 --
 -- The first line of a comment is what "could not …" be done when a statement below it is refused.
 
@@ -12,6 +15,17 @@
 select format('create role %I %s', name, attribute)
 from (values (:'owner', 'nologin'), (:'reader', 'nologin'), (:'app', 'login')) as role (name, attribute)
 where name not in (select rolname from pg_catalog.pg_roles)
+\gexec
+
+-- mark the roles as the pipeline's
+select format('comment on role %I is %L', rolname, wanted)
+from (values
+    (:'owner', 'Made by the county hazards pipeline'),
+    (:'reader', 'Made by the county hazards pipeline'),
+    (:'app', :'mark')
+) as role (name, wanted)
+join pg_catalog.pg_roles on rolname = name
+where shobj_description(oid, 'pg_authid') is distinct from wanted
 \gexec
 
 -- take from the roles what they must not have
@@ -97,16 +111,17 @@ select
 from pg_catalog.pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
 where datname = current_database()
     and (
-        grantee in (0, to_regrole(:'app'))
+        grantee = 0 and :'dedicated'::boolean or grantee = to_regrole(:'app')
         or grantee = to_regrole(:'reader') and (privilege_type <> 'CONNECT' or is_grantable)
     )
 \gexec
 
 -- keep readers out of the other databases of the embedded server; logins of others may still enter
+-- (Databases that somebody made there are theirs: the audit names those that are open to all.)
 select format('grant connect on database %I to %I', datname, rolname)
 from pg_catalog.pg_database, pg_catalog.pg_roles
 where :'embedded'::boolean
-    and datname <> current_database() and datallowconn and not datistemplate
+    and datname in ('dev', 'postgres') and datname <> current_database() and datallowconn
     and has_database_privilege('public', pg_database.oid, 'connect')
     and rolcanlogin and not rolsuper and not pg_has_role(rolname, :'reader', 'member')
 \gexec
@@ -118,7 +133,10 @@ select
 from pg_catalog.pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
 where :'embedded'::boolean
     and datname <> current_database() and privilege_type = 'CONNECT'
-    and grantee in (0, to_regrole(:'app'), to_regrole(:'reader'))
+    and (
+        grantee = 0 and datname in ('dev', 'postgres', 'template1')
+        or grantee in (to_regrole(:'app'), to_regrole(:'reader'))
+    )
 \gexec
 
 -- give the schema and all in it to its owner
@@ -135,6 +153,13 @@ select
 from pg_catalog.pg_class
 where relnamespace = to_regnamespace('transformed')
     and relkind in ('r', 'p', 'v', 'm') and pg_get_userbyid(relowner) <> :'owner'
+\gexec
+
+-- let no row-level security hide rows of it
+select format('alter table %s disable row level security, no force row level security', oid::regclass)
+from pg_catalog.pg_class
+where relnamespace = to_regnamespace('transformed') and relkind in ('r', 'p')
+    and (relrowsecurity or relforcerowsecurity)
 \gexec
 
 -- let readers read it, and what will come into it
@@ -177,7 +202,8 @@ from (
     select defaclrole, nullif(defaclnamespace, 0) as defaclnamespace, defaclobjtype, acl.*
     from pg_catalog.pg_default_acl, aclexplode(defaclacl) as acl
 ) as given
-where grantee in (0, to_regrole(:'app'))
+where grantee = 0 and defaclrole in (to_regrole(:'owner'), to_regrole(:'creator'))
+    or grantee = to_regrole(:'app')
     or grantee = to_regrole(:'reader') and (
         privilege_type <> 'SELECT' or is_grantable or defaclobjtype <> 'r' or defaclnamespace is null
     )
@@ -192,7 +218,18 @@ select
 from pg_catalog.pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
 where nspname not in ('pg_catalog', 'information_schema') and nspname !~ '^pg_(toast|temp)'
     and (
-        grantee in (0, to_regrole(:'app'))
+        grantee = 0 and (
+            nspname = 'transformed'
+            or :'dedicated'::boolean and (
+                nspname = 'public'
+                or exists (
+                    select from pg_catalog.pg_depend
+                    where classid = 'pg_namespace'::regclass and objid = pg_namespace.oid
+                        and deptype = 'e'
+                )
+            )
+        )
+        or grantee = to_regrole(:'app')
         or grantee = to_regrole(:'reader')
         and (nspname <> 'transformed' or privilege_type <> 'USAGE' or is_grantable)
     )
@@ -219,7 +256,8 @@ join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
 where (nspname not in ('pg_catalog', 'information_schema') or grantee <> 0)
     and nspname <> 'transformed_old'
     and (
-        grantee in (0, to_regrole(:'app'))
+        grantee = 0 and (nspname = 'transformed' or :'dedicated'::boolean)
+        or grantee = to_regrole(:'app')
         or grantee = to_regrole(:'reader') and (
             nspname <> 'transformed' or privilege_type <> 'SELECT' or is_grantable
             or attname is not null
@@ -227,7 +265,7 @@ where (nspname not in ('pg_catalog', 'information_schema') or grantee <> 0)
     )
 \gexec
 
--- take back the right to call functions that are not PostgreSQL's own
+-- take back the right to call functions that are not PostgreSQL's own, and what was given beside
 select
     format(
         'revoke execute on routine %s from %s cascade', pg_proc.oid::regprocedure,
@@ -235,8 +273,8 @@ select
     )
 from pg_catalog.pg_proc join pg_catalog.pg_namespace on pg_namespace.oid = pronamespace,
     aclexplode(coalesce(proacl, acldefault('f', proowner)))
-where nspname not in ('pg_catalog', 'information_schema')
-    and grantee in (0, to_regrole(:'app'), to_regrole(:'reader'))
+where (nspname not in ('pg_catalog', 'information_schema') and grantee = 0 and :'dedicated'::boolean)
+    or grantee in (to_regrole(:'app'), to_regrole(:'reader'))
 \gexec
 
 -- keep the public from large objects, files, notifications, and from the locks that replications use
@@ -249,7 +287,7 @@ select
     )
 from pg_catalog.pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))
 where pronamespace = 'pg_catalog'::regnamespace
-    and grantee in (0, to_regrole(:'app'), to_regrole(:'reader'))
+    and (grantee = 0 and :'dedicated'::boolean or grantee in (to_regrole(:'app'), to_regrole(:'reader')))
     and proname ~ '^(lo_.*|lo(read|write)|pg_(try_)?advisory_.*|pg_notify|pg_logical_emit_message|pg_(read|stat)_(binary_)?file|pg_ls_.*)$'
 \gexec
 
@@ -260,7 +298,8 @@ select
         case grantee when 0 then 'public' else grantee::regrole::text end
     )
 from pg_catalog.pg_language, aclexplode(coalesce(lanacl, acldefault('l', lanowner)))
-where lanpltrusted and grantee in (0, to_regrole(:'app'), to_regrole(:'reader'))
+where lanpltrusted
+    and (grantee = 0 and :'dedicated'::boolean or grantee in (to_regrole(:'app'), to_regrole(:'reader')))
     and lanname not in ('internal', 'c', 'sql')
 \gexec
 

@@ -126,7 +126,10 @@ def test_prod_has_what_dev_has_and_nothing_else(place, reader):
     assert (facts["outcome"], facts["generation"], facts["rows"]) == ("published", 1, 400)
     assert place.schema(place.here.prod_database_url) == place.schema(place.here.database_url)
     schemas = "select array_agg(nspname::text) from pg_namespace where nspname !~ '^(pg_|info)'"
-    assert set(value(reader, schemas)) <= {"public", "transformed"}
+    assert set(value(reader, schemas)) <= {"public", "pipeline", "transformed"}
+    marks = "select array_agg(relname::text) from pg_class where relkind = 'r'"
+    marks += " and relnamespace = 'pipeline'::regnamespace"
+    assert value(reader, marks) == ["copy_of"], "whose copy it is, and no more"
     told = "select kind, name, state, generation from transformed.data_status where kind = 'table'"
     assert reader.execute(told).fetchall() == place.dev.execute(told).fetchall() != []
     assert ledger.newest(place.dev, "publish")[ledger.PROD]["outcome"] == "published"
@@ -311,6 +314,7 @@ CHANGES = {
     "alter table transformed.one add column mine int": "one: mine integer is new",
     "drop table transformed.two": "table two is gone",
     "create table transformed.mine ()": "table mine is not ours",
+    "create view transformed.mine as select 1": "view mine is not ours",
 }
 
 

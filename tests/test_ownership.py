@@ -1,0 +1,540 @@
+"""Whose prod it is: databases, schemas, grants and roles of others are left as they are."""
+
+import os
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import psycopg
+import pytest
+from servers import new_database
+from test_publication import generations
+from test_publish import Place
+
+from pipeline import (
+    database,
+    ledger,
+    ownership,
+    permissions,
+    postgres,
+    prod,
+    publish,
+    publish_command,
+    replicate,
+    report,
+)
+from pipeline.errors import SettingError
+from pipeline.settings import ROOT, Settings
+
+# All that a replication revokes, alters or drops somewhere, as one value.
+RIGHTS = """select
+    (select array_agg(coalesce(datacl::text, '-') order by oid) from pg_database),
+    (select array_agg(oid::regclass || coalesce(relacl::text, '-') || relowner order by oid)
+        from pg_class where relnamespace::regnamespace::text !~ '^(transformed|pipeline)'),
+    (select array_agg(coalesce(proacl::text, '-') order by oid) from pg_proc),
+    (select array_agg(nspname || coalesce(nspacl::text, '-') || nspowner order by oid)
+        from pg_namespace where nspname !~ '^(transformed|pipeline)'),
+    (select array_agg(coalesce(lanacl::text, '-') order by oid) from pg_language),
+    (select array_agg(defaclacl::text order by oid) from pg_default_acl)"""
+ROLES = """select
+    (select array_agg(a::text || coalesce(shobj_description(oid, 'pg_authid'), '') order by oid)
+        from pg_authid as a where rolname = any(%(names)s)),
+    (select array_agg(m::text order by oid) from pg_auth_members as m
+        where member = any(select oid from pg_roles where rolname = any(%(names)s))),
+    (select array_agg(s::text order by s::text) from pg_db_role_setting as s
+        where setrole = any(select oid from pg_roles where rolname = any(%(names)s)))"""
+OURS = (permissions.OWNER, permissions.READER)
+
+
+@pytest.fixture
+def make(here: Settings, server_settings: Settings, tmp_path) -> Iterator[Callable]:
+    """Makes installations: each with a data folder and a dev database of its own."""
+    made: list[Place] = []
+
+    def one(prod_url: str, **settings) -> Place:
+        number = len(made)
+        name = f"dev_{number}_of_{uuid.uuid4().hex[:8]}"
+        with admin(server_settings) as connection:
+            connection.execute(f"create database {name}")
+        folder = tmp_path / f"installation {number}"
+        own = replace(
+            here,
+            data_dir=folder,
+            database_url=postgres.url(server_settings, name),
+            prod_database_url=prod_url,
+            publish_patience=5,
+            **settings,
+        )
+        own.state.mkdir(parents=True)
+        dev = database.connect(own)
+        database.prepare(dev)
+        place = Place(own, dev)
+        made.append(place)
+        place.publish_dev(1)
+        return place
+
+    yield one
+    for place in made:
+        name = place.dev.info.dbname
+        place.dev.close()
+        with admin(server_settings) as connection:
+            connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def prod_url(server_settings: Settings) -> Iterator[str]:
+    with new_database(postgres.url(server_settings), f"prod_{uuid.uuid4().hex[:8]}") as url:
+        yield url
+
+
+def admin(server_settings: Settings, url: str = "") -> psycopg.Connection:
+    return psycopg.connect(url or postgres.url(server_settings), autocommit=True)
+
+
+def one(connection: psycopg.Connection, statement: str, **words):
+    return connection.execute(statement, words or None).fetchone()
+
+
+def refused(place: Place, words: str, **given) -> SettingError:
+    with pytest.raises(SettingError, match=words) as caught:
+        place.run(**given)
+    assert caught.value.exit_code == 78
+    assert caught.value.remedy
+    return caught.value
+
+
+# Databases of others
+
+THEIRS = {
+    "create table public.users ()": "table users",
+    "create table public.users (id int) partition by range (id)": "table users",
+    "create schema app; create table app.orders (id serial)": r"table app\.orders",
+    "create view public.seen as select 1": "view seen",
+    "create materialized view public.seen as select 1 as one": "materialized view seen",
+    "create sequence public.numbers": "sequence numbers",
+    "create type public.pair as (a int, b int)": "composite type pair",
+    "create type public.mood as enum ('good')": "type mood",
+    "create domain public.positive as int check (value > 0)": "type positive",
+    "create function public.f() returns int return 1": r"function f\(\)",
+    "create procedure public.p() language sql as 'select 1'": r"procedure p\(\)|function p\(\)",
+    "create aggregate public.total(int) (sfunc = int4pl, stype = int)": r"function total\(",
+    "create schema pipeline; create table pipeline.runs (id int)": r"table pipeline\.runs",
+    "create schema transformed; create function transformed.f() returns int return 1": (
+        r"function transformed\.f\(\)"
+    ),
+}
+
+
+@pytest.mark.parametrize("statement", THEIRS)
+def test_a_database_of_others_is_named_and_nothing_in_it_is_changed(
+    make, prod_url, server_settings, statement
+):
+    place = make(prod_url)
+    with admin(server_settings, prod_url) as theirs:
+        theirs.execute(statement)
+        before = one(theirs, RIGHTS)
+        for given in ({}, {"force": True}, {"take_over": True}):
+            error = refused(place, THEIRS[statement], **given)
+            assert "belongs to others" in error.what
+        assert one(theirs, RIGHTS) == before
+        assert one(theirs, "select to_regclass('pipeline.copy_of')") == (None,)
+    failed = ledger.newest(place.dev, "publish")[ledger.PROD]
+    assert (failed["outcome"], "belongs to others" in failed["reason"]) == ("failed", True)
+
+
+def test_the_dev_database_is_not_prod(make, server_settings):
+    place = make("")
+    place.here = replace(place.here, prod_database_url=place.here.database_url)
+    before = one(place.dev, RIGHTS)
+    for given in ({}, {"take_over": True}):
+        assert "is the dev database itself" in refused(place, "", **given).what
+    assert one(place.dev, RIGHTS) == before
+    assert generations(place.dev) == {1}
+
+
+def test_the_dev_database_of_another_installation_is_not_prod(make, server_settings):
+    other = make("")
+    place = make(other.here.database_url)
+    before = one(other.dev, RIGHTS)
+    refused(place, r"belongs to others: it has .*table pipeline\.runs", take_over=True)
+    assert one(other.dev, RIGHTS) == before
+    assert generations(other.dev) == {1}
+
+
+def test_extensions_are_of_nobody(make, debian_url):
+    """Their views, functions and types came with an empty database."""
+    with new_database(debian_url, "with_extensions") as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            for name in ("pg_stat_statements", "hstore", "intarray", "isn"):
+                connection.execute(f"create extension {name}")
+            assert prod.others(connection) == []
+        place = make(url, app_role="app_beside_extensions")
+        facts = place.run()
+        assert facts["outcome"] == "published", facts
+        assert any("hstore" in statement for statement in facts["revoked"])
+    with psycopg.connect(debian_url, autocommit=True) as connection:
+        connection.execute("drop role app_beside_extensions")
+
+
+def test_what_is_revoked_is_listed(make, prod_url, capsys):
+    place = make(prod_url)
+    facts = place.run()
+    said = capsys.readouterr().out
+    name = prod_url.rpartition("/")[2].partition("?")[0]
+    for statement in (
+        f"revoke CONNECT on database {name} from public cascade",
+        f"revoke TEMPORARY on database {name} from public cascade",
+        "revoke USAGE on schema public from public cascade",
+        "revoke usage on language plpgsql from public cascade",
+    ):
+        assert statement in facts["revoked"]
+    assert [f"prod: {text}" for text in facts["revoked"]] == said.splitlines()
+    assert ledger.newest(place.dev, "publish")[ledger.PROD]["facts"]["revoked"] == facts["revoked"]
+    (note,) = report.notes_of_prod(facts)
+    assert note.startswith("prod: closed to others: ")
+    assert f"{len(facts['revoked']) - 3} more, see the log" in note
+    place.publish_dev(2)
+    assert place.run()["revoked"] == []
+
+
+# What an administrator puts into prod later, and gives to all: found by the audit, and left.
+LATER = {
+    "create table public.notes (); grant select on public.notes to public": "public.notes",
+    "create table public.notes (n int); grant select (n) on public.notes to public": "notes",
+    "create function public.f() returns int return 1": "f()",
+    "create schema app; grant usage on schema app to public; create table app.t ()": "app",
+    "create table public.notes (); grant usage on schema public to public": "schema public",
+    "create role {role}; "
+    "alter default privileges for role {role} grant select on tables to public": "default",
+}
+
+
+@pytest.mark.parametrize("statement", LATER)
+def test_what_others_put_into_prod_later_keeps_its_grants(
+    make, prod_url, server_settings, statement
+):
+    place = make(prod_url)
+    place.run()
+    role = f"of_{uuid.uuid4().hex[:8]}"
+    with admin(server_settings, prod_url) as theirs:
+        theirs.execute(statement.format(role=role))
+        before = one(theirs, RIGHTS)
+        place.publish_dev(2)
+        facts = place.run()
+        assert one(theirs, RIGHTS) == before
+        assert (facts["outcome"], facts["revoked"]) == ("failed", []), "the audit tells"
+        assert generations(theirs) == {2}
+        if role in statement.format(role=role):
+            theirs.execute(f"drop owned by {role}; drop role {role}")
+
+
+def test_a_table_of_others_in_the_published_schema_is_not_dropped_by_who_remembers_nothing(
+    make, prod_url, server_settings
+):
+    place = make(prod_url)
+    place.run()
+    (place.here.state / f"{ledger.PROD}.json").unlink()  # or another machine of the same dev
+    with admin(server_settings, prod_url) as theirs:
+        theirs.execute("create table transformed.mine as select 1 as one")
+        place.publish_dev(2)
+        facts = place.run()
+        assert "somebody changed prod: table mine is not ours" in facts["reason"]
+        assert one(theirs, "select one from transformed.mine") == (1,)
+        theirs.execute("drop table transformed.mine")
+    assert place.run()["outcome"] == "published"
+
+
+# Two installations
+
+
+def test_the_prod_of_another_dev_database_is_taken_over_by_consent_alone(
+    make, prod_url, server_settings
+):
+    first, second = make(prod_url), make(prod_url)
+    assert first.run()["outcome"] == "published"
+    second.publish_dev(2)
+    with admin(server_settings, prod_url) as reader:
+        error = refused(second, "is the copy of another dev database")
+        assert first.dev.info.dbname in error.what
+        assert "publish --take-over" in error.remedy
+        refused(second, "", force=True)
+        with pytest.raises(SettingError, match="is the copy of another dev database"):
+            publish_command.rollback(second.here, 2)
+        assert not publish.noted(second.here).get("pinned")
+        assert generations(reader) == {1}
+        assert first.run()["outcome"] == "unchanged"
+        assert second.run(take_over=True)["outcome"] == "published"
+        assert generations(reader) == {2}
+        refused(first, second.dev.info.dbname)
+        first.publish_dev(2)
+        refused(first, "is the copy of another dev database")
+        assert second.run()["outcome"] == "unchanged"
+
+
+def test_what_another_left_is_replaced_though_its_generations_are_the_same(
+    make, prod_url, server_settings, monkeypatch
+):
+    """Also when the run that took it over was killed before it filled it."""
+    first, second = make(prod_url), make(prod_url)
+    first.run()
+    second.dev.execute("update transformed.one set row = row + 1000")
+    with monkeypatch.context() as patched:
+        patched.setattr(replicate, "replicate", lambda *words: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            second.run(take_over=True)
+    with admin(server_settings, prod_url) as reader:
+        assert one(reader, "select min(row) from transformed.one") < (1000,)
+        assert second.run()["outcome"] == "published"
+        assert one(reader, "select min(row) from transformed.one") >= (1000,)
+
+
+def test_machines_that_share_a_dev_database_share_its_prod(make, prod_url, tmp_path):
+    first = make(prod_url)
+    first.run()
+    second = Place(replace(first.here, data_dir=tmp_path / "another machine"), first.dev)
+    second.here.state.mkdir(parents=True)
+    (second.here.state / "app_password").write_text("the same\n")
+    assert second.run()["outcome"] == "unchanged"
+    first.publish_dev(2)
+    assert second.run()["outcome"] == "published"
+
+
+def test_a_clone_of_the_dev_database_is_another_one(make, prod_url, server_settings):
+    first = make(prod_url)
+    first.run()
+    name = f"{first.dev.info.dbname}_staging"
+    with admin(server_settings) as connection:
+        first.dev.close()
+        connection.execute(f"create database {name} template {first.dev.info.dbname}")
+        first.dev = database.connect(first.here)
+        try:
+            staging = replace(first.here, database_url=postgres.url(server_settings, name))
+            with pytest.raises(SettingError, match="is the copy of another dev database"):
+                publish.run(staging)
+        finally:
+            connection.execute(f"drop database {name} with (force)")
+    assert first.run()["outcome"] == "unchanged"
+
+
+def forget(connection: psycopg.Connection) -> None:
+    """What an earlier version left: no mark of anything."""
+    connection.execute("drop schema pipeline cascade")
+    for role in (*OURS, "app_read"):
+        connection.execute(f"comment on role {role} is null")
+
+
+def test_an_upgrade_marks_the_prod_that_it_made(make, prod_url, server_settings):
+    first, second = make(prod_url), make(prod_url)
+    first.dev.execute("update pipeline.steps set started_at = started_at + interval '1 s'")
+    first.publish_dev(2)
+    first.run()
+    with admin(server_settings, prod_url) as owner:
+        forget(owner)
+        owner.execute("create table public.stray ()")  # the audit told, no night was stopped
+        with pytest.raises(SettingError):
+            second.run()
+        assert first.run()["outcome"] == "failed"
+        assert one(owner, "select dev_id::text, is_filled from pipeline.copy_of") == (
+            ledger.identity(first.dev),
+            True,
+        )
+        owner.execute("drop table public.stray")
+    assert first.run()["outcome"] == "unchanged"
+
+
+@pytest.mark.parametrize("other", ["name", "generation", "instant"])
+def test_a_prod_that_the_ledger_does_not_know_to_the_second_is_not_marked(
+    make, prod_url, server_settings, other
+):
+    place = make(prod_url)
+    place.run()
+    changes = {
+        "name": "name = 'x' where name = 'one'",
+        "generation": "generation = 7 where name = 'one'",
+        "instant": "published_at = published_at + interval '1 s' where name = 'one'",
+    }
+    with admin(server_settings, prod_url) as owner:
+        forget(owner)
+        owner.execute(f"update transformed.data_status_facts set {changes[other]}")
+        refused(place, "has a schema transformed that this dev database did not make")
+        assert one(owner, "select to_regnamespace('pipeline')") == (None,)
+    assert place.run(take_over=True)["outcome"] == "published"
+
+
+def test_a_mark_that_was_copied_to_another_database_is_none(make, prod_url, server_settings):
+    place = make(prod_url)
+    place.run()
+    name = f"copy_{uuid.uuid4().hex[:8]}"
+    with new_database(
+        prod_url, name, f"template {prod_url.rpartition('/')[2].split('?')[0]}"
+    ) as url:
+        with admin(server_settings, url) as copy:
+            copy.execute("create table public.users ()")
+            copy.execute("update transformed.data_status_facts set generation = 7")
+        place.here = replace(place.here, prod_database_url=url)
+        refused(place, "belongs to others: it has table users")
+
+
+def test_a_rollback_needs_no_dev_database_but_the_mark(make, prod_url, server_settings):
+    place = make(prod_url)
+    place.run()
+    place.publish_dev(2)
+    place.run()
+    away = replace(place.here, database_url="postgresql://127.0.0.1:9/dev")
+    with admin(server_settings, prod_url) as owner:
+        assert publish_command.rollback(away, 1) == 0
+        assert generations(owner) == {1}
+        owner.execute("update pipeline.copy_of set dev_id = gen_random_uuid()")
+        with pytest.raises(SettingError, match="not known to be its copy"):
+            publish_command.rollback(away, 2)
+        assert generations(owner) == {1}
+
+
+def test_the_embedded_server_is_nobody_elses(server_settings, make):
+    """Its dev database, lost and made anew, is another one; its prod is ours all the same."""
+    here = replace(server_settings, data_dir=server_settings.data_dir)
+    with admin(server_settings, postgres.url(server_settings, "postgres")) as connection:
+        connection.execute("drop database if exists prod with (force)")
+        with prod.connect(here) as public, database.connect(here) as dev:
+            database.prepare(dev)
+            ownership.claim(public, dev, here)
+            dev.execute("update pipeline.identity set dev_id = gen_random_uuid()")
+            dev_id = ownership.claim(public, dev, here)
+            assert one(public, "select dev_id::text from pipeline.copy_of") == (dev_id,)
+        connection.execute("drop database prod with (force)")
+
+
+def test_databases_of_others_on_the_embedded_server_stay_open_and_are_named(server_settings):
+    here = replace(server_settings, app_role="app_embedded")
+    acl = "select datacl from pg_database where datname = 'of_somebody'"
+    with admin(server_settings) as connection:
+        connection.execute("drop database if exists prod with (force)")
+        connection.execute("create database of_somebody")
+        try:
+            with prod.connect(here) as public:
+                rights = permissions.prepare(public, here)
+                assert one(connection, acl) == (None,)
+                assert not [text for text in rights.revoked if "of_somebody" in text]
+                statements = permissions.statements(ROOT / "publish" / "audit.sql")
+                (audit,) = (text for what, text, _ in statements if "any other database" in what)
+                known = permissions.words(public, here)
+                found = public.execute(permissions.filled(audit, known)).fetchall()
+                assert found == [("of_somebody", True)]
+        finally:
+            connection.execute("drop database of_somebody")
+            connection.execute("drop database prod with (force)")
+            connection.execute("drop role app_embedded")
+
+
+# Roles of others
+
+LOGINS = {
+    "create role {name} login password 'theirs'": "exists, and the pipeline did not make it",
+    "create role {name} nologin": "exists, and the pipeline did not make it",
+    "create role {name} superuser login": "exists, and the pipeline did not make it",
+    "create role {name} login; comment on role {name} is 'of the billing team'": "did not make it",
+    "create role {name} login connection limit 5; grant prod_read to {name}": "did not make it",
+    "create role {name} login; grant prod_read to {name}; "
+    "alter role {name} set search_path = transformed; "
+    "alter role {name} set default_transaction_read_only = on; "
+    "alter role {name} set temp_file_limit = '256MB'": "did not make it",
+    "create role {name} login; create table public.t (); alter table public.t owner to {name}; "
+    "comment on role {name} is 'Made by the county hazards pipeline'": "owns objects",
+    "create role {name} login; comment on role {name} is 'Made by the county hazards pipeline'; "
+    "create database {name} owner {name}": "owns objects",
+}
+
+
+@pytest.mark.parametrize("statement", LOGINS)
+def test_a_login_of_others_keeps_password_memberships_and_settings(
+    make, prod_url, server_settings, statement
+):
+    make(prod_url).run()  # the roles that the pipeline makes are there
+    name = f"login_{uuid.uuid4().hex[:8]}"
+    with new_database(prod_url, f"for_{name}") as url, admin(server_settings, url) as owner:
+        place = make(url, app_role=name)
+        with admin(server_settings) as elsewhere:
+            for part in statement.format(name=name).split("; "):
+                elsewhere.execute(part)
+            try:
+                before = one(owner, ROLES, names=[name, *OURS])
+                error = refused(place, LOGINS[statement])
+                assert f"APP_ROLE={name}" in error.what
+                assert one(owner, ROLES, names=[name, *OURS]) == before
+                assert one(owner, "select to_regnamespace('transformed')") == (None,)
+            finally:
+                elsewhere.execute(f"drop database if exists {name}")
+                elsewhere.execute(f"drop owned by {name} cascade; drop role {name}")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_role_of_others_of_our_name_is_not_disarmed(make, debian_url, name):
+    with (
+        new_database(debian_url, "beside_roles") as url,
+        psycopg.connect(url, autocommit=True) as owner,
+    ):
+        owner.execute(f"create role {name} login password 'theirs'")
+        try:
+            place = make(url)
+            before = one(owner, ROLES, names=[name])
+            assert name in refused(place, f"role {name} exists, and the pipeline did not").what
+            assert one(owner, ROLES, names=[name]) == before
+        finally:
+            owner.execute(f"drop role {name}")
+
+
+def test_the_roles_that_we_make_are_marked_and_altered_ever_after(make, prod_url, server_settings):
+    place = make(prod_url)
+    place.run()
+    comment = "select shobj_description(oid, 'pg_authid') from pg_roles where rolname = %(name)s"
+    with admin(server_settings, prod_url) as owner:
+        for name in OURS:
+            assert one(owner, comment, name=name) == (permissions.MADE,)
+        (told,) = one(owner, comment, name="app_read")
+        assert ledger.identity(place.dev) in told
+        owner.execute("alter role app_read createdb")
+        owner.execute("alter table transformed.one owner to app_read")
+        assert place.run()["outcome"] == "unchanged"
+
+
+def test_the_login_of_another_prod_on_the_server_is_not_ours(make, prod_url, server_settings):
+    first = make(prod_url)
+    first.run()
+    with new_database(prod_url, f"second_{uuid.uuid4().hex[:8]}") as url:
+        second = make(url)
+        refused(second, "another installation made for its own prod on this server")
+        assert make(url, app_role="app_second").run()["outcome"] == "failed", "two on one server"
+        second.here = replace(second.here, app_role="app_second")
+    assert first.run()["outcome"] == "unchanged"
+    with admin(server_settings) as connection:
+        connection.execute("drop role app_second")
+
+
+# The command line
+
+
+def command(place: Place, *words: str) -> subprocess.CompletedProcess:
+    settings = {"DATABASE_URL": place.here.database_url, "STASH": "off"}
+    settings |= {"PROD_DATABASE_URL": place.here.prod_database_url}
+    settings |= {"DATA_DIR": str(place.here.data_dir)}
+    return subprocess.run(
+        [ROOT / "run_pipeline.sh", "publish", *words],
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_night_ends_with_78_and_one_sentence(make, prod_url):
+    first, second = make(prod_url), make(prod_url)
+    first.run()
+    done = command(second)
+    assert done.returncode == 78, done.stdout + done.stderr
+    assert "is the copy of another dev database" in done.stdout
+    assert "without saying" not in done.stdout
+    done = command(second, "--take-over")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "published" in done.stdout
+    done = command(first, "--resume", "--take-over")
+    assert done.returncode == 64
