@@ -9,7 +9,7 @@ from contextlib import suppress
 import psycopg
 from psycopg import conninfo
 
-from pipeline import ledger
+from pipeline import ledger, pooler
 from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
 from pipeline.settings import Settings, redact
 
@@ -87,8 +87,9 @@ def connect_to(address: str, setting: str, patience: float | None = None) -> psy
     deadline = time.monotonic() + patience
     while True:
         try:
-            connection = psycopg.connect(
+            connection = pooler.connect(
                 address,
+                setting,
                 connect_timeout=max(2, min(10, int(patience))),
                 application_name="pipeline",
                 client_encoding="UTF8",
