@@ -18,7 +18,16 @@ from typing import NamedTuple
 import psycopg
 from psycopg import sql
 
-from pipeline import contract, data_status, database, durable, ledger, publication, script
+from pipeline import (
+    contract,
+    data_status,
+    database,
+    durable,
+    ledger,
+    publication,
+    script,
+    signals,
+)
 from pipeline.errors import SourceError
 from pipeline.postgres_clients import program
 from pipeline.settings import Settings
@@ -196,7 +205,8 @@ def _pg_dump(
                 raise
         if process.returncode:
             said.seek(0)
-            what = database.one_line(said.read().decode(errors="replace"))
+            told = signals.reason(said.read().decode(errors="replace"), process.returncode)
+            what = database.one_line(told)
             raise SourceError(f"pg_dump failed: {what}", "the next night tries again")
 
 

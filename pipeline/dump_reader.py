@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from pipeline import database
+from pipeline import database, signals
 from pipeline.errors import SourceError
 from pipeline.postgres_clients import program
 
@@ -79,7 +79,8 @@ def _pg_restore(dump: Path, section: str) -> Iterator[IO[bytes]]:
                 raise
         if process.returncode:
             said.seek(0)
-            raise _unreadable(dump, said.read().decode(errors="replace"))
+            told = said.read().decode(errors="replace")
+            raise _unreadable(dump, signals.reason(told, process.returncode))
 
 
 def _list(dump: Path) -> str:
@@ -92,7 +93,7 @@ def _list(dump: Path) -> str:
         check=False,
     )
     if done.returncode:
-        raise _unreadable(dump, done.stderr)
+        raise _unreadable(dump, signals.reason(done.stderr, done.returncode))
     return "".join(f"{line}\n" for line in done.stdout.splitlines() if _is_ours(line))
 
 

@@ -153,6 +153,12 @@ def check(
             "database itself; nothing was touched",
             "let PROD_DATABASE_URL lead to a database of its own",
         )
+    if connection.execute("select to_regclass('pipeline.steps')").fetchone()[0]:
+        raise SettingError(
+            f"database {connection.info.dbname}, to which prod would go, is the dev database of "
+            f"another installation: it has table pipeline.steps; {_UNTOUCHED}",
+            "let PROD_DATABASE_URL lead to an empty database",
+        )
     marked = _marked(connection)
     # The embedded server has one dev database, and nobody else's prod.
     may_take = take_over or not (here.database_url or here.prod_database_url)

@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from pipeline import durable, postgres_place, postgres_process, postgres_programs, postgres_user
+from pipeline import (
+    durable,
+    postgres_place,
+    postgres_process,
+    postgres_programs,
+    postgres_user,
+    signals,
+)
 from pipeline.errors import PipelineError, SetupError
 from pipeline.postgres_place import PORT, Place
 from pipeline.postgres_process import ASIDE, PATIENCE
@@ -171,7 +178,7 @@ def _make_cluster(place: Place, say: Callable[[str], None]) -> None:
         raise PipelineError(f"initdb did not end within {PATIENCE} s", "run again") from None
     if made.returncode != 0:
         shutil.rmtree(fresh, ignore_errors=True)
-        said = postgres_process.legible(made.stderr)
+        said = signals.reason(postgres_process.legible(made.stderr), made.returncode)
         raise PipelineError(f"initdb failed: {said}", "see to what it names, run again")
     try:
         fresh.rename(place.cluster)

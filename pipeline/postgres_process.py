@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline import durable, postgres_programs
+from pipeline import durable, postgres_programs, signals
 from pipeline.errors import PipelineError
 from pipeline.postgres_place import PORT, Place
 from pipeline.postgres_user import run
@@ -76,6 +76,7 @@ def start(place: Place, deadline: float, say: Callable[[str], None]) -> None:
         said = tail(place.log, began)
         # A killed postmaster's last sessions hold its memory until they notice.
         if "is still in use" not in said or time.monotonic() > deadline:
+            said = signals.reason(said, started.returncode)
             raise PipelineError(
                 f"PostgreSQL did not start: {said}", f"the rest is in {place.log}; or {ASIDE}"
             )

@@ -16,12 +16,13 @@ _OTHERS = """
 select pg_describe_object(classid, objid, 0)
 from (
     select 'pg_class'::regclass::oid, oid, relnamespace, relkind in ('r', 'p', 'v', 'm')
-    from pg_catalog.pg_class where relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c')
+    from pg_catalog.pg_class where relkind in ('r', 'p', 'v', 'm', 'f', 'S')
     union all
     select 'pg_proc'::regclass::oid, oid, pronamespace, false from pg_catalog.pg_proc
     union all
-    select 'pg_type'::regclass::oid, oid, typnamespace, false
-    from pg_catalog.pg_type where typtype in ('d', 'e', 'r')
+    select 'pg_type'::regclass::oid, oid, typnamespace, false from pg_catalog.pg_type
+    where typtype in ('d', 'e', 'r')
+        or typtype = 'c' and (select relkind from pg_catalog.pg_class where oid = typrelid) = 'c'
 ) as object (classid, objid, namespace, is_published)
 join pg_catalog.pg_namespace on pg_namespace.oid = namespace
 where nspname not in ('pg_catalog', 'information_schema') and nspname !~ '^pg_(toast|temp)'

@@ -25,6 +25,20 @@ class Stopped(BaseException):
         return 128 + self.number
 
 
+def reason(said: str, code: int) -> str:
+    """Why a program failed: what it said, or how it ended, if it was killed or said nothing.
+
+    code: as `subprocess` gives it, negative for a signal.
+    """
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"number {-code}"
+        ended = f"it was ended by signal {name}"
+    else:
+        ended = f"it ended with code {code} and said nothing"
+    said = said.strip()
+    return f"{said} ({ended})" if said and code < 0 else said or ended
+
+
 @contextmanager
 def as_exceptions() -> Iterator[None]:
     """Raise Stopped when one of ENDING comes; a second one does not disturb the tidying up."""

@@ -83,7 +83,7 @@ select pg_describe_object(object.classid, object.objid, 0), true
 from (
     select 'pg_class'::regclass::oid, oid, relnamespace,
         relkind in ('r', 'p', 'v', 'm') as is_published
-    from pg_catalog.pg_class where relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c')
+    from pg_catalog.pg_class where relkind in ('r', 'p', 'v', 'm', 'f', 'S')
     union all select 'pg_namespace'::regclass, oid, oid, true from pg_catalog.pg_namespace
     union all select 'pg_proc'::regclass, oid, pronamespace, false from pg_catalog.pg_proc
     union all select 'pg_type'::regclass, oid, typnamespace, false from pg_catalog.pg_type
@@ -326,6 +326,13 @@ where (nspname not in ('pg_catalog', 'information_schema') or pg_proc.oid >= 163
 select pg_class.oid::regclass::text, pg_has_role(relowner, 'usage')
 from pg_catalog.pg_class join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
 where relkind = 'v' and nspname not in ('pg_catalog', 'information_schema')
+    and (
+        has_table_privilege(:'app', pg_class.oid, 'select')
+        or not exists (
+            select from pg_catalog.pg_depend
+            where classid = 'pg_class'::regclass and objid = pg_class.oid and deptype = 'e'
+        )
+    )
     and not coalesce(reloptions && array['security_invoker=true', 'security_invoker=on'], false);
 
 -- the application's sessions are read-only by default

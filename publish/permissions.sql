@@ -216,7 +216,8 @@ select
         case grantee when 0 then 'public' else grantee::regrole::text end
     )
 from pg_catalog.pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
-where nspname not in ('pg_catalog', 'information_schema') and nspname !~ '^pg_(toast|temp)'
+where nspname not in ('pg_catalog', 'information_schema', 'transformed_old')
+    and nspname !~ '^pg_(toast|temp)'
     and (
         grantee = 0 and (
             nspname = 'transformed'

@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -268,6 +269,33 @@ def test_a_damaged_dump_is_not_taken(place, reader):
     assert generations(reader) == {1}
     path.unlink()
     assert place.run()["outcome"] == "published", "made anew"
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ("kill -9 $$", "it was ended by signal SIGKILL"),
+        ("echo lost >&2; kill -15 $$", r"lost \(it was ended by signal SIGTERM\)"),
+        ("exit 7", "it ended with code 7 and said nothing"),
+        ("echo no such table >&2; exit 1", "no such table$"),
+    ],
+)
+@pytest.mark.parametrize("module", [dump, dump_reader])
+def test_a_program_that_is_killed_leaves_a_reason(place, tmp_path, monkeypatch, module, ends, told):
+    """The kernel kills what takes its memory, without a word."""
+    stub = tmp_path / "stub"
+    stub.write_text(f"#!/bin/sh\n{ends}\n")
+    stub.chmod(0o755)
+    kept = dump.make(place.here, place.dev)
+    monkeypatch.setattr(module, "program", lambda name: str(stub))
+    place.publish_dev(2)
+    with pytest.raises(SourceError) as caught:
+        if module is dump:
+            dump.make(place.here, place.dev)
+        else:
+            dump_reader.before_rows(kept.path)
+    assert re.search(told, caught.value.what), caught.value.what
+    assert caught.value.remedy
 
 
 def test_a_dump_that_was_killed_half_way_is_none(place):
