@@ -31,7 +31,7 @@ where nspname not in ('pg_catalog', 'information_schema') and nspname !~ '^pg_(t
     and not exists (
         select from pg_catalog.pg_depend
         where (pg_depend.classid, pg_depend.objid) = (object.classid, object.objid)
-            and deptype in ('e', 'i')
+            and deptype in ('e', 'i') and refobjid <> pg_depend.objid  -- as a partitioned table's
     )
 order by classid <> 'pg_class'::regclass, 1
 """

@@ -123,7 +123,7 @@ where objid >= 16384
     and not exists (
         select from pg_catalog.pg_depend
         where (pg_depend.classid, pg_depend.objid) = (object.classid, object.objid)
-            and deptype in ('e', 'i')
+            and deptype in ('e', 'i') and refobjid <> pg_depend.objid  -- as a partitioned table's
     )
 union all
 select 'large objects', true
@@ -288,7 +288,7 @@ with begun as (
         relnamespace as namespace, relowner as owner
     from pg_catalog.pg_class where relkind in ('r', 'p', 'v', 'm', 'f', 'S')
     union all
-    select 'pg_class'::regclass, attrelid, attnum, attacl, '{}'::aclitem[], relnamespace, relowner
+    select 'pg_class'::regclass, attrelid, attnum, attacl, null, relnamespace, relowner
     from pg_catalog.pg_attribute join pg_catalog.pg_class on pg_class.oid = attrelid
     where attacl is not null
     union all

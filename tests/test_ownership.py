@@ -127,7 +127,7 @@ THEIRS = {
     "create view public.seen as select 1": r"view public\.seen",
     "create materialized view public.seen as select 1 as one": r"materialized view public\.seen",
     "create sequence public.numbers": r"sequence public\.numbers",
-    "create type public.pair as (a int, b int)": r"composite type public\.pair",
+    "create type public.pair as (a int, b int)": r"type public\.pair",
     "create type public.mood as enum ('good')": r"type public\.mood",
     "create domain public.positive as int check (value > 0)": r"type public\.positive",
     "create function public.f() returns int return 1": r"function public\.f\(\)",
