@@ -5,13 +5,14 @@ import platform
 import shlex
 import shutil
 
+import psycopg
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import database, errors, folders, settings, stash
-from pipeline.errors import PipelineError, SetupError
+from pipeline import database, errors, folders, ownership, prod, settings, stash
+from pipeline.errors import PipelineError, SettingError, SetupError
 from pipeline.settings import ROOT, Settings
 
 PARTS = ("api/{}.py", "preprocess/{}.py", "preprocess/test_{}.py", "load/{}.sql")
@@ -31,6 +32,7 @@ def check() -> int:
         _print_facts(console, "Database", _database(here))
     except PipelineError as error:
         stops.append(str(error))
+    stops += [] if stops else _prod(here)
     for problem in stops:
         console.print(f"stops tonight's run: {problem}", markup=False, style="red")
     for problem in remarks:
@@ -84,6 +86,21 @@ def _database(here: Settings) -> dict[str, str]:
 
     where = postgres.describe(here)
     return facts | {f"embedded {k}": v for k, v in where.items() if k != "version"}
+
+
+def _prod(here: Settings) -> list[str]:
+    """What would end stage publish with 78; of a prod that is down the night tells."""
+    try:
+        with (
+            database.connect(here, lambda text: None, database.GLANCE) as dev,
+            prod.connect(here, may_make=False, patience=database.GLANCE) as public,
+        ):
+            ownership.check(public, dev, here)
+    except SettingError as error:
+        return [str(error)]
+    except (psycopg.Error, PipelineError):
+        return []
+    return []
 
 
 def _folders(here: Settings) -> list[str]:

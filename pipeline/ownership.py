@@ -58,9 +58,8 @@ select
     ),
     exists (
         select from pg_catalog.pg_db_role_setting
-        where setrole = role.oid and setdatabase = 0 and setconfig @> array[
-            'search_path=transformed', 'default_transaction_read_only=on', 'temp_file_limit=256MB'
-        ]
+        where setrole = role.oid and setdatabase = 0
+            and setconfig @> array['search_path=transformed', 'default_transaction_read_only=on']
     ),
     exists (
         select from pg_catalog.pg_shdepend

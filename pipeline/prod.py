@@ -38,7 +38,9 @@ order by classid <> 'pg_class'::regclass, 1
 LOCK = 7_305_812_166  # advisory lock: one at a time writes to prod, from any machine
 
 
-def connect(here: Settings, may_make: bool = True) -> psycopg.Connection:
+def connect(
+    here: Settings, may_make: bool = True, patience: float | None = None
+) -> psycopg.Connection:
     """A connection to prod, as `database.connect` makes one.
 
     Without PROD_DATABASE_URL it is database `prod` on the dev server, made where it is missing;
@@ -46,7 +48,7 @@ def connect(here: Settings, may_make: bool = True) -> psycopg.Connection:
     be reached, made or used.
     """
     if here.prod_database_url:
-        return database.connect_to(here.prod_database_url, "PROD_DATABASE_URL")
+        return database.connect_to(here.prod_database_url, "PROD_DATABASE_URL", patience)
     with database.connect(here, lambda text: None) as dev:
         if not _is_there(dev):
             if not may_make:
@@ -54,7 +56,7 @@ def connect(here: Settings, may_make: bool = True) -> psycopg.Connection:
                     f"there is no database {NAME} yet", "./run_pipeline.sh publish makes it"
                 )
             _make(dev)
-    return database.connect_to(url(here), "PROD_DATABASE_URL")
+    return database.connect_to(url(here), "PROD_DATABASE_URL", patience)
 
 
 def others(connection: psycopg.Connection) -> list[str]:

@@ -16,6 +16,7 @@ from test_publish import Place
 
 from pipeline import (
     database,
+    doctor,
     ledger,
     ownership,
     permissions,
@@ -168,8 +169,12 @@ def test_nothing_is_changed_in_a_database_of_others(make, prod_url, server_setti
         before = one(theirs, RIGHTS)
         for given in ({}, {"force": True}, {"take_over": True}):
             assert "belongs to others" in refused(place, r"table public\.users", **given).what
+        (said,) = doctor._prod(place.here)
+        assert "belongs to others" in said
         assert one(theirs, RIGHTS) == before
         assert one(theirs, "select to_regclass('pipeline.copy_of')") == (None,)
+        theirs.execute("drop table public.users")
+        assert doctor._prod(place.here) == []
     failed = ledger.newest(place.dev, "publish")[ledger.PROD]
     assert (failed["outcome"], "belongs to others" in failed["reason"]) == ("failed", True)
 
@@ -370,6 +375,8 @@ def forget(connection: psycopg.Connection) -> None:
     connection.execute("drop schema pipeline cascade")
     for role in (*OURS, "app_read"):
         connection.execute(f"comment on role {role} is null")
+    # Which superusers alone may set.
+    connection.execute("alter role app_read reset temp_file_limit")
 
 
 def test_an_upgrade_marks_the_prod_that_it_made(make, prod_url, server_settings):
