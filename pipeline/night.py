@@ -211,11 +211,10 @@ class Night:
         whole = state.read(self.here, ledger.ALL_MODELS).get("transform", {})
         if whole.get("outcome") == "failed":
             notes.append(f"transform: {whole['reason']} - {whole['remedy']}")
-        return (
-            notes
-            + report.notes_of(whole)
-            + report.notes_of_prod(self._noted(ledger.PROD, "publish"))
-        )
+        notes += report.notes_of(whole)
+        if any(isinstance(error, errors.SettingError) for error in self.trouble):
+            return notes  # that of prod is among them
+        return notes + report.notes_of_prod(self._noted(ledger.PROD, "publish"))
 
 
 def run(stages: list[str], sources: list[str], options) -> int:
