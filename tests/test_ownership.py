@@ -184,7 +184,7 @@ def test_the_dev_database_is_not_prod(make, server_settings):
     place.here = replace(place.here, prod_database_url=place.here.database_url)
     before = one(place.dev, RIGHTS)
     for given in ({}, {"take_over": True}):
-        assert "is the dev database itself" in refused(place, "", **given).what
+        assert "is the dev database itself" in refused(place, "itself", **given).what
     assert one(place.dev, RIGHTS) == before
     assert generations(place.dev) == {1}
 
@@ -310,7 +310,7 @@ def test_the_prod_of_another_dev_database_is_taken_over_by_consent_alone(
         error = refused(second, "is the copy of another dev database")
         assert first.dev.info.dbname in error.what
         assert "publish --take-over" in error.remedy
-        refused(second, "", force=True)
+        refused(second, "another dev database", force=True)
         with pytest.raises(SettingError, match="is the copy of another dev database"):
             publish_command.rollback(second.here, 2)
         assert not publish.noted(second.here).get("pinned")
