@@ -46,7 +46,7 @@ def rows(path: Path, kind: str, layer: str = "") -> int | None:
     """
     if kind.startswith(("csv", "tsv")):
         records = _records(path, b'"' if kind.startswith("csv") else None)
-        return None if records is None else max(0, records - 1)
+        return None if records is None else records - 1
     if kind not in _DOCUMENTS:
         return None
     try:
@@ -63,11 +63,14 @@ def rows(path: Path, kind: str, layer: str = "") -> int | None:
 
 
 def _records(path: Path, quote: bytes | None) -> int | None:
-    """The line ends outside of quotes; a last line without one is a record, a blank one none."""
+    """The line ends outside of quotes; a last line without one is a record, a blank one none.
+
+    Of an empty file the header is counted too.
+    """
     from pipeline import bitmask  # numpy is slow to start: not if nothing is new
 
     records, is_inside, begun = 0, False, b""
-    for block in archive.blocks(path, 1 << 20):
+    for block in archive.blocks(path):
         ends = bitmask.equal(block, b"\n")
         if quote and (is_inside or quote in block):
             inside = bitmask.inside(bitmask.equal(block, quote), is_inside)
@@ -78,7 +81,7 @@ def _records(path: Path, quote: bytes | None) -> int | None:
     if is_inside:
         return None
     last = begun.replace(b"\r", b"")
-    return records + (last[-1:] not in (b"", b"\n")) - (last[-2:] == b"\n\n")
+    return records + (last[-1:] != b"\n") - (last[-2:] == b"\n\n")
 
 
 def check(source: Source, name: str, described: dict, accepted: list[int]) -> None:
@@ -105,8 +108,8 @@ def check(source: Source, name: str, described: dict, accepted: list[int]) -> No
     if empty and not source.may_be_empty:
         raise SourceError(f"{empty[0]}: refused, there is no row in this file", remedy)
     usual = statistics.median(accepted[-REMEMBERED:] or [0])
-    may_vary = source.may_shrink or (count == 0 and source.may_be_empty)
-    is_odd = count < SHARE * usual or count > TIMES * usual > 0
+    may_vary = source.may_shrink or count == 0  # which was refused above unless it may be so
+    is_odd = count < SHARE * usual or (usual and count > TIMES * usual)
     if is_odd and not may_vary:
         raise SourceError(
             f"{where}: refused, {count:,} rows came where {usual:,.0f} are usual (the median of "

@@ -415,6 +415,147 @@ def test_a_declaration_that_cannot_be_written_is_told(place, monkeypatch):
     monkeypatch.undo()
 
 
+# What is compared, without a night
+
+
+def said_of(here: Settings, columns: list[str], *, is_ordered=True) -> SourceError:
+    """The error about a legible file with these columns; there is no last one."""
+    nowhere = here.data_dir / "none.csv"
+    with pytest.raises(SourceError) as caught:
+        drift.check(here, SOURCE, nowhere, columns, nowhere, is_ordered=is_ordered)
+    return caught.value
+
+
+def test_the_declared_columns_pass_and_nothing_is_written(here, declared):
+    nowhere = here.data_dir / "none.csv"
+    for columns in (HEADER, [*HEADER, "more"], ["more", *HEADER]):
+        drift.check(here, SOURCE, nowhere, columns, nowhere, is_ordered=True)
+    assert not (here.state / f"{SOURCE}.json").exists()
+
+
+def test_a_source_without_a_declaration_has_nothing_to_hold_against(here, declared):
+    declared.unlink()
+    nowhere = here.data_dir / "none.csv"
+    drift.check(here, SOURCE, nowhere, ["any"], nowhere, is_ordered=True)
+
+
+A_TO_G = "abcdefg"
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ("abdefg", "missing c"),
+        ("abdefgx", "missing c, new x"),
+        ("bacdefg", "another order: b, a where a, b are declared"),
+        ("acbedfg", "another order: c, b, e, d where b, c, d, e are declared"),
+        ("gabcdef", "another order: g, a, b, c, d, e, f where a, b, c, d, e, f, g are declared"),
+        ("bdaefgx", "missing c, new x, another order: b, d, a where a, b, d are declared"),
+        ("abcdegxf", "new x, another order: g, f where f, g are declared"),
+    ],
+)
+def test_what_differs_is_told_and_no_more(here, declared, columns, said):
+    declare(declared, A_TO_G)
+    error = said_of(here, list(columns))
+    assert error.what == f"{SOURCE}: other columns than load/{SOURCE}.sql declares: {said}"
+
+
+def declare(path: Path, columns: str) -> None:
+    """A declaration of columns with one letter each."""
+    lines = ",\n".join(f'    "{name}" text' for name in columns)
+    comments = "".join(
+        f"comment on column source.{SOURCE}.\"{name}\" is\n'Letter {name}.';\n" for name in columns
+    )
+    table = f"create table if not exists source.{SOURCE} (\n{lines}\n);\n"
+    path.write_text(table + comments)
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(12, "n10, n11"), (13, "n10, n11 and 1 more"), (50, "n11 and 38 more")]
+)
+def test_of_long_lists_twelve_names_are_shown(here, declared, count, shown):
+    declare(declared, "a")
+    what = said_of(here, [f"n{number}" for number in range(count)]).what
+    assert what.endswith(f", {shown}")
+
+
+def test_the_day_is_that_of_the_first_refusal_of_the_same_columns(here, declared, monkeypatch):
+    for day, columns, since in (
+        ("2026-01-01", "abd", "2026-01-01"),
+        ("2026-01-02", "abd", "2026-01-01"),
+        ("2026-01-03", "abe", "2026-01-03"),
+        ("2026-01-04", "abe", "2026-01-03"),
+    ):
+        monkeypatch.setattr(drift.script, "now", lambda day=day: f"{day}T02:03:04Z")
+        said_of(here, list(columns))
+        expected = {"columns": list(columns), "renamed": {}, "since": since}
+        assert state.read(here, SOURCE) == {"drift": expected}
+
+
+@pytest.mark.parametrize(
+    ("columns", "renamed", "said"),
+    [
+        ("abdefg", {}, ["c no longer published, null from now on"]),
+        (
+            "abxdefg",
+            {"x": "c"},
+            ["c no longer published, null from now on", "x (before: c) added"],
+        ),
+        (
+            "abxdefgy",
+            {"x": "c"},
+            ["c no longer published, null from now on", "x (before: c), y added"],
+        ),
+        ("bacdefg", {}, ["the columns are in the publisher's order"]),
+        (
+            "bagdef",
+            {},
+            [
+                "c no longer published, null from now on",
+                "the columns are in the publisher's order",
+            ],
+        ),
+    ],
+)
+def test_what_is_accepted_is_told_line_by_line(here, declared, tmp_path, columns, renamed, said):
+    declare(declared, A_TO_G)
+    seen = {"columns": list(columns), "renamed": renamed, "since": "2026-01-01"}
+    state.update(here, SOURCE, "drift", **seen)
+    lines = [f"load/{SOURCE}.sql: {line}" for line in said]
+    last = f"accepted; commit load/{SOURCE}.sql, the next run loads it"
+    assert [line for line in drift.accept(here, SOURCE) if "what reads" not in line] == [
+        *lines,
+        last,
+    ]
+    assert ddl.read(SOURCE).published == list(columns)
+    assert state.read(here, SOURCE) == {}
+
+
+def test_the_files_that_read_a_column_are_named(here, declared, tmp_path, monkeypatch):
+    monkeypatch.setattr(drift, "ROOT", tmp_path)
+    own = [
+        f"api/{SOURCE}.py",
+        f"preprocess/{SOURCE}.py",
+        f"preprocess/test_{SOURCE}.py",
+        f"transform/models/staging/stg_{SOURCE}.sql",
+    ]
+    for name in own:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("the city_code, a.cost, cité: naïve\n", encoding="utf-8")
+    assert drift._readers(SOURCE, ["city", "a+", "d.cost", "code"]) == []
+    assert drift._readers(SOURCE, []) == []
+    for name in own:
+        (tmp_path / name).write_text('cité select "city" from x\n', encoding="utf-8")
+        assert drift._readers(SOURCE, ["state", "city"]) == [name]
+        (tmp_path / name).unlink()
+    assert drift._readers(SOURCE, ["city"]) == []
+    (tmp_path / own[0]).write_text("city")
+    seen = {"columns": HEADER[:2], "renamed": {}, "since": "2026-01-01"}
+    state.update(here, SOURCE, "drift", **seen)
+    gone = ", ".join(HEADER[2:])
+    assert drift.accept(here, SOURCE)[1] == f"change what reads {gone}, if need be: {own[0]}"
+
+
 # The declaration
 
 

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import random
 import sys
+import types
 
 import pytest
 from publisher import Answer
@@ -44,7 +46,11 @@ def nights(publisher, *counts, **more):
     [
         ("csv", b"a,b\n", 0),
         ("csv", b"a,b\r\n\r\n", 0),
+        ("csv", b"", 0),
+        ("csv", b"\n", 0),
         ("csv", b"a,b", 0),
+        ("csv", b"a\n1", 1),
+        ("csv", b"a,b\n1,2\n\n", 1),
         ("csv", b"a,b\n1,2\n", 1),
         ("csv", b"a,b\r\n1,2\r\n3,4", 2),
         ("csv", b'a,b\n1,"two\nlines, and ""more""\n"\n3,4\n', 2),
@@ -59,6 +65,29 @@ def nights(publisher, *counts, **more):
 def test_rows_are_counted(tmp_path, kind, body, count):
     (tmp_path / "file").write_bytes(body)
     assert volume.rows(tmp_path / "file", kind) == count
+
+
+def test_rows_of_random_tables_are_counted_however_the_file_is_cut(tmp_path, monkeypatch):
+    """Quotes, line ends and the last line may all fall on the border of two blocks."""
+    chance = random.Random(6)
+    path, sizes = tmp_path / "file", [1, 2, 3, 7, 64]
+    monkeypatch.setattr(
+        volume.archive, "blocks", lambda path: in_blocks(path, chance.choice(sizes))
+    )
+    for _ in range(300):
+        count, end = chance.randrange(6), chance.choice([b"\n", b"\r\n"])
+        values = [b"", b"x", b'"a,b"', b'"\n"', b'"\r\n"', b'"say ""no"""', b'"\n\n"']
+        lines = [b",".join(chance.choices(values, k=2)) for _ in range(1 + count)]
+        body = end.join(lines) + chance.choice([b"", end, end + end])
+        path.write_bytes(body)
+        assert volume.rows(path, "csv") == count, body
+        path.write_bytes(body + b'"')
+        assert volume.rows(path, "csv") is None, body
+
+
+def in_blocks(path, size):
+    body = path.read_bytes()
+    return (body[start : start + size] for start in range(0, len(body), size))
 
 
 def test_rows_of_a_topology_are_those_of_the_object_that_is_read(tmp_path):
@@ -77,8 +106,9 @@ def test_rows_of_a_large_packed_file_are_counted(tmp_path):
     assert volume.rows(tmp_path / "file.csv.gz", "csv.gz") == 300_000
 
 
-def test_what_cannot_be_counted_is_refused(tmp_path):
-    (tmp_path / "file").write_bytes(b'{"type": "FeatureCollection", "features": 5}')
+@pytest.mark.parametrize("features", [b"5", b"[" * 200_000])
+def test_what_cannot_be_counted_is_refused(tmp_path, features):
+    (tmp_path / "file").write_bytes(b'{"type": "FeatureCollection", "features": %b}' % features)
     with pytest.raises(SourceError, match="cannot be counted"):
         volume.rows(tmp_path / "file", "geojson")
 
@@ -303,3 +333,39 @@ def test_one_empty_file_of_several_is_refused():
     volume.check(Source(*WORDS, may_be_empty=True), "alpha", described, [100])
     proven = {"completeness": {"verdict": "complete"}}  # an empty last page is none of that
     volume.check(Source(*WORDS), "alpha", described | proven, [100])
+
+
+@pytest.mark.parametrize("more", [{}, {"completeness": {"verdict": "complete"}}])
+def test_a_snapshot_without_a_row_is_refused_however_it_came(more):
+    described = {"rows": 0, "resources": [{"url": URL, "rows": 0}]} | more
+    with pytest.raises(SourceError, match="refused, there is no row in it"):
+        volume.check(Source(*WORDS), "alpha", described, [])
+    volume.check(Source(*WORDS), "alpha", {"rows": 1, "resources": [{"url": URL, "rows": 1}]}, [])
+
+
+def test_the_guard_looks_at_the_last_seven_alone():
+    described = {"rows": 150, "resources": [{"url": URL, "rows": 150}]}
+    volume.check(Source(*WORDS), "alpha", described, [1000] * 8 + [200] * 7)
+    with pytest.raises(SourceError, match=r"where 1,000 are usual \(the median of the last 7\)"):
+        volume.check(Source(*WORDS), "alpha", described, [200] * 7 + [1000] * 8)
+
+
+def test_rows_of_the_bundled_capture_are_no_measure(here):
+    """It may be years old, and it was never accepted."""
+    current = types.SimpleNamespace(origin="live", descriptor={"rows": 5})
+    assert volume.accepted_rows(here, "alpha", current) == [5]
+    current.origin = "bundled"
+    assert volume.accepted_rows(here, "alpha", current) == []
+    assert volume.accepted_rows(here, "alpha", None) == []
+
+
+def test_what_is_remembered_of_a_snapshot_is_read_by_later_versions_too(here):
+    here.state.mkdir(parents=True, exist_ok=True)
+    taken = types.SimpleNamespace(fetched_at="then", content="digest", descriptor={"rows": 5})
+    volume.remember(here, "alpha", taken, {"etag": "x"})
+    volume.remember(here, "alpha", taken, {"etag": "y"})  # the same snapshot counts once
+    kept = [{"fetched_at": "then", "content": "digest", "rows": 5}]
+    assert state.read(here, "alpha") == {"validators": {"etag": "y"}, "history": kept}
+    uncounted = types.SimpleNamespace(fetched_at="now", content="other", descriptor={})
+    volume.remember(here, "alpha", uncounted, {})
+    assert state.read(here, "alpha") == {"validators": {}, "history": kept}
