@@ -1,6 +1,6 @@
 """The mutation check: break a line of what protects the data, and a test must fail.
 
-    .venv/bin/python tests/mutation.py [MODULE ...]
+    .venv/bin/python tests/mutation.py [MODULE | MODULE:LINE ...]
 
 Every mutant (`mutants.py`) is tried by the tests that run through its lines, the quickest first,
 until one fails. Mutants exist in memory alone: each in a process forked from one that has collected
@@ -87,8 +87,9 @@ class Lines:
 class Check:
     """In place of pytest's loop over the tests: the loop over the mutants."""
 
-    def __init__(self, modules: list[str], share: int, tell: Callable[[dict], None]):
-        self.modules, self.share, self.tell = modules, share, tell
+    def __init__(self, wanted: list[str], share: int, tell: Callable[[dict], None]):
+        self.wanted, self.share, self.tell = wanted, share, tell
+        self.modules = modules_of(wanted)
         self.lines = Lines()
         self.failed = False
         self.killers: dict[str, list[str]] = defaultdict(list)  # function -> tests
@@ -120,12 +121,16 @@ class Check:
         noisy = [test for test, facts in self.known.items() if facts["failed"]]
         self.tell({"noisy": noisy})
         for module in self.modules:
-            for mutant in mutants.of(module, PATHS[module])[self.share :: WORKERS]:
+            every = [m for m in mutants.of(module, PATHS[module]) if self.is_wanted(m)]
+            for mutant in every[self.share :: WORKERS]:
                 if os.getppid() == 1:
                     pytest.exit("nobody waits for the verdicts any more")
                 verdict = self.verdict(mutant, [t for t in self.known if t not in noisy])
                 self.tell({"mutant": mutant.name, "line": mutant.first, "module": module} | verdict)
         return True
+
+    def is_wanted(self, mutant: Mutant) -> bool:
+        return not {mutant.module, f"{mutant.module}:{mutant.first}"}.isdisjoint(self.wanted)
 
     def keep_server(self, session: pytest.Session) -> None:
         """Start the server in this process, so that those forked from it share one."""
@@ -181,17 +186,19 @@ class Check:
             self.run(mutant, tests, theirs)
         os.close(theirs)
         rest = list(tests)
-        with os.fdopen(ours) as told:
-            while rest:
-                facts = self.wait(told, rest[0] if mutant else "")
-                if facts is None:
-                    self.end(pid)
-                    facts = {"failed": "got nowhere", "test": rest[0]}
-                rest = [] if facts["failed"] else rest[1:]
-                yield facts
-        os.waitpid(pid, 0)
-        if any(self.shares_server(test) for test in tests[: len(tests) - len(rest) + 1]):
-            self.tidy()
+        try:
+            with os.fdopen(ours) as told:
+                while rest:
+                    facts = self.wait(told, rest[0] if mutant else "")
+                    if facts is None:
+                        self.end(pid)
+                        facts = {"failed": "got nowhere", "test": rest[0]}
+                    rest = [] if facts["failed"] else rest[1:]
+                    yield facts
+        finally:  # also when nobody asks for the rest
+            os.waitpid(pid, 0)
+            if any(self.shares_server(test) for test in tests):
+                self.tidy()
 
     def wait(self, told, test: str) -> dict | None:
         """What the other process tells of a test; None when it gets nowhere."""
@@ -275,22 +282,26 @@ def apply(mutant: Mutant) -> None:
                 setattr(other, name, getattr(module, name))
 
 
-def work(modules: list[str], share: int) -> int:
+def modules_of(wanted: list[str]) -> list[str]:
+    return list(dict.fromkeys(each.partition(":")[0] for each in wanted))
+
+
+def work(wanted: list[str], share: int) -> int:
     """One of the processes that share the mutants: a verdict a line."""
-    files = {file: None for module in modules for file in MODULES[module]}
+    files = {file: None for module in modules_of(wanted) for file in MODULES[module]}
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    check = Check(modules, share, lambda facts: print(json.dumps(facts), file=out))
+    check = Check(wanted, share, lambda facts: print(json.dumps(facts), file=out))
     quiet = ["-q", "-s", "--tb=native", "--timeout=0", "-p", "no:cacheprovider", "-p", "no:xdist"]
     paths = [str(ROOT / "tests" / f"{file}.py") for file in files]
     return pytest.main([f"--rootdir={ROOT}", *quiet, *paths], plugins=[check])
 
 
-def main(modules: list[str]) -> int:
+def main(wanted: list[str]) -> int:
     """Print the figure of each module, and each survivor. Returns the exit code."""
     command = [sys.executable, __file__, "--work"]
     workers = [
-        subprocess.Popen([*command, str(n), *modules], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([*command, str(n), *wanted], stdout=subprocess.PIPE, text=True)
         for n in range(WORKERS)
     ]
     verdicts = defaultdict(list)
@@ -302,7 +313,7 @@ def main(modules: list[str]) -> int:
     if any(worker.wait() for worker in workers):
         print("the check did not end: see above")
         return 1
-    return report(modules, verdicts)
+    return report(modules_of(wanted), verdicts)
 
 
 def read(lines, verdicts: dict) -> None:
@@ -344,5 +355,6 @@ def report(modules: list[str], verdicts: dict) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--work"]:
-        sys.exit(work(sys.argv[3:], int(sys.argv[2])))
+        code = work(sys.argv[3:], int(sys.argv[2]))
+        os._exit(code)  # at once: what libraries say at the end of a process is of no interest
     sys.exit(main(sys.argv[1:] or list(MODULES)))

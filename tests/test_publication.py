@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import psycopg
@@ -72,7 +72,7 @@ def publish(here: Settings, number: int, tables=("one", "two"), gone=()) -> int:
     with database.connect(here) as connection:
         room = build(connection, number, tables)
         note = noting(number, tables)
-        return publication.publish(connection, here, room, tables, note, gone)
+        return publication.publish(connection, here, room, iter(tables), note, gone)
 
 
 def generations(connection: psycopg.Connection, tables=("one", "two")) -> set[int]:
@@ -590,9 +590,11 @@ def test_who_wrote_before_the_build_is_named(place, owner):
     publish(place, 1)
     with (
         psycopg.connect(place.database_url) as writer,
+        psycopg.connect(place.database_url) as later,
         psycopg.connect(place.database_url) as innocent,
     ):
         writer.execute("create table public.unfinished ()")
+        later.execute("create table public.unfinished_too ()")
         room = build(owner, 2)
         innocent.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         innocent.execute("select 1")
@@ -644,6 +646,235 @@ def test_who_reads_what_a_build_left_is_waited_for_and_named(place, owner):
 
 def test_no_patience_is_a_time_limit_too():
     assert [publication.milliseconds(n) for n in (0, 0.25, 300.0)] == ["1ms", "250ms", "300000ms"]
+
+
+# Patience, told by a clock of the tests' own
+
+
+class Clock:
+    """Time that passes only where it is slept."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Connection:
+    """A connection to nothing: remembers the statements, and fails as it is told."""
+
+    def __init__(self, *failures: Exception):
+        self.statements: list[str] = []
+        self.failures = list(failures)
+
+    def transaction(self):
+        return nullcontext()
+
+    def execute(self, statement: str, *_):
+        self.statements.append(statement)
+        if statement.startswith("drop") and self.failures:
+            raise self.failures.pop(0)
+        return self
+
+    def fetchone(self) -> tuple:
+        return (1,)
+
+    def fetchall(self) -> list:
+        return []
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(publication, "time", clock)
+    monkeypatch.setattr(publication, "_oldest", lambda *words: "somebody")
+    return clock
+
+
+WAITED = [
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.QueryCanceled,
+    psycopg.errors.DeadlockDetected,
+]
+
+
+def test_a_schema_that_is_held_is_tried_until_patience_ends(clock):
+    held = Connection(*[psycopg.errors.LockNotAvailable()] * 9)
+    with pytest.raises(SourceError, match="hold what is left in schema x; the oldest is somebody"):
+        publication.drop_schema(held, "x", patience=0.4)
+    drops = [statement for statement in held.statements if statement.startswith("drop")]
+    assert (len(drops), round(clock.now, 3)) == (4, 0.6)  # at 0.0, 0.2, 0.4, and then once too late
+
+
+@pytest.mark.parametrize("waited", WAITED)
+def test_a_schema_that_was_held_for_a_moment_is_dropped(clock, waited):
+    held = Connection(waited())
+    publication.drop_schema(held, "x", patience=5)
+    one = ["set local lock_timeout = '200ms'", "drop schema if exists x cascade"]
+    assert held.statements == one * 2
+
+
+def test_a_snapshot_that_is_older_than_the_build_is_waited_for_until_patience_ends(clock):
+    held = Connection()
+    with pytest.raises(SourceError, match="hold a snapshot older than the build"):
+        publication._freeze(held, deadline=0.4)
+    looks = [statement for statement in held.statements if "relfrozenxid" in statement]
+    assert (len(looks), round(clock.now, 3)) == (4, 0.6)
+
+
+@pytest.mark.parametrize("waited", [*WAITED, publication._Again])
+def test_a_publication_is_tried_until_patience_ends(place, clock, monkeypatch, waited):
+    attempts, bounds = [], []
+
+    def fail(*words):
+        attempts.append(clock.now)
+        raise waited
+
+    def uniform(low: float, high: float) -> float:
+        bounds.append((low, high))
+        return 0.2
+
+    monkeypatch.setattr(publication, "_exchange", fail)
+    monkeypatch.setattr(publication, "_ours", lambda *words: {})
+    monkeypatch.setattr(publication.ledger, "generation", lambda connection: 0)
+    monkeypatch.setattr(publication, "_freeze", lambda *words: None)
+    monkeypatch.setattr(publication.random, "uniform", uniform)
+    here = replace(place, publish_patience=0.4)
+    with pytest.raises(SourceError, match="hold published tables; the oldest is somebody"):
+        publication.publish(Connection(), here, 1, [], lambda *words: [])
+    assert len(attempts) == 4
+    assert bounds == [(0.05, 0.5)] * 3  # by chance, so that two do not meet for ever
+
+
+def test_the_time_for_all_locks_ends(clock):
+    clock.now = 5.0
+    asked = Connection()
+    publication._bound_next(asked, 5.25)
+    assert asked.statements == ["set local statement_timeout = '250ms'"]
+    for until in (5.0, 4.0):
+        with pytest.raises(publication._Again):
+            publication._bound_next(asked, until)
+
+
+def test_the_limits_are_those_that_readers_are_promised():
+    assert publication.LOCK_TIMEOUT == "200ms"
+    assert publication.LONGEST_ATTEMPT <= 0.9
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("could not open relation with OID 7", publication._Again),
+        ("cache lookup failed", psycopg.errors.InternalError_),
+    ],
+)
+def test_a_view_that_is_dropped_this_instant_is_no_error(monkeypatch, message, expected):
+    def fail(*words):
+        raise psycopg.errors.InternalError_(message)
+
+    monkeypatch.setattr(dependents, "views", fail)
+    with pytest.raises(expected):
+        publication._views(Connection(), {})
+
+
+# What a session is left with
+
+
+def test_a_publication_leaves_no_setting_of_the_session_behind(place, owner):
+    publish(place, 1)
+    owner.execute("create view public.v as select generation from transformed.one")
+    with database.connect(place) as connection:
+        connection.execute("set lock_timeout = '7s'")
+        connection.execute("set statement_timeout = '5min'")
+        room = build(connection, 2)
+        publication.publish(connection, place, room, ["one", "two"], noting(2))
+        assert value(connection, "show lock_timeout") == "7s"
+        assert value(connection, "show statement_timeout") == "5min"
+
+
+def test_the_limits_hold_until_the_locks_are_there_and_no_longer(place, owner, monkeypatch):
+    seen = []
+
+    def noted(name: str, setting: str) -> None:
+        inner = getattr(publication, name)
+
+        def outer(connection, *words):
+            seen.append((name, value(connection, f"show {setting}")))
+            return inner(connection, *words)
+
+        monkeypatch.setattr(publication, name, outer)
+
+    noted("_exchange", "lock_timeout")
+    noted("_move_in", "statement_timeout")
+    publish(place, 1, ("one",))
+    publish(place, 2, ("one",))
+    assert seen == [("_exchange", "200ms"), ("_move_in", "0")] * 2
+
+
+def test_who_holds_the_ledger_puts_the_publication_off(place, owner):
+    with psycopg.connect(place.database_url) as other:
+        other.execute("lock table pipeline.steps in access exclusive mode")
+        with pytest.raises(SourceError, match="put off: .*the oldest is gone by now"):
+            publish(replace(place, publish_patience=0.5), 1)
+    assert publish(place, 2) == 1
+
+
+def test_only_who_holds_a_published_table_is_named(place, owner):
+    """The oldest of them, not who reads elsewhere, nor who waits, though both began before."""
+    publish(place, 1)
+    names = ("elsewhere", "waits", "holds", "holds too")
+    elsewhere, waits, holds, too = sessions = [
+        psycopg.connect(place.database_url, application_name=name) for name in names
+    ]
+    elsewhere.execute("select count(*) from pipeline.steps")
+    waits.execute("select 1")
+    generations(holds)
+    generations(too)
+    waits.pgconn.send_query(b"lock table transformed.one")
+    wait_for(owner, "application_name = 'waits' and wait_event_type = 'Lock'")
+    assert "(holds)" in publication.holder(owner, "transformed")
+    for session in sessions:
+        session.close()
+    assert publication.holder(owner, "transformed") == "gone by now"
+
+
+# What a build left
+
+
+def test_a_new_table_is_frozen_at_once_and_analyzed_unless_it_was(place, owner, monkeypatch):
+    room = build(owner, 1, ("one",))  # whose size is known, since its key was made of the rows
+    owner.execute("create table transformed_next.bare as select 1 as id")
+    monkeypatch.setattr(publication, "time", Clock())
+    publication.publish(owner, place, room, ["one", "bare"], noting(1, ["one", "bare"]))
+    assert publication.time.now == 0, "nothing had to be waited for"
+    known = "select distinct tablename from pg_stats where schemaname = 'transformed'"
+    assert owner.execute(known).fetchall() == [("bare",)]
+
+
+def test_a_table_without_long_values_is_waited_for_too(place, owner):
+    """It has no TOAST table whose age would tell."""
+    with psycopg.connect(place.database_url) as reader:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        reader.execute("select 1")
+        room = publication.make_room(owner, patience=20)
+        owner.execute("create table transformed_next.narrow as select 1 as id")
+        with pytest.raises(SourceError, match="a snapshot older than the build"):
+            impatient = replace(place, publish_patience=0.3)
+            publication.publish(owner, impatient, room, ["narrow"], noting(1, ["narrow"]))
+        assert "narrow" not in publication.tables(owner)
+
+
+def test_the_views_that_stood_in_go_with_the_schema_of_the_build(place, owner):
+    publish(place, 1)
+    room = build(owner, 2, ("one",))
+    publication.pass_through(owner, ["two"])
+    publication.publish(owner, place, room, ["one"], noting(2, ("one",)))
+    assert generations(owner, ("one",)) == {2}
+    assert value(owner, "select to_regnamespace('transformed_next')") is None
 
 
 # Killed

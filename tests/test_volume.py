@@ -369,3 +369,7 @@ def test_what_is_remembered_of_a_snapshot_is_read_by_later_versions_too(here):
     uncounted = types.SimpleNamespace(fetched_at="now", content="other", descriptor={})
     volume.remember(here, "alpha", uncounted, {})
     assert state.read(here, "alpha") == {"validators": {}, "history": kept}
+
+
+def test_a_snapshot_that_nobody_can_count_passes():
+    volume.check(Source(*WORDS), "alpha", {"resources": [{"url": URL}]}, [100])
