@@ -1,7 +1,6 @@
 """The mutants of a module: each is its source with one small change that a test should notice."""
 
 import ast
-import os.path
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -97,13 +96,18 @@ def of(module: str, path: Path) -> list[Mutant]:
 
 def _apart(before: str, after: str) -> tuple[str, str]:
     """Two long texts, from a little before where they differ to a little after it."""
-    start = len(os.path.commonprefix([before, after]))
-    rest = before[start:], after[start:]
-    end = len(os.path.commonprefix([text[::-1] for text in rest]))
     if max(len(before), len(after)) <= MOST_SHOWN:
         return before, after
+    start = _shared(before, after)
+    end = _shared(before[start:][::-1], after[start:][::-1])
     start, end = max(0, start - MOST_SHOWN // 4), max(0, end - MOST_SHOWN // 4)
     return before[start : len(before) - end], after[start : len(after) - end]
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, pair in pairs if pair[0] != pair[1]), min(len(one), len(other)))
 
 
 class _Change:
@@ -152,7 +156,7 @@ class _Change:
 def _changes(tree: ast.Module) -> Iterator[_Change]:
     for above, node, is_sql in _visited(tree, [], False):
         yield from _of_node(above, node, is_sql)
-        for field, value in ast.iter_fields(node):
+        for _, value in ast.iter_fields(node):
             for number, part in enumerate(value if isinstance(value, list) else []):
                 if isinstance(part, ast.stmt):
                     for new in _in_place_of(part, above):
@@ -182,18 +186,8 @@ def _is_text(node: ast.AST) -> bool:
 
 def _of_node(above: list[ast.AST], node: ast.AST, is_sql: bool) -> Iterator[_Change]:
     """Changes within an expression, or the head of a statement."""
-    if isinstance(node, ast.Compare):
-        for number, operator in enumerate(node.ops):
-            for other in _SWAPPED[type(operator)]:
-                yield _Change(above, node.ops, number, other())
-    elif isinstance(node, ast.BoolOp):
-        yield _Change(above, node, "op", _SWAPPED[type(node.op)][0]())
-        for number in range(len(node.values)):
-            rest = node.values[:number] + node.values[number + 1 :]
-            yield _Change(above, node, "values", rest if len(rest) > 1 else [*rest, *rest])
-    elif isinstance(node, ast.BinOp | ast.AugAssign):
-        for other in _SWAPPED.get(type(node.op), ()):
-            yield _Change(above, node, "op", other())
+    if isinstance(node, ast.Compare | ast.BoolOp | ast.BinOp | ast.AugAssign):
+        yield from _operators(above, node)
     elif isinstance(node, ast.Constant):
         is_of_format = any(isinstance(each, ast.JoinedStr) for each in above)
         for value in _other_values(node.value, is_sql, is_of_format):
@@ -207,11 +201,26 @@ def _of_node(above: list[ast.AST], node: ast.AST, is_sql: bool) -> Iterator[_Cha
     elif isinstance(node, ast.Return) and not _is_none(node.value):
         yield _Change(above, node, "value", ast.Constant(None))
     yield from _conditions(above, node)
+    yield from _without_sign(above, node)
     yield from _shorter(above, node)
 
 
+def _operators(above: list[ast.AST], node: ast.AST) -> Iterator[_Change]:
+    """Another operator; of `and` and `or` also one operand less."""
+    if isinstance(node, ast.Compare):
+        for number, operator in enumerate(node.ops):
+            for other in _SWAPPED[type(operator)]:
+                yield _Change(above, node.ops, number, other())
+        return
+    for other in _SWAPPED.get(type(node.op), ()):
+        yield _Change(above, node, "op", other())
+    for number in range(len(node.values) if isinstance(node, ast.BoolOp) else 0):
+        rest = node.values[:number] + node.values[number + 1 :]
+        yield _Change(above, node, "values", rest if len(rest) > 1 else [*rest, *rest])
+
+
 def _conditions(above: list[ast.AST], node: ast.AST) -> Iterator[_Change]:
-    """Conditions the other way round, where no other change does that; `not` taken away."""
+    """Conditions the other way round, where no other change does that."""
     if isinstance(node, ast.If | ast.While | ast.IfExp) and not isinstance(
         node.test, ast.Compare | ast.Constant
     ):
@@ -220,14 +229,18 @@ def _conditions(above: list[ast.AST], node: ast.AST) -> Iterator[_Change]:
         for number, test in enumerate(node.ifs):
             if not isinstance(test, ast.Compare):
                 yield _Change(above, node.ifs, number, _negated(test))
+
+
+def _without_sign(above: list[ast.AST], node: ast.AST) -> Iterator[_Change]:
+    """`not`, `~` and `-` taken away, but for conditions, which are negated anyway."""
+    if isinstance(node, ast.If | ast.IfExp | ast.comprehension):
+        return
     for field, value in ast.iter_fields(node):
-        is_sign = isinstance(value, ast.UnaryOp) and not isinstance(node, ast.If | ast.IfExp)
-        if is_sign and isinstance(value.op, ast.Not | ast.Invert | ast.USub):
+        if isinstance(value, ast.UnaryOp):
             yield _Change(above, node, field, value.operand)
         for number, part in enumerate(value if isinstance(value, list) else []):
-            if isinstance(part, ast.UnaryOp) and isinstance(part.op, ast.Not | ast.Invert):
-                if not isinstance(node, ast.comprehension):
-                    yield _Change(above, value, number, part.operand)
+            if isinstance(part, ast.UnaryOp):
+                yield _Change(above, value, number, part.operand)
 
 
 def _negated(test: ast.expr) -> ast.expr:

@@ -16,7 +16,8 @@ import servers
 from patience import Stopwatch
 from public_database import TABLES, Public, embedded, managed
 
-from pipeline import app_password, audit, database, permissions, postgres, postgres_place
+from pipeline import app_password, audit, database, errors, permissions, postgres, postgres_place
+from pipeline import prod as prod_module
 from pipeline.errors import SetupError
 
 PASSWORD = "Größe: 'ﬁve' \"p%40ss\" \\words"  # with a ligature, which SASLprep takes apart
@@ -330,3 +331,226 @@ def test_an_administrator_lends_the_rights_by_psql(server_settings, tmp_path, de
         assert prod.audit(audit.FAIL) == {}
         unknown = prod.audit(audit.NOT_CHECKED)
         assert not [what for what in unknown if "large objects" in what or "DO block" in what]
+
+
+# Piece by piece, on the server that all tests share
+
+
+@pytest.fixture
+def shared(server_settings, database_url, tmp_path) -> Iterator[Public]:
+    """A database of its own on the tests' server, as PROD_DATABASE_URL gives it."""
+    here = dataclasses.replace(
+        server_settings, data_dir=tmp_path, prod_database_url=database_url, app_role="app_of_shared"
+    )
+    public = Public(here, database_url, database_url)
+    yield public
+    public.connection.execute("reset role")
+    roles = "select quote_ident(rolname) from pg_roles where oid >= 16384 order by oid desc"
+    for (role,) in public.admin.execute(roles).fetchall():
+        public.admin.execute(f"drop owned by {role} cascade")
+        public.admin.execute(f"drop role {role}")
+    public.close()
+
+
+def attempt(prod: Public, statement: str, rights: permissions.Rights | None = None):
+    """What comes of one statement, and what is said of it."""
+    rights = rights or permissions.Rights()
+    with prod.connection.transaction():
+        rows = permissions._try(prod.connection, rights, "do it", statement)
+        assert prod.connection.execute("select 1").fetchone() == (1,), "a savepoint was rolled back"
+    return rows, rights.beyond
+
+
+def raising(level: str, code: str) -> str:
+    return f"do $$ begin raise {level} 'told' using errcode = '{code}'; end $$"
+
+
+def test_a_statement_within_our_rights_gives_its_rows(shared):
+    assert attempt(shared, "select 1, 'a' union select 2, 'b' order by 1") == (
+        [(1, "a"), (2, "b")],
+        [],
+    )
+    assert attempt(shared, "create table public.x ()") == ([], [])
+    assert attempt(shared, raising("warning", "01000")) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("level", "code"),
+    [
+        ("exception", "42501"),
+        ("exception", "42704"),
+        ("exception", "3D000"),
+        ("exception", "55P03"),
+        ("warning", "01006"),
+        ("warning", "01007"),
+    ],
+)
+def test_a_statement_beyond_our_rights_is_noted_once(shared, level, code):
+    rights = permissions.Rights(beyond=["could not do that: told"])
+    for _ in range(2):
+        found, beyond = attempt(shared, raising(level, code), rights)
+        assert found is None
+        assert beyond == ["could not do that: told", "could not do it: told"]
+
+
+def test_another_error_is_not_taken_for_missing_rights(shared):
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        attempt(shared, "select 1 / 0")
+
+
+def test_warnings_are_listened_to_while_a_statement_runs_and_no_longer(shared, monkeypatch):
+    listening = []
+    monkeypatch.setattr(shared.connection, "add_notice_handler", listening.append)
+    monkeypatch.setattr(shared.connection, "remove_notice_handler", listening.remove)
+    attempt(shared, "select 1")
+    attempt(shared, raising("exception", "42501"))
+    assert listening == []
+
+
+def test_the_statements_of_a_file_and_what_they_are_for(tmp_path):
+    (tmp_path / "file.sql").write_text(
+        "-- Who may; do what\n-- in prod.\n\n-- make it\n-- (with care)\ncreate role x;\n"
+        "alter role x\n    nologin;\n\n-- let it\nselect 'a;b'\nfrom y; \n\\gexec\n"
+        "select 'grant';\n\ndrop role x;\n\n-- go\nselect 1\n\\gexec\n"
+    )
+    assert list(permissions.statements(tmp_path / "file.sql")) == [
+        ("make it", "create role x", False),
+        ("make it", "alter role x\n    nologin", False),
+        ("let it", "select 'a;b'\nfrom y;", True),
+        ("let it", "select 'grant'", False),
+        ("let it", "drop role x", False),
+        ("go", "select 1", True),
+    ]
+
+
+@pytest.mark.parametrize("is_others", [False, True])
+@pytest.mark.parametrize(
+    ("prod_url", "dev_url", "embedded"), [("x", "", "off"), ("", "x", "off"), ("", "", "on")]
+)
+def test_what_the_statements_know(shared, prod_url, dev_url, embedded, is_others):
+    if is_others:
+        shared.admin.execute("create table public.theirs ()")
+    here = dataclasses.replace(shared.here, prod_database_url=prod_url, database_url=dev_url)
+    known = {
+        "owner": "prod_owner",
+        "creator": "prod_owner",
+        "reader": "prod_read",
+        "app": "app_of_shared",
+        "replicator": "postgres",
+        "manages": "on",
+        "mark": "Made by the county hazards pipeline",
+        "dedicated": "off" if is_others else "on",
+        "embedded": embedded,
+    }
+    assert permissions.words(shared.connection, here) == known
+    shared.admin.execute("create role weak nologin")
+    shared.connection.execute("set role weak")
+    told = permissions.words(shared.connection, here, "creator", "mark")
+    assert told == known | {"manages": "off", "creator": "creator", "mark": "mark"}
+
+
+def test_who_manages_a_role(shared):
+    """Who made it, or was given it with the admin option; who may make it, where there is none."""
+    shared.admin.execute("create role boss createrole; create role other createrole")
+    shared.admin.execute("create role weak; create role theirs; create role lent")
+    shared.admin.execute("grant lent to weak with admin option; grant lent to other")
+    managed = lambda role: permissions.manages(shared.connection, role)  # noqa: E731
+    assert managed("theirs")
+    assert managed("no_such_role")
+    for role, expected in (
+        ("boss", {"no_such_role": True, "theirs": False, "lent": False}),
+        ("other", {"no_such_role": True, "theirs": False, "lent": False}),
+        ("weak", {"no_such_role": False, "theirs": False, "lent": False}),
+    ):
+        shared.connection.execute(f"set role {role}")
+        assert {name: managed(name) for name in expected} == expected, role
+    shared.connection.execute("set role boss")
+    shared.connection.execute("create role own")
+    assert managed("own")
+    assert not managed("theirs")
+
+
+def test_who_can_make_objects_as_the_owner(shared):
+    """A member that may take its role, which may create in the database, and has the schema."""
+    admin, can_own = shared.admin, lambda: permissions._can_own(shared.connection)
+    assert can_own() is False
+    admin.execute("create role prod_owner; create role weak; create role member")
+    assert can_own() is False
+    admin.execute(f"grant create on database {admin.info.dbname} to prod_owner")
+    assert can_own() is True
+    admin.execute("create schema transformed")
+    assert can_own() is False
+    admin.execute("alter schema transformed owner to prod_owner; create schema another")
+    assert can_own() is True
+    admin.execute("grant prod_owner to weak with set false; grant prod_owner to member")
+    shared.connection.execute("set role weak")
+    assert can_own() is False
+    shared.connection.execute("set role member")
+    assert can_own() is True
+
+
+def test_what_was_done_is_in_force_and_what_was_revoked_is_listed(shared):
+    rights = permissions.prepare(shared.connection, shared.here, "7")
+    name = shared.admin.info.dbname
+    assert (rights.owner, rights.beyond) == ("prod_owner", [])
+    assert rights.mark == f"{permissions.MADE} (dev 7)"
+    assert f"revoke CONNECT on database {name} from public cascade" in rights.revoked
+    assert f"revoke TEMPORARY on database {name} from public cascade" in rights.revoked
+    assert all(text.startswith("revoke ") for text in rights.revoked)
+    facts = """select shobj_description(oid, 'pg_authid'), left(rolpassword, 14)
+        from pg_authid where rolname = %s"""
+    found = shared.admin.execute(facts, [shared.here.app_role]).fetchone()
+    assert found == (rights.mark, "SCRAM-SHA-256$")
+    again = permissions.prepare(shared.connection, shared.here)
+    assert (again.revoked, again.mark) == ([], permissions.MADE)
+
+
+def test_what_could_not_be_revoked_is_not_listed_as_revoked(shared, monkeypatch, tmp_path):
+    file = tmp_path / "file.sql"
+    told = [
+        raising("warning", "01006"),
+        "alter default privileges in schema public revoke all on tables from public",
+    ]
+    literals = ", ".join("'" + text.replace("'", "''") + "'" for text in told)
+    made = f"select 'revoke all on schema public\n  from public', null, {literals}"
+    file.write_text(f"-- try it\nselect 'revoke one';\n{made}\n\\gexec\n")
+    monkeypatch.setattr(permissions, "STATEMENTS", file)
+    monkeypatch.setattr(permissions, "_set_password", lambda *words: None)
+    rights = permissions.Rights()
+    permissions.apply(shared.connection, shared.here, rights)
+    assert rights.revoked == [
+        "revoke all on schema public from public",
+        "alter default privileges in schema public revoke all on tables from public",
+    ]
+    assert rights.beyond == ["could not try it: told"]
+
+
+def test_the_permissions_wait_for_readers_but_briefly_and_for_no_replication(shared, monkeypatch):
+    seen = []
+    look = lambda connection, *words: seen.append(shown(connection))  # noqa: E731
+    monkeypatch.setattr(permissions, "_set_password", look)
+    with shared.connection.transaction():
+        permissions.apply(shared.connection, shared.here, permissions.Rights())
+        assert shown(shared.connection) == "0"
+    assert seen == ["1s"]
+    shared.connection.execute("set lock_timeout = '7s'")
+    permissions.prepare(shared.connection, shared.here)
+    assert shown(shared.connection) == "7s"
+    monkeypatch.setattr(database, "LOST_LOCK_PATIENCE", 0)
+    with psycopg.connect(shared.url) as other:
+        other.execute("select pg_advisory_xact_lock(%s)", [prod_module.LOCK])
+        with pytest.raises(errors.BusyError):
+            permissions.prepare(shared.connection, shared.here)
+
+
+def shown(connection: psycopg.Connection) -> str:
+    return connection.execute("show lock_timeout").fetchone()[0]
+
+
+def test_tables_are_made_by_the_owner_or_else_by_the_replicator(shared, monkeypatch):
+    made_by = []
+    monkeypatch.setattr(permissions, "_write", lambda *words: made_by.append(words[3]))
+    permissions.apply(shared.connection, shared.here, permissions.Rights())
+    permissions.apply(shared.connection, shared.here, permissions.Rights(owner="prod_owner"))
+    assert permissions.prepare(shared.connection, shared.here).owner is None
+    assert made_by == ["postgres", "prod_owner", "prod_owner"]

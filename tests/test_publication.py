@@ -818,7 +818,7 @@ def test_the_limits_hold_until_the_locks_are_there_and_no_longer(place, owner, m
 def test_who_holds_the_ledger_puts_the_publication_off(place, owner):
     with psycopg.connect(place.database_url) as other:
         other.execute("lock table pipeline.steps in access exclusive mode")
-        with pytest.raises(SourceError, match="put off: .*the oldest is gone by now"):
+        with pytest.raises(SourceError, match=r"put off: .*the oldest is gone by now"):
             publish(replace(place, publish_patience=0.5), 1)
     assert publish(place, 2) == 1
 
