@@ -62,8 +62,10 @@ LEFT_OUT = {
 }
 WORKERS = 2
 TICK = 0.1  # seconds between two looks at a mutant
-# A test gets nowhere after so many times its usual lines or time, and this much more.
-TIMES, MORE_LINES, MORE_SECONDS = 10, 2_000, 30
+# A test gets nowhere after so many times its usual lines, or when it ran none of them for so many
+# times its usual time, and this much more.
+TIMES_LINES, MORE_LINES = 10, 2_000
+TIMES_SECONDS, MORE_SECONDS = 3, 30
 
 
 class Lines:
@@ -147,10 +149,7 @@ class Check:
             return
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=self.kept)
         assert not self.failed, item.nodeid
-        self.folder = self.server.data_dir.parent
-        self.at_first = set(self.folder.iterdir())
-        with psycopg.connect(postgres.url(self.server)) as connection:
-            self.databases = set(connection.execute("select datname from pg_database"))
+        self.tidy()
 
     def verdict(self, mutant: Mutant, tests: list[str]) -> dict:
         """Whether a mutant is killed, and by which test."""
@@ -213,9 +212,9 @@ class Check:
             idle = idle + 1 if self.lines.count[0] == seen else 0
             seen = self.lines.count[0]
             most = (usual["count"], usual["seconds"]) if usual else (10**9, 10**9)
-            if seen > TIMES * most[0] + MORE_LINES:
+            if seen > TIMES_LINES * most[0] + MORE_LINES:
                 return None
-            if idle * TICK > TIMES * most[1] + MORE_SECONDS:
+            if idle * TICK > TIMES_SECONDS * most[1] + MORE_SECONDS:
                 return None
         line = told.readline()
         return json.loads(line) if line else {"failed": "the process died", "test": test}
@@ -265,13 +264,14 @@ class Check:
     def tidy(self) -> None:
         """Take away what a test left that a mutant kept from tidying up."""
         with psycopg.connect(postgres.url(self.server), autocommit=True) as connection:
-            databases = "select datname from pg_database where oid >= 16384"
-            for (name,) in set(connection.execute(databases)) - self.databases:
+            databases = "select datname from pg_database where oid >= 16384 and datname <> 'dev'"
+            for (name,) in connection.execute(databases).fetchall():
                 connection.execute(f'drop database "{name}" with (force)')
             roles = "select quote_ident(rolname) from pg_roles where oid >= 16384"
             for (name,) in connection.execute(roles).fetchall():
                 connection.execute(f"drop role {name}")
-        for folder in set(self.folder.iterdir()) - self.at_first:
+        ours = self.server.data_dir
+        for folder in set(ours.parent.iterdir()) - {ours}:
             postgres.stop(replace(self.server, data_dir=folder))
             shutil.rmtree(folder)
 
@@ -297,7 +297,17 @@ def work(wanted: list[str], share: int) -> int:
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     check = Check(wanted, share, lambda facts: print(json.dumps(facts), file=out))
-    quiet = ["-q", "-s", "--tb=native", "--timeout=0", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    quiet = [
+        "-q",
+        "-s",
+        "--tb=native",
+        "-p",
+        "no:timeout",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+    ]
     paths = [str(ROOT / "tests" / f"{file}.py") for file in files]
     return pytest.main([f"--rootdir={ROOT}", *quiet, *paths], plugins=[check])
 

@@ -308,6 +308,13 @@ def test_a_publisher_that_is_no_superuser(place, owner):
         owner.execute("create view public.v as select * from transformed.one")
         with pytest.raises(Refused, match=r"objects of others .*must be owner of view v"):
             publish_weakly(3)
+        owner.execute("drop view public.v; alter table transformed.two owner to postgres")
+        owner.execute("alter schema transformed owner to postgres")
+        owner.execute("grant all on schema transformed to publisher")
+        owner.execute("grant all on transformed.two to publisher")  # so that it may be locked
+        with pytest.raises(Refused, match=r"must be owner of table two") as caught:
+            publish_weakly(4)
+        assert caught.value.tables == {"two"}
         assert generations(owner) == {2}
     finally:
         owner.execute("drop owned by publisher cascade")
