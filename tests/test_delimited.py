@@ -477,3 +477,56 @@ def test_captures_are_legible(name, encoding, rows, tmp_path):
         CAPTURES / name, tmp_path / "o", encoding=encoding, final_newline=False
     )
     assert receipt.rows == rows
+
+
+def test_what_is_taken_for_granted():
+    """Commas and double quotes where nothing is declared, and rows as PostgreSQL can take them."""
+    assert scan.Dialect() == scan.Dialect(b",", b'"', is_cr=False)
+    assert scan.MAX_RECORD_BYTES == 64 * 1024**2
+
+
+@pytest.mark.parametrize("sign", [b"", b"\r", b"\n", b";;"])
+def test_a_sign_of_a_dialect_is_one_byte_and_no_line_end(sign):
+    with pytest.raises(ValueError, match="cannot be a delimiter or a quote"):
+        scan.Dialect(delimiter=sign)
+    with pytest.raises(ValueError, match="cannot be a delimiter or a quote"):
+        scan.Dialect(quote=sign or b"--")
+
+
+@pytest.mark.parametrize("record", [b'"a"b,c\n', b"a\rb,c\n", b'"a', b"\xff\n"])
+def test_a_record_that_is_none_has_no_values(record):
+    with pytest.raises((csv.Error, ValueError)):
+        scan.Dialect().fields(record)
+
+
+def test_the_first_record_is_refused_at_its_own_line():
+    for line, given in ((1, {}), (5, {"first_line": 5})):
+        first = scan.Scan("here", b"a,b\n", ["a", "b"], scan.Dialect(), **given)
+        with pytest.raises(SourceError, match=f"here, line {line}: a row of 1 fields"):
+            first.block(b"a\n1,2\n")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("blocks", "said"),
+    [
+        (["|a,b|"], "line 1: a blank line: "),
+        (["a,b|1|2,3|"], "line 2: a row of 1 fields under a header of 2: 1"),
+        (["a,b|1,2|3,4,5|6|"], "line 3: a row of 3 fields under a header of 2: 3,4,5"),
+        (["a,b|1,2|", "3,4||5|"], "line 4: a blank line: "),
+        (["a,b|'1|", "2',3,4|"], "line 2: a row of 3 fields under a header of 2: 2',3,4"),
+        (["a,b|1,'2|", "3'x|"], "line 3, column b: text after a closing quote: 3'x"),
+        (["a,b|1,2|", "3,4'5'|"], "line 3, column b: a quote inside an unquoted field: 3,4'5'"),
+        (["a,b|1,2|a,b|"], "line 3: a second header: a,b"),
+        (["a,b|1,2|", "a,b|3,4|"], "line 3: a second header: a,b"),
+        (["a,b|1,2|'a|", "',b|3|"], "line 3: a second header: ',b"),
+    ],
+)
+def test_what_is_refused_is_named_with_its_place_in_any_block(blocks, said, end):
+    made = [text.replace("|", end).replace("'", '"').encode() for text in blocks]
+    header = b"a,b" + end.encode()
+    checked = scan.Scan("here", header, ["a", "b"], scan.Dialect())
+    with pytest.raises(SourceError) as caught:
+        for block in made:
+            checked.block(block)
+    assert caught.value.what == f"here, {said}".replace("'", '"')

@@ -218,10 +218,10 @@ def test_the_password_is_nowhere(prod, capfd, monkeypatch):
     prod.replicate()
 
 
-def test_the_application_may_not_be_the_replicator(prod):
-    here = dataclasses.replace(prod.here, app_role="postgres")
+def test_the_application_may_not_be_the_replicator(shared):
+    here = dataclasses.replace(shared.here, app_role="postgres")
     with pytest.raises(SetupError, match="APP_ROLE=postgres is the role that replicates"):
-        permissions.prepare(prod.connection, here)
+        permissions.prepare(shared.connection, here)
 
 
 def test_a_superuser_of_the_applications_name_is_not_disarmed_unasked(prod):
@@ -393,6 +393,17 @@ def test_a_statement_beyond_our_rights_is_noted_once(shared, level, code):
         assert beyond == ["could not do that: told", "could not do it: told"]
 
 
+def test_an_error_that_is_not_of_the_server_is_noted_too(shared, monkeypatch):
+    def fail(statement: str):
+        raise psycopg.errors.LockNotAvailable("of nobody")
+
+    rights = permissions.Rights()
+    with monkeypatch.context() as patched:
+        patched.setattr(shared.connection, "execute", fail)
+        assert permissions._try(shared.connection, rights, "do it", "select 1") is None
+    assert rights.beyond == ["could not do it: of nobody"]
+
+
 def test_another_error_is_not_taken_for_missing_rights(shared):
     with pytest.raises(psycopg.errors.DivisionByZero):
         attempt(shared, "select 1 / 0")
@@ -409,11 +420,12 @@ def test_warnings_are_listened_to_while_a_statement_runs_and_no_longer(shared, m
 
 def test_the_statements_of_a_file_and_what_they_are_for(tmp_path):
     (tmp_path / "file.sql").write_text(
-        "-- Who may; do what\n-- in prod.\n\n-- make it\n-- (with care)\ncreate role x;\n"
+        "select 0;\n\n-- Who may; do what\n-- in prod.\n\n-- make it\n-- (with care)\ncreate role x;\n"
         "alter role x\n    nologin;\n\n-- let it\nselect 'a;b'\nfrom y; \n\\gexec\n"
         "select 'grant';\n\ndrop role x;\n\n-- go\nselect 1\n\\gexec\n"
     )
     assert list(permissions.statements(tmp_path / "file.sql")) == [
+        ("", "select 0", False),
         ("make it", "create role x", False),
         ("make it", "alter role x\n    nologin", False),
         ("let it", "select 'a;b'\nfrom y;", True),
@@ -492,7 +504,8 @@ def test_who_can_make_objects_as_the_owner(shared):
 def test_what_was_done_is_in_force_and_what_was_revoked_is_listed(shared):
     rights = permissions.prepare(shared.connection, shared.here, "7")
     name = shared.admin.info.dbname
-    assert (rights.owner, rights.beyond) == ("prod_owner", [])
+    assert rights.revoked
+    assert rights == permissions.Rights(owner="prod_owner", mark=rights.mark)
     assert rights.mark == f"{permissions.MADE} (dev 7)"
     assert f"revoke CONNECT on database {name} from public cascade" in rights.revoked
     assert f"revoke TEMPORARY on database {name} from public cascade" in rights.revoked
@@ -509,6 +522,7 @@ def test_what_could_not_be_revoked_is_not_listed_as_revoked(shared, monkeypatch,
     file = tmp_path / "file.sql"
     told = [
         raising("warning", "01006"),
+        "revoke no_such_role from postgres",
         "alter default privileges in schema public revoke all on tables from public",
     ]
     literals = ", ".join("'" + text.replace("'", "''") + "'" for text in told)
