@@ -483,6 +483,7 @@ def test_what_is_taken_for_granted():
     """Commas and double quotes where nothing is declared, and rows as PostgreSQL can take them."""
     assert scan.Dialect() == scan.Dialect(b",", b'"', is_cr=False)
     assert scan.MAX_RECORD_BYTES == 64 * 1024**2
+    assert delimited.MAX_HEADER_BYTES == 1024**2
 
 
 @pytest.mark.parametrize("sign", [b"", b"\r", b"\n", b";;"])
@@ -530,3 +531,18 @@ def test_what_is_refused_is_named_with_its_place_in_any_block(blocks, said, end)
         for block in made:
             checked.block(block)
     assert caught.value.what == f"here, {said}".replace("'", '"')
+
+
+@pytest.mark.parametrize("length", [1, 61, 62, 63, 64, 65, 127, 128])
+def test_a_block_within_quotes_is_part_of_its_value_whatever_its_length(length):
+    checked = scan.Scan("here", b"a,b\n", ["a", "b"], scan.Dialect())
+    assert checked.block(b"a,b\n1,2\n") == 8
+    opened = b'3,"' + b"x" * (length - 4) + b"\n" if length > 4 else b'3,"\n'
+    assert checked.block(opened) == 0
+    assert checked.block(b"," * (length - 1) + b"\n") == 0
+    assert checked.block(b'y"\n4,5\n') == 7
+    assert (checked.records, checked.lines) == (4, 6)
+    checked.finish()
+    assert checked.block(opened) == 0
+    with pytest.raises(SourceError, match="here, line 7: the file ends inside quotes"):
+        checked.finish()

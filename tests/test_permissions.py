@@ -420,7 +420,8 @@ def test_warnings_are_listened_to_while_a_statement_runs_and_no_longer(shared, m
 
 def test_the_statements_of_a_file_and_what_they_are_for(tmp_path):
     (tmp_path / "file.sql").write_text(
-        "select 0;\n\n-- Who may; do what\n-- in prod.\n\n-- make it\n-- (with care)\ncreate role x;\n"
+        "select 0;\n\n-- Who may; do what\n-- in prod.\n\n"
+        "-- make it\n-- (with care)\ncreate role x;\n"
         "alter role x\n    nologin;\n\n-- let it\nselect 'a;b'\nfrom y; \n\\gexec\n"
         "select 'grant';\n\ndrop role x;\n\n-- go\nselect 1\n\\gexec\n"
     )
