@@ -24,7 +24,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -160,7 +160,8 @@ class Check:
             if any(m == mutant.module and line in span for m, line in self.known[test]["seen"])
         ]
         before = self.killers[mutant.module + mutant.function]
-        near.sort(key=lambda test: (test not in before, self.known[test]["seconds"]))
+        kills = Counter(killer for killers in self.killers.values() for killer in killers)
+        near.sort(key=lambda t: (t not in before, -kills[t], self.known[t]["seconds"]))
         while near:
             for facts in self.forked(mutant, near):
                 if facts["failed"]:

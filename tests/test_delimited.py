@@ -484,6 +484,7 @@ def test_what_is_taken_for_granted():
     assert scan.Dialect() == scan.Dialect(b",", b'"', is_cr=False)
     assert scan.MAX_RECORD_BYTES == 64 * 1024**2
     assert delimited.MAX_HEADER_BYTES == 1024**2
+    assert delimited.LEADING_BYTES == 1024
 
 
 @pytest.mark.parametrize("sign", [b"", b"\r", b"\n", b";;"])
