@@ -63,7 +63,7 @@ class Mutant:
     module: str
     function: str  # "" at the level of the module
     first: int  # the lines of the statement
-    last: int
+    last: int | None  # None: it is run when the module is imported
     before: str
     after: str
     code: CodeType
@@ -88,7 +88,7 @@ def of(module: str, path: Path) -> list[Mutant]:
             # What a function's first line says is of use where its body runs.
             is_head = _is_compound(statement) and not isinstance(statement, ast.FunctionDef)
             last = statement.body[0].lineno - 1 if is_head else statement.end_lineno
-            last = max(last, statement.lineno)
+            last = max(last, statement.lineno) if change.is_in_function else None
             where = (module, change.function, statement.lineno, last)
             found.append(Mutant(*where, *_apart(before, after), code))
     return found
@@ -119,6 +119,7 @@ class _Change:
         self.statement = [node for node in above if isinstance(node, ast.stmt)][-1]
         functions = [n.name for n in above if isinstance(n, ast.FunctionDef | ast.ClassDef)]
         self.function = ".".join(functions)
+        self.is_in_function = any(isinstance(node, ast.FunctionDef) for node in above)
         self._shown = self._smallest()
 
     def apply(self) -> None:

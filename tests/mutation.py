@@ -153,12 +153,7 @@ class Check:
 
     def verdict(self, mutant: Mutant, tests: list[str]) -> dict:
         """Whether a mutant is killed, and by which test."""
-        span = range(mutant.first, mutant.last + 1) if mutant.function else range(10**6)
-        near = [
-            test
-            for test in tests
-            if any(m == mutant.module and line in span for m, line in self.known[test]["seen"])
-        ]
+        near = [test for test in tests if mutant.last is None or self.runs(test, mutant)]
         before = self.killers[mutant.module + mutant.function]
         kills = Counter(killer for killers in self.killers.values() for killer in killers)
         near.sort(key=lambda t: (t not in before, -kills[t], self.known[t]["seconds"]))
@@ -174,6 +169,10 @@ class Check:
                 return {"killed": True, "by": test, "how": facts["failed"]}
             near = near[near.index(test) + 1 :]  # it fails whatever we do: it says nothing
         return {"killed": False, "by": "", "how": ""}
+
+    def runs(self, test: str, mutant: Mutant) -> bool:
+        lines = range(mutant.first, mutant.last + 1)
+        return any(m == mutant.module and n in lines for m, n in self.known[test]["seen"])
 
     def shares_server(self, test: str) -> bool:
         return "server_settings" in self.items[test].fixturenames

@@ -519,6 +519,7 @@ def test_the_first_record_is_refused_at_its_own_line():
         (["a,b|'1|", "2',3,4|"], "line 2: a row of 3 fields under a header of 2: 2',3,4"),
         (["a,b|1,'2|", "3'x|"], "line 3, column b: text after a closing quote: 3'x"),
         (["a,b|1,2|", "3,4'5'|"], "line 3, column b: a quote inside an unquoted field: 3,4'5'"),
+        (["a,b|1,'x|", "|y'z|"], "line 4, column b: text after a closing quote: "),
         (["a,b|1,2|a,b|"], "line 3: a second header: a,b"),
         (["a,b|1,2|", "a,b|3,4|"], "line 3: a second header: a,b"),
         (["a,b|1,2|'a|", "',b|3|"], "line 3: a second header: ',b"),
@@ -547,3 +548,41 @@ def test_a_block_within_quotes_is_part_of_its_value_whatever_its_length(length):
     assert checked.block(opened) == 0
     with pytest.raises(SourceError, match="here, line 7: the file ends inside quotes"):
         checked.finish()
+
+
+def test_a_block_of_lf_lines_under_crlf_is_refused():
+    checked = scan.Scan("here", b"a,b\r\n", ["a", "b"], scan.Dialect())
+    checked.block(b"a,b\r\n1,2\r\n")
+    with pytest.raises(
+        SourceError, match="here, line 3: a line that ends with LF, and not with CR"
+    ):
+        checked.block(b"3,4\n")
+
+
+@pytest.mark.parametrize("declared", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("found", [",", ";", "\t", "|"])
+def test_every_usual_delimiter_is_known_where_another_is_declared(made, declared, found):
+    if declared == found:
+        return
+    with pytest.raises(SourceError, match="one column only") as caught:
+        made(f"a{found}b{found}c\n1{found}2{found}3\n".encode(), delimiter=declared)
+    assert f"{found!r} is 2 times" in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("blocks", "said"),
+    [
+        (["a,b|12345,789|", "1,2|12345,7890|3,4|"], "line 4: a row of over 0 MiB: 12345,7890"),
+        (["a,b|1,2|", "1,'4567890|"], "line 3, column b: a row of over 0 MiB: 1,'4567890"),
+        (["a,b|1,2|", "1,'456|", "890|"], "line 4, column b: a row of over 0 MiB: 890"),
+    ],
+)
+def test_a_record_may_be_as_long_as_the_limit_and_no_longer(monkeypatch, blocks, said):
+    monkeypatch.setattr(scan, "MAX_RECORD_BYTES", 10)  # its line end is one of them
+    checked = scan.Scan("here", b"a,b\n", ["a", "b"], scan.Dialect())
+    *before, last = [text.replace("|", "\n").replace("'", '"').encode() for text in blocks]
+    for block in before:
+        checked.block(block)
+    with pytest.raises(SourceError) as caught:
+        checked.block(last)
+    assert caught.value.what == f"here, {said}".replace("'", '"')
