@@ -519,6 +519,12 @@ def test_the_first_record_is_refused_at_its_own_line():
         (["a,b|'1|", "2',3,4|"], "line 2: a row of 3 fields under a header of 2: 2',3,4"),
         (["a,b|1,'2|", "3'x|"], "line 3, column b: text after a closing quote: 3'x"),
         (["a,b|1,2|", "3,4'5'|"], "line 3, column b: a quote inside an unquoted field: 3,4'5'"),
+        (
+            [f"a,b|1,{'x' * 30}'y|"],
+            f"line 2, column b: a quote inside an unquoted field: {'x' * 20}'y",
+        ),
+        (["a,b|1,2|'a|", "|", "',b|"], "line 3: a second header: ',b"),
+        (["a,b|1,2,3'4|"], "line 2: a quote inside an unquoted field: 1,2,3'4"),
         (["a,b|1,'x|", "|y'z|"], "line 4, column b: text after a closing quote: "),
         (["a,b|1,2|a,b|"], "line 3: a second header: a,b"),
         (["a,b|1,2|", "a,b|3,4|"], "line 3: a second header: a,b"),
@@ -586,3 +592,43 @@ def test_a_record_may_be_as_long_as_the_limit_and_no_longer(monkeypatch, blocks,
     with pytest.raises(SourceError) as caught:
         checked.block(last)
     assert caught.value.what == f"here, {said}".replace("'", '"')
+
+
+def test_the_column_is_counted_from_the_block_in_which_its_row_begins():
+    checked = scan.Scan("here", b"a,b,c\n", ["a", "b", "c"], scan.Dialect())
+    checked.block(b'a,b,c\n1,"2\n')
+    with pytest.raises(SourceError, match="here, line 3, column b: text after a closing quote"):
+        checked.block(b'3"x,4\n')
+
+
+@pytest.mark.parametrize(("size", "is_header"), [(4, True), (24, True), (25, False)])
+def test_a_header_that_comes_again_may_be_padded_so_far(size, is_header):
+    """Twice as long as it is, and eight bytes for each name: more is no header to be feared."""
+    checked = scan.Scan("here", b"a,b\n", ["a", "b"], scan.Dialect())
+    block = b"a,b\n" + b"a" + b" " * (size - 4) + b",b\n"
+    if not is_header:
+        assert checked.block(block) == len(block)
+        return
+    with pytest.raises(SourceError, match="a second header"):
+        checked.block(block)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [(b"<a>\n", "an HTML or XML page"), (b'{"a": 1}\n', "JSON"), (b"\n [1]\n", "JSON")],
+)
+def test_another_kind_of_document_is_named(made, body, kind):
+    with pytest.raises(SourceError, match=f"csv: {kind} in place of delimited text"):
+        made(body)
+
+
+def test_another_line_end_than_cr_cannot_be_declared(made):
+    with pytest.raises(ValueError, match="line_end="):
+        made(b"a,b\n1,2\n", line_end="\n")
+
+
+def test_a_header_that_begins_with_no_name_is_known_when_it_comes_again():
+    for row in (b",b\n", b'"",b\n'):
+        checked = scan.Scan("here", b",b\n", ["", "b"], scan.Dialect())
+        with pytest.raises(SourceError, match="here, line 3: a second header"):
+            checked.block(b",b\n1,2\n" + row)
