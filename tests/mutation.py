@@ -43,6 +43,8 @@ MODULES = {
     "volume": ["test_volume"],
     "drift": ["test_drift"],
     "scan": ["test_delimited"],
+    "dialect": ["test_delimited"],
+    "raw_table": ["test_delimited"],
     "delimited": ["test_delimited"],
     "publication": ["test_publication"],
     "permissions": ["test_permissions"],

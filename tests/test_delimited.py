@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import decode, delimited, scan
+from pipeline import decode, delimited, raw_table, scan
 from pipeline.errors import SourceError
 from pipeline.settings import BUNDLED
 
@@ -483,8 +483,8 @@ def test_what_is_taken_for_granted():
     """Commas and double quotes where nothing is declared, and rows as PostgreSQL can take them."""
     assert scan.Dialect() == scan.Dialect(b",", b'"', is_cr=False)
     assert scan.MAX_RECORD_BYTES == 64 * 1024**2
-    assert delimited.MAX_HEADER_BYTES == 1024**2
-    assert delimited.LEADING_BYTES == 1024
+    assert raw_table.MAX_HEADER_BYTES == 1024**2
+    assert raw_table.LEADING_BYTES == 1024
 
 
 @pytest.mark.parametrize("sign", [b"", b"\r", b"\n", b";;"])

@@ -67,7 +67,9 @@ def test_every_equivalent_mutant_has_its_reason():
 
 
 @pytest.mark.long
-def test_a_broken_line_of_what_protects_the_data_is_noticed():
-    done = subprocess.run([sys.executable, ROOT / "tests" / "mutation.py"], stdout=subprocess.PIPE)
+@pytest.mark.parametrize("module", mutation.MODULES)
+def test_a_broken_line_of_what_protects_the_data_is_noticed(module):
+    command = [sys.executable, ROOT / "tests" / "mutation.py", module]
+    done = subprocess.run(command, stdout=subprocess.PIPE)
     assert done.returncode == 0, done.stdout.decode()
     print(done.stdout.decode())
