@@ -26,7 +26,7 @@ from pipeline.errors import SetupError
 from pipeline.settings import ROOT, Settings
 
 PRECIOUS = b"precious\n"
-PID = os.getpid()
+PID = "PID"  # in a name: the number of this process, which differs between test processes
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def plant(here: Settings, name: str, target: Path) -> None:  # noqa: F811
-    link = here.data_dir / name
+    link = here.data_dir / name.replace(PID, str(os.getpid()))
     link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(target)
 
