@@ -27,6 +27,7 @@ def check() -> int:
     stops = _folders(here) + _room(here, NO_ROOM) + _parts(here)
     remarks = [] if stops else _room(here, LITTLE_ROOM)
     remarks += _programs(here) + stash.problems(here)
+    remarks += filter(None, [settings.exposed()])
     try:
         _print_facts(console, "Database", _database(here))
     except PipelineError as error:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline import durable, script, snapshot, stash, state, volume
+from pipeline import durable, keys, script, snapshot, stash, state, volume
 from pipeline.candidate import Candidate, Source, descriptor
 from pipeline.download import NoNetwork
 from pipeline.errors import SourceError
@@ -104,6 +104,7 @@ def _fetch(here, source, name, fetch, current, force) -> tuple[Snapshot, str, st
         try:
             with _within(here.source_timeout * FETCH_SHARE):
                 fetch(candidate)
+            _refuse_keys(here, candidate)
         finally:
             candidate.journal.end()
         if not candidate.resources:
@@ -112,6 +113,7 @@ def _fetch(here, source, name, fetch, current, force) -> tuple[Snapshot, str, st
         snapshot.discard(candidate.folder)
         raise
     except BaseException as error:
+        keys.purge(here, candidate.client.keys_sent, candidate.folder)
         if snapshot.refuse(here, name, candidate.folder) and isinstance(error, SourceError):
             error.kept = f"data/quarantine/{name}/"
         raise
@@ -124,6 +126,12 @@ def _fetch(here, source, name, fetch, current, force) -> tuple[Snapshot, str, st
         taken, outcome = _take(here, source, name, candidate, described, current), "new"
     volume.remember(here, name, taken, candidate.validators)
     return taken, outcome, candidate.extra.get("note", "")
+
+
+def _refuse_keys(here: Settings, candidate: Candidate) -> None:
+    """A key in what a publisher answers would go into the manifest, the state and the stash."""
+    described = candidate.resources, candidate.extra, candidate.validators
+    keys.refuse_echo(here, candidate.client.keys_sent, candidate.folder, described)
 
 
 def _take(here, source, name, candidate: Candidate, described: dict, current) -> Snapshot:

@@ -104,6 +104,7 @@ def _tell(stage: str, source: str, started: str, seconds: float, facts: dict) ->
     run_id = os.environ.get("PIPELINE_RUN") or f"{started} by hand {os.getpid()}"
     # A failure leaves rows and hash of the last good file as they are noted.
     told = {"reason": "", "remedy": ""} | facts
+    told |= {name: settings.redact(told[name] or "") for name in ("reason", "remedy")}
     told |= {"run": run_id, "started_at": started, "seconds": seconds}
     try:
         return state.update(settings.load(), source, stage, **told)
@@ -131,7 +132,7 @@ def understood(error: Exception) -> SourceError:
             f"the disk cannot be read or written (input/output error): {error.filename or ''}",
             "see the system's log and the disk; the next run does the rest",
         )
-    traceback.print_exc()
+    print(settings.redact(traceback.format_exc()), file=sys.stderr)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(frame.filename).name} line {frame.lineno}"
     what = f"{type(error).__name__}: {escaped(settings.redact(str(error)))} ({where})"
