@@ -149,6 +149,11 @@ def secrets_of_url(url: str) -> set[str]:
     return {found, unquote(found)} if found else set()
 
 
+def is_proxy(url: str) -> bool:
+    """Whether a URL can be the address of a proxy; it may leave `http://` out."""
+    return _is_base(url if "://" in url else f"http://{url}")
+
+
 def _pairs(value: str) -> list[str]:
     return [pair for pair in (part.strip() for part in value.split(",")) if pair]
 

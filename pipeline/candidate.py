@@ -13,6 +13,7 @@ from pipeline import content, script, snapshot, state
 from pipeline.begun import Finished, Journal
 from pipeline.download import Client, Received
 from pipeline.errors import SourceError
+from pipeline.network import joined
 from pipeline.printable import escaped, shown
 from pipeline.settings import Settings
 from pipeline.snapshot import Snapshot
@@ -91,7 +92,7 @@ class Candidate:
         may_be_nothing: the protocol says by 204 that there is nothing: no file, and None.
         headers: sent to the host of `url` alone, such as one with a key.
         """
-        name = name or urlsplit(url).path.rpartition("/")[2]
+        name = name or urlsplit(joined(url, "")).path.rpartition("/")[2]
         if not FILE_NAME.fullmatch(name) or self.resource(name):
             raise SourceError(f"{shown(url)}: {escaped(name)!r} is no usable file name, or twice")
         path = self.folder / name

@@ -84,6 +84,8 @@ class Client:
 
         Raises SourceError (refused answer), Transient (patience ran out), NoNetwork.
         """
+        if not network.joined(url, ""):
+            raise SourceError(f"{shown(url)} is no address", "see the source's script in api/")
         if not self.tries and network.is_down(self.settings, url):
             raise NoNetwork("no network: none of the publishers can be reached")
         first, self._broken = self.tries, resume.left(url, path)

@@ -42,6 +42,8 @@ class Runner:
         self._guard = threading.Lock()
         self._stopping = False
         self.failures: list[PipelineError] = []  # what ends the whole night with code 1
+        self.ending: set[Job] = set()  # the jobs that met it
+        self.codes: list[int | None] = []  # with which jobs ended
 
     def run(
         self,
@@ -138,7 +140,8 @@ class Runner:
     def _judge(self, job: Job, code: int | None, tail: list[str], seconds: float) -> dict:
         noted = state.read(self.here, job.name).get(job.stage, {})
         told = noted.get("run") == self.run_id
-        if told and code in (errors.OK, errors.DEGRADED):
+        self.codes.append(code)
+        if told and code in (errors.OK, errors.DEGRADED, errors.SETUP):
             return noted
         if code is None:
             what = f"stopped after {self.here.source_timeout:g} s (SOURCE_TIMEOUT)"
@@ -147,12 +150,19 @@ class Runner:
         else:
             last = next((text for text in reversed(tail) if text), "it printed nothing")
             if code == errors.ENDS_RUN:
-                self.failures.append(PipelineError(last.removeprefix(f"{job.name}: ")))
+                return self._ends_run(job, last.removeprefix(f"{job.name}: "), seconds)
             what = f"ended with code {code} without saying what it did: {last}"
         return self._failed(job, what, seconds)
 
-    def _failed(self, job: Job, what: str, seconds: float) -> dict:
-        facts = {"run": self.run_id, "outcome": "failed", "reason": what, "remedy": "see the log"}
+    def _ends_run(self, job: Job, said: str, seconds: float) -> dict:
+        """What a job says that ends the run; it is as an error prints itself."""
+        self.failures.append(PipelineError(said))
+        self.ending.add(job)
+        what, _, remedy = said.rpartition(" - ") if " - " in said else (said, "", "see the log")
+        return self._failed(job, what, seconds, remedy)
+
+    def _failed(self, job: Job, what: str, seconds: float, remedy: str = "see the log") -> dict:
+        facts = {"run": self.run_id, "outcome": "failed", "reason": what, "remedy": remedy}
         facts |= {"started_at": script.now(), "seconds": round(seconds, 3)}
         try:
             return state.update(self.here, job.name, job.stage, **facts)

@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline import address
 from pipeline.errors import SetupError
 
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _SHORTEST_KEY = 6
 _ROLE = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _RESERVED_ROLES = ("postgres", "public", "none", "prod_owner", "prod_publish", "prod_read")
@@ -88,6 +89,14 @@ def database_url(name: str, given: dict[str, str]) -> str:
     if value:
         address.check(name, value)
     return value
+
+
+def proxies(given: Mapping[str, str]) -> None:
+    """The addresses of proxies in the environment; an error shows nothing of them."""
+    for name, value in given.items():
+        if name.lower() in PROXIES and value and not address.is_proxy(value):
+            what = f"{name} is not understood: it is no address of a proxy"
+            raise SetupError(what, "write it as http://host:port")
 
 
 def folder(name: str, value: str, root: Path) -> Path:

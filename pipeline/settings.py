@@ -19,7 +19,6 @@ from pipeline.errors import SetupError, SourceError
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "data" / "bundled"
 SOURCE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 STASHES = ("git", "git+push", "off")
 
 
@@ -130,6 +129,7 @@ def load() -> Settings:
     _refuse_unknown(from_file)
     given = _values(from_file)
     checks.refuse_undecodable(given)
+    checks.proxies(os.environ)
     return Settings(
         data_dir=checks.folder("DATA_DIR", given["DATA_DIR"], ROOT),
         database_url=checks.database_url("DATABASE_URL", given),
@@ -215,7 +215,7 @@ def secrets() -> frozenset[str]:
     for name, value in os.environ.items():
         if name == "PGPASSWORD":
             found.add(value)
-        elif name.lower() in _PROXIES:
+        elif name.lower() in checks.PROXIES:
             found |= address.secrets_of_url(value)
     return frozenset(found)
 

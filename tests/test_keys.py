@@ -330,6 +330,6 @@ def test_what_is_noted_of_a_stage_has_no_key(here):
     def work(here, options):
         return {"outcome": "failed", "reason": f"at {query()}", "remedy": f"see {query()}"}
 
-    noted = script._attempt("api", "alpha", work, SimpleNamespace())
+    noted, _ = script._attempt("api", "alpha", work, SimpleNamespace())
     assert not holds_key(str(noted))
     assert not holds_key(everything(here))

@@ -175,6 +175,19 @@ def test_the_environment_is_decoded_too(monkeypatch):
         settings.load.cache_clear()
 
 
+@pytest.mark.parametrize("name", ["https_proxy", "HTTPS_PROXY", "http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize(
+    "value", ["http://[::1", "http://me:p4ss/w@h:1", "http://h:port", "http://"]
+)
+def test_a_proxy_that_is_none_is_78(monkeypatch, name, value):
+    with pytest.raises(SetupError, match=f"^{name} is not understood") as caught:
+        load(monkeypatch, **{name: value})
+    assert "p4ss" not in str(caught.value)
+    for usual in ("http://h:3128", "h:3128", "socks5://me:x@h", "http://me:p%2Fw@[::1]:8080/"):
+        settings.load.cache_clear()
+        load(monkeypatch, **{name: usual})
+
+
 def test_damaged_files_are_78_or_read(tmp_path, is_long):
     """Whatever the bytes: settings, or one sentence and 78."""
     chance, outcomes = random.Random(35), {"read": 0, "refused": 0}
