@@ -34,7 +34,7 @@ def check_kind(kind: str, kinds: Sequence[str], script: str) -> None:
     """Raise DeclarationError unless a kind is one of those that there are."""
     if kind not in kinds:
         raise DeclarationError(
-            f"{script} declares kind={kind!r}, which is not one of {', '.join(kinds)}"
+            f"{script} declares kind={kind!r}: {kind} is not one of {', '.join(kinds)}"
         )
 
 
@@ -66,7 +66,10 @@ def check_dialect(delimiter: str, quote: str | None, script: str) -> None:
         if name == "quote" and sign is None:
             continue
         if not (isinstance(sign, str) and re.fullmatch(r"[\x00-\x7f]", sign)) or sign in "\r\n":
-            what = f"{script} declares {name}={sign!r}, which is not one ASCII character"
-            raise DeclarationError(what, 'a tab is "\\t"; quote=None where there are no quotes')
+            what = f"{script} declares {name}={sign!r}, which cannot be a delimiter or a quote"
+            raise DeclarationError(
+                f"{what}: each is one ASCII character",
+                'a tab is "\\t"; quote=None where there are no quotes',
+            )
     if delimiter == quote:
         raise DeclarationError(f"{script} declares {delimiter!r} as delimiter and as quote")

@@ -40,7 +40,7 @@ class SourceError(PipelineError):
     kept = ""  # the folder in which what came instead is kept for inspection
 
 
-class DeclarationError(SourceError):
+class DeclarationError(SourceError, ValueError):
     """A source's own files declare what there is not; its last good data stays."""
 
     exit_code = SETUP

@@ -62,7 +62,7 @@ def is_one_sentence(done: subprocess.CompletedProcess, words: str) -> bool:
 @pytest.mark.parametrize(
     ("declared", "words"),
     [
-        ('"xlsx"', "api/alpha.py declares kind='xlsx', which is not one of json, geojson"),
+        ('"xlsx"', "api/alpha.py declares kind='xlsx': xlsx is not one of json, geojson"),
         ('""', "declares kind=''"),
         ("None", "declares kind=None"),
         ('"CSV"', "declares kind='CSV'"),
@@ -81,7 +81,10 @@ def test_a_script_of_stage_api_says_what_it_declares_wrongly(here, tmp_path, dec
     ("declared", "words"),
     [
         ('delimiter=";;"', "the script in preprocess/ declares delimiter=';;'"),
-        ('delimiter="||"', "declares delimiter='||', which is not one ASCII character"),
+        (
+            'delimiter="||"',
+            "declares delimiter='||', which cannot be a delimiter or a quote: each is one ASCII",
+        ),
         ('delimiter=""', "declares delimiter=''"),
         ('delimiter="§"', "declares delimiter='§'"),
         ("delimiter=None", "declares delimiter=None"),

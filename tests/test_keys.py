@@ -174,7 +174,7 @@ def test_a_key_goes_into_a_query_and_a_header_and_into_no_file(here, publisher):
     assert json.loads((here.raw / "alpha/datapackage.json").read_bytes())["resources"]
 
 
-@pytest.mark.parametrize("keys", [{}, {"EIA": OTHER}, {"EIA": f"{HOST}:8443"}, {"OTHER": HOST}])
+@pytest.mark.parametrize("keys", [{}, {"EIA": OTHER}, {"EIA": f"x.{HOST}"}, {"OTHER": HOST}])
 def test_a_key_is_not_sent_to_a_host_it_is_not_declared_for(here, publisher, keys):
     publisher.answers["/file.csv"] = [Answer(b"a\n1\n")]
     for address, headers in ((query(), None), (URL, bearer()), (URL, basic())):
