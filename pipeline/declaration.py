@@ -10,23 +10,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from pipeline.errors import DeclarationError, SetupError
 from pipeline.settings import ROOT
 
-PARTS = ("api/{}.py", "preprocess/{}.py", "preprocess/test_{}.py", "load/{}.sql")
+PARTS_OF = {
+    "api": ("api/{}.py",),
+    "preprocess": ("preprocess/{}.py", "preprocess/test_{}.py"),
+    "load": ("load/{}.sql",),
+}
+PARTS = tuple(part for parts in PARTS_OF.values() for part in parts)
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+", re.IGNORECASE)
 
 
-def missing_parts(names: Iterable[str]) -> list[str]:
-    """The files that sources lack, each as a sentence."""
+def missing_parts(names: Iterable[str], stages: Iterable[str] = PARTS_OF) -> list[str]:
+    """The files that sources lack for some stages, each as a sentence."""
     return [
         f"source {name} has no {part.format(name)}"
         for name in names
-        for part in PARTS
+        for stage in stages
+        for part in PARTS_OF.get(stage, ())
         if not (ROOT / part.format(name)).is_file()
     ]
 
 
-def refuse_missing_parts(names: Iterable[str]) -> None:
-    """Raise SetupError when a source lacks one of its files."""
-    if missing := missing_parts(names):
+def refuse_missing_parts(names: Iterable[str], stages: Iterable[str]) -> None:
+    """Raise SetupError when a source lacks a file that one of these stages needs."""
+    if missing := missing_parts(names, stages):
         raise SetupError("; ".join(missing), "see docs/adding_a_source.md")
 
 

@@ -229,7 +229,7 @@ def run(stages: list[str], sources: list[str], options) -> int:
     Raises BusyError (75) and SetupError (78) before anything was touched.
     """
     here = settings.load()
-    declaration.refuse_missing_parts(sources)
+    declaration.refuse_missing_parts(sources, stages)
     with lock.held_by_this_run(here):
         _check_folders(here)
         run_id = f"{time.strftime('%Y-%m-%dT%H-%M-%SZ', time.gmtime())}-{os.getpid()}"

@@ -152,11 +152,14 @@ def test_a_source_without_one_of_its_files_stops_the_run_before_it_begins(
         (tmp_path / each.format("alpha")).parent.mkdir(exist_ok=True)
         (tmp_path / each.format("alpha")).touch()
     monkeypatch.setattr(declaration, "ROOT", tmp_path)
-    declaration.refuse_missing_parts(["alpha"])
+    stages = ["api", "preprocess", "load", "transform", "publish"]
+    declaration.refuse_missing_parts(["alpha"], stages)
     (tmp_path / part.format("alpha")).unlink()
     with pytest.raises(SetupError, match=f"^source alpha has no {part.format('alpha')}") as caught:
-        nights.run(["api"], ["alpha"], SimpleNamespace(force=False, offline=False))
+        nights.run(stages, ["alpha"], SimpleNamespace(force=False, offline=False))
     assert caught.value.exit_code == SETUP
+    needed = [stage for stage in stages if declaration.missing_parts(["alpha"], [stage])]
+    assert needed == [part.partition("/")[0]]
     assert not here.logs.exists()
 
 

@@ -130,7 +130,7 @@ def test_a_missing_declaration_of_a_table_is_78_before_anything_is_touched(small
     file = small.folder / "load/left.sql"
     shutil.move(file, tmp_path / "left.sql")
     try:
-        for command in ([], ["load"], ["load", "left"], ["preprocess", "left"]):
+        for command in ([], ["load"], ["load", "left"]):
             done = small.run(*command)
             assert done.returncode == 78, done.stdout
             assert done.stderr.strip() == (

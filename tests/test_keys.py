@@ -204,7 +204,8 @@ def test_no_address_leads_a_key_elsewhere(here, publisher, other, address):
 
 
 @pytest.mark.parametrize(
-    ("status", "spelling"), zip(cycle([301, 302, 303, 307, 308]), SPELLINGS, strict=False)
+    ("status", "spelling"),
+    list(zip(cycle([301, 302, 303, 307, 308]), SPELLINGS, strict=False)),
 )
 def test_no_redirect_takes_a_key_along(here, publisher, other, status, spelling):
     """Neither in a header nor in the address, which a publisher may repeat in any spelling."""
