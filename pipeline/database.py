@@ -9,8 +9,7 @@ from contextlib import suppress
 import psycopg
 from psycopg import conninfo
 
-from pipeline import address as addresses
-from pipeline import ledger
+from pipeline import dsn, ledger
 from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
 from pipeline.settings import Settings, redact
 
@@ -88,7 +87,7 @@ def connect_to(address: str, setting: str, patience: float | None = None) -> psy
     Raises SetupError too when the password is wrong or missing, or nobody knows what the address
     means.
     """
-    addresses.check(setting, address)
+    dsn.check(setting, address)
     patience = PATIENCE if patience is None else patience
     deadline = time.monotonic() + patience
     while True:

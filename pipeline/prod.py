@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import psycopg
 
-from pipeline import address, data_status, database, errors
+from pipeline import data_status, database, dsn, errors
 from pipeline.settings import Settings
 
 NAME = "prod"
@@ -45,7 +45,7 @@ def url(here: Settings) -> str:
     """The address of prod, as libpq understands it."""
     if here.prod_database_url:
         return here.prod_database_url
-    return address.with_database(database.url(here, lambda text: None), NAME)
+    return dsn.with_database(database.url(here, lambda text: None), NAME)
 
 
 def _is_there(dev: psycopg.Connection) -> bool:

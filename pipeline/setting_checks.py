@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline import address
+from pipeline import dsn
 from pipeline.errors import SetupError
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
@@ -84,17 +84,17 @@ def role(name: str, value: str) -> str:
 def database_url(name: str, given: dict[str, str]) -> str:
     """A connection string that can be read in one way; an error shows nothing of it."""
     value = given[name]
-    if value and value.partition("://")[0] not in address.SCHEMES:
+    if value and value.partition("://")[0] not in dsn.SCHEMES:
         raise SetupError(f"{name} does not begin with postgresql://")
     if value:
-        address.check(name, value)
+        dsn.check(name, value)
     return value
 
 
 def proxies(given: Mapping[str, str]) -> None:
     """The addresses of proxies in the environment; an error shows nothing of them."""
     for name, value in given.items():
-        if name.lower() in PROXIES and value and not address.is_proxy(value):
+        if name.lower() in PROXIES and value and not dsn.is_proxy(value):
             what = f"{name} is not understood: it is no address of a proxy"
             raise SetupError(what, "write it as http://host:port")
 

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-from pipeline import address, env_file, redaction
+from pipeline import dsn, env_file, redaction
 from pipeline import setting_checks as checks
 from pipeline.errors import SetupError, SourceError
 
@@ -135,7 +135,7 @@ def load() -> Settings:
         database_url=checks.database_url("DATABASE_URL", given),
         prod_database_url=checks.database_url("PROD_DATABASE_URL", given),
         stash=checks.one_of("STASH", given["STASH"], STASHES),
-        mirrors=address.mirrors(given["MIRRORS"]),
+        mirrors=dsn.mirrors(given["MIRRORS"]),
         fetch_patience=checks.seconds("FETCH_PATIENCE", given),
         source_timeout=checks.seconds("SOURCE_TIMEOUT", given),
         source_memory_mb=int(checks.seconds("SOURCE_MEMORY_MB", given)),
@@ -193,9 +193,9 @@ def _meant(name: str) -> str:
 
 def masked(name: str, value: str) -> str:
     """The value of a setting as it may be printed: what is secret in it replaced by `***`."""
-    if value and name in URLS and not address.is_clear(value):
-        return redact(address.outline(value))
-    if name == "MIRRORS" and not address.are_clear_mirrors(value):
+    if value and name in URLS and not dsn.is_clear(value):
+        return redact(dsn.outline(value))
+    if name == "MIRRORS" and not dsn.are_clear_mirrors(value):
         return redaction.HIDDEN
     return redact(value)
 
@@ -216,7 +216,7 @@ def secrets() -> frozenset[str]:
         if name == "PGPASSWORD":
             found.add(value)
         elif name.lower() in checks.PROXIES:
-            found |= address.secrets_of_url(value)
+            found |= dsn.secrets_of_url(value)
     return frozenset(found)
 
 
@@ -233,8 +233,8 @@ def exposed() -> str:
 def _secrets_by_setting(given: Mapping[str, str]) -> dict[str, set[str]]:
     """The secrets in the values of some settings, by the name of the setting."""
     found = {name: {value} for name, value in given.items() if name in KEYS or KEY.fullmatch(name)}
-    found |= {name: address.secrets(given.get(name, "")) for name in URLS}
-    found["MIRRORS"] = address.secrets_of_mirrors(given.get("MIRRORS", ""))
+    found |= {name: dsn.secrets(given.get(name, "")) for name in URLS}
+    found["MIRRORS"] = dsn.secrets_of_mirrors(given.get("MIRRORS", ""))
     return {name: {one for one in secrets if one} for name, secrets in found.items()}
 
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from pipeline import address, database, settings
+from pipeline import database, dsn, settings
 from pipeline.errors import PipelineError, SetupError
 
 SIGNS = "#?/@[]:&=%+;,'\"\\<>$!*()|~^{} é€😀"
@@ -103,7 +103,7 @@ def test_no_part_of_a_password_is_in_what_libpq_says(put):
             psycopg.connect(value, connect_timeout=2)
         if runs_in(password, str(said.value)):
             given_away += 1
-            assert not address.is_clear(value)
+            assert not dsn.is_clear(value)
     assert given_away > 10, "nothing would have been printed"
 
 
@@ -190,7 +190,7 @@ def test_what_can_be_read_in_two_ways_is_78_with_the_remedy(put, name, value):
 def test_what_libpq_and_people_read_alike_is_taken(put, value):
     put("DATABASE_URL", value)
     assert settings.load().database_url == value
-    other = address.with_database(value, "prod")
+    other = dsn.with_database(value, "prod")
     expected = conninfo_to_dict(value) | {"dbname": "prod"}
     assert conninfo_to_dict(other) == expected
     put("PROD_DATABASE_URL", other)
@@ -199,9 +199,9 @@ def test_what_libpq_and_people_read_alike_is_taken(put, value):
 
 def test_another_database_on_the_same_server_by_any_address():
     for value in ("host=h password='a b' dbname=dev", "postgresql://h/dev?dbname=other", ""):
-        assert conninfo_to_dict(address.with_database(value, "prod"))["dbname"] == "prod"
+        assert conninfo_to_dict(dsn.with_database(value, "prod"))["dbname"] == "prod"
     for password, value in cases(300, SHAPES[:10]):
-        if address.is_clear(value):
-            known = conninfo_to_dict(address.with_database(value, "prod"))
+        if dsn.is_clear(value):
+            known = conninfo_to_dict(dsn.with_database(value, "prod"))
             assert known == conninfo_to_dict(value) | {"dbname": "prod"}
             assert password in known.values()
