@@ -160,7 +160,7 @@ def test_a_wrong_password_is_not_tried_again(debian_url, server_settings):
 
 
 def test_a_database_that_does_not_exist(place):
-    nowhere = place.database_url.replace("/test_", "/nowhere_")
+    nowhere = place.database_url.replace("/test?", "/nowhere?")
     with pytest.raises(PipelineError, match="does not exist"):
         database.connect(replace(place, database_url=nowhere))
 
