@@ -233,7 +233,7 @@ def exposed() -> str:
 def _secrets_by_setting(given: Mapping[str, str]) -> dict[str, set[str]]:
     """The secrets in the values of some settings, by the name of the setting."""
     found = {name: {value} for name, value in given.items() if name in KEYS or KEY.fullmatch(name)}
-    found |= {name: dsn.secrets(given.get(name, "")) for name in URLS}
+    found |= {name: dsn.secrets(given[name]) for name in URLS if given.get(name)}
     found["MIRRORS"] = dsn.secrets_of_mirrors(given.get("MIRRORS", ""))
     return {name: {one for one in secrets if one} for name, secrets in found.items()}
 
