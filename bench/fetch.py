@@ -120,7 +120,7 @@ def measure(megabytes: int, runs: int, folder: Path) -> tuple[list[float], list[
 
 def main() -> int:
     """Print the table; 1 when a bound is not held."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.partition("\n")[0])
     parser.add_argument("--megabytes", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=5)
     given = parser.parse_args()

@@ -61,7 +61,7 @@ pipeline.run(dlt.resource(tables, name="bench"), write_disposition="replace",
 
 def main() -> int:
     """Measure and print; exit code 1 when something is slower or larger than it may be."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=int, default=75, help="size of the CSV to load (75)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each (5)")
     parser.add_argument("--with-dlt", action="store_true", help="install dlt and measure it too")

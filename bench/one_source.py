@@ -138,7 +138,7 @@ select filled.* from made, jsonb_populate_record(null::source.{source}, made) as
 
 def main() -> int:
     """Measure and print; 1 when one changed source costs too much."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=3, help="runs of each (3)")
     parser.add_argument(
         "--sources", nargs="+", default=ONE, help=f"changed alone ({' '.join(ONE)})"

@@ -48,7 +48,7 @@ DECLARATION = (
 
 def main() -> int:
     """Measure and print; exit code 1 when the proof costs more than it may."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=100_000, help="rows to page through (100,000)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each (5)")
     asked = parser.parse_args()

@@ -35,7 +35,7 @@ ROWS = [
 
 def main() -> int:
     """Measure and print; exit code 1 when something is slower than it has to be."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=int, default=300, help="size of a CSV (300)")
     parser.add_argument("--runs", type=int, default=3, help="runs of each (3)")
     asked = parser.parse_args()

@@ -64,7 +64,7 @@ class Look(NamedTuple):
 
 def main() -> int:
     """Measure and print; 1 when a reader waited too long or saw what it should not."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows in all (1000000)")
     parser.add_argument("--rounds", type=int, default=5, help="publications (5)")
     asked = parser.parse_args()

@@ -34,7 +34,7 @@ FACTOR, ALLOWANCE = 2, 1.0  # seconds
 
 def main() -> int:
     """Measure and print; 1 when the stage takes longer than it may."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.partition("\n")[0])
     parser.add_argument("--latency", type=float, default=0.3, help="seconds an answer (0.3)")
     parser.add_argument("--runs", type=int, default=3, help="runs of each (3)")
     asked = parser.parse_args()

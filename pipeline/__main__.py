@@ -63,6 +63,7 @@ def _parser(stages: list[str]) -> argparse.ArgumentParser:
         prog="run_pipeline.sh",
         usage=USAGE.format(stages=", ".join(stages)),
         epilog=EXITS,
+        allow_abbrev=False,  # `--roll` is no `--rollback`
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", help=argparse.SUPPRESS)

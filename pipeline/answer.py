@@ -3,13 +3,14 @@
 import re
 import time
 from email.utils import parsedate_to_datetime
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 
 from pipeline import addresses, network
 from pipeline.errors import SourceError, Throttled, Transient
+from pipeline.network import joined
 from pipeline.printable import escaped, shown
 from pipeline.settings import Settings, redact
 
@@ -62,11 +63,11 @@ def redirect_target(settings: Settings, url: str, response: requests.Response) -
     places = response.raw.headers.getlist("Location")
     if len(places) != 1:
         raise SourceError(f"{shown(url)} redirects to {len(places)} places, which is not followed")
-    target = urljoin(url, places[0])
-    if flaw := _flaw(settings, url, target):
-        raise SourceError(
-            f"{shown(url)} redirects to {shown(target)}, which is not followed: {flaw}"
-        )
+    target = joined(url, places[0])
+    flaw = _flaw(settings, url, target) if target else "it is no address"
+    if flaw:
+        where = shown(target) or escaped(redact(places[0]))
+        raise SourceError(f"{shown(url)} redirects to {where}, which is not followed: {flaw}")
     return target
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import app_password, audit_live, errors, permissions
+from pipeline import app_password, audit_live, errors, permissions, settings
 from pipeline.audit_live import Finding
 from pipeline.database import one_line
 from pipeline.printable import escaped
@@ -82,7 +82,7 @@ def _findings(
         yield what, finding
     yield "each table and view is one that data_status names", _unnamed(connection)
     yield "a table made tomorrow can be read", _future_table(connection, here, manages)
-    yield "the files of the password are closed to others", _password_files(here)
+    yield "the files of the password, and .env, are closed to others", _password_files(here)
     yield from audit_live.findings(here, connection, known, beyond, published)
 
 
@@ -141,9 +141,10 @@ def _future_table(connection: psycopg.Connection, here: Settings, manages: bool)
 
 
 def _password_files(here: Settings) -> Finding:
-    """The generated password, and what the server has of any."""
+    """The generated password, what the server has of any, and `.env` if it has secrets in it."""
     files = [file for file in app_password.files(here) if file.exists()]
-    return Finding(", ".join(str(file) for file in files if file.stat().st_mode & 0o077))
+    opened = [str(file) for file in files if file.stat().st_mode & 0o077]
+    return Finding(", ".join([*opened, *filter(None, [settings.exposed()])]))
 
 
 def _said(error: psycopg.Error) -> str:

@@ -4,8 +4,8 @@ The descriptor is a Data Package, https://datapackage.org/standard/data-package/
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ from pipeline import content, script, snapshot, state
 from pipeline.begun import Finished, Journal
 from pipeline.download import Client, Received
 from pipeline.errors import SourceError
+from pipeline.network import joined
 from pipeline.printable import escaped, shown
 from pipeline.settings import Settings
 from pipeline.snapshot import Snapshot
@@ -51,6 +52,8 @@ class Source:
     # What the volume guard lets pass: no row at all, far fewer or more rows than before.
     may_be_empty: bool = False
     may_shrink: bool = False
+    # The host that a key is for, by the key's name: {"EIA": "api.eia.gov"} for KEY_EIA.
+    keys: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 class Candidate:
@@ -60,7 +63,7 @@ class Candidate:
         self.source, self.name = source, name
         self.current = current if current and current.origin == "live" else None
         self.folder = snapshot.open_candidate(settings, name)
-        self.client = Client(settings)
+        self.client = Client(settings, source.keys)
         self.journal = Journal(settings, name, self.folder)
         self.resources: list[dict] = []
         # Further members of the descriptor, such as completeness.
@@ -74,6 +77,7 @@ class Candidate:
         name: str = "",
         check: Callable[[Path], object] | None = None,
         may_be_nothing: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> Path | None:
         """Fetch one file of the snapshot; unchanged by its validators, it is carried over.
 
@@ -86,8 +90,9 @@ class Candidate:
         name:  its name in the snapshot; the last part of the address when left out.
         check: raises SourceError when the file is not what was asked for, beyond its kind.
         may_be_nothing: the protocol says by 204 that there is nothing: no file, and None.
+        headers: sent to the host of `url` alone, such as one with a key.
         """
-        name = name or urlsplit(url).path.rpartition("/")[2]
+        name = name or urlsplit(joined(url, "")).path.rpartition("/")[2]
         if not FILE_NAME.fullmatch(name) or self.resource(name):
             raise SourceError(f"{shown(url)}: {escaped(name)!r} is no usable file name, or twice")
         path = self.folder / name
@@ -109,14 +114,13 @@ class Candidate:
         known = finished.validators if finished else self._usable_validators(name, url)
         if not finished:
             self.journal.take_back(name)  # it may have been begun
-        conditional = {
-            _CONDITIONS[header]: known[header] for header in _CONDITIONS if header in known
-        }
+        given = dict(headers or {})
+        given |= {_CONDITIONS[header]: known[header] for header in _CONDITIONS if header in known}
         received = self.client.get(
-            url, path, headers=conditional, check=looks_right, may_be_nothing=may_be_nothing
+            url, path, headers=given, check=looks_right, may_be_nothing=may_be_nothing
         )
         if not received.is_delimited and not content.proves_its_end(self.source.kind):
-            received = self._confirm(url, path, received, looks_right)
+            received = self._confirm(url, path, received, looks_right, headers)
         if received.status == 204:
             return None
         if received.status == 304 and not finished:
@@ -136,7 +140,12 @@ class Candidate:
         return path
 
     def _confirm(
-        self, url: str, path: Path, received: Received, check: Callable[[Path, bool], object]
+        self,
+        url: str,
+        path: Path,
+        received: Received,
+        check: Callable[[Path, bool], object],
+        headers: Mapping[str, str] | None,
     ) -> Received:
         """Request a file again until two responses are the same, or one has its length.
 
@@ -156,7 +165,7 @@ class Candidate:
                     "the next night asks again; if a column differs in every response, name it "
                     f"in volatile_columns of api/{self.name}.py",
                 )
-            received = self.client.get(url, path, check=check)
+            received = self.client.get(url, path, headers=dict(headers or {}), check=check)
         return received
 
     def ask(
@@ -164,13 +173,16 @@ class Candidate:
         url: str,
         check: Callable[[Path, bool], object] = lambda path, is_delimited: None,
         may_be_nothing: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> bytes:
-        """A small answer that is not kept, such as a count; `check` as in `Client.get`.
+        """A small answer that is not kept, such as a count; the rest as in `Client.get`.
 
         Nothing, where the protocol may say by 204 that there is nothing, is `b""`.
         """
-        path = self.folder / ".answer"
-        received = self.client.get(url, path, check=check, may_be_nothing=may_be_nothing)
+        path, given = self.folder / ".answer", dict(headers or {})
+        received = self.client.get(
+            url, path, headers=given, check=check, may_be_nothing=may_be_nothing
+        )
         if received.status == 204:
             return b""
         answer = path.read_bytes()

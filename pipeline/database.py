@@ -9,7 +9,7 @@ from contextlib import suppress
 import psycopg
 from psycopg import conninfo
 
-from pipeline import ledger, pooler
+from pipeline import dsn, ledger, pooler
 from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
 from pipeline.settings import Settings, redact
 
@@ -82,7 +82,12 @@ def connect(
 
 
 def connect_to(address: str, setting: str, patience: float | None = None) -> psycopg.Connection:
-    """The same to any database; `setting` is the name of what led there."""
+    """The same to any database; `setting` is the name of what led there.
+
+    Raises SetupError too when the password is wrong or missing, or nobody knows what the address
+    means.
+    """
+    dsn.check(setting, address)
     patience = PATIENCE if patience is None else patience
     deadline = time.monotonic() + patience
     while True:
@@ -101,9 +106,7 @@ def connect_to(address: str, setting: str, patience: float | None = None) -> psy
             )
             break
         except psycopg.OperationalError as error:
-            if "permission denied for database" in str(error):
-                remedy = f"grant connect on that database to the role of {setting}"
-                raise SetupError(one_line(error), remedy) from None
+            _raise_if_refused(error, setting)
             if time.monotonic() > deadline or not _may_pass(error):
                 raise understood(error, "the database cannot be reached") from None
             time.sleep(1)
@@ -234,16 +237,24 @@ def is_lost(error: psycopg.Error) -> bool:
     return isinstance(error, psycopg.InterfaceError)
 
 
+def _raise_if_refused(error: psycopg.OperationalError, setting: str) -> None:
+    """Raise SetupError when the server answered, and does not let the role of a setting in."""
+    text = one_line(error)
+    if "permission denied for database" in text:
+        raise SetupError(text, f"grant connect on that database to the role of {setting}") from None
+    if "password authentication failed" in text:
+        remedy = f"correct it in {setting}; special characters in it are percent-encoded"
+        raise SetupError(f"the password in {setting} is wrong: {text}", remedy) from None
+    if "no password supplied" in text:
+        remedy = f"write it into {setting}, as postgresql://user:password@host/database"
+        raise SetupError(
+            f"{setting} has no password, and the server asks for one", remedy
+        ) from None
+
+
 def _may_pass(error: psycopg.OperationalError) -> bool:
     """Whether waiting may help: starting up, refused, no connection left; not a wrong password."""
-    hopeless = (
-        "password authentication failed",
-        "no password supplied",
-        "does not exist",
-        "no pg_hba.conf entry",
-        "not permitted to log in",
-        "permission denied for database",
-    )
+    hopeless = ("does not exist", "no pg_hba.conf entry", "not permitted to log in")
     return not any(words in str(error) for words in hopeless)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from pipeline.errors import SourceError
+from pipeline.errors import DeclarationError, SourceError
 from pipeline.settings import ROOT
 
 UNDESCRIBED = "Not described yet;"  # how the comment of a column begins that nobody declared
@@ -62,9 +62,21 @@ def path(source: str) -> Path:
     return ROOT / "load" / f"{source}.sql"
 
 
+def text_of(source: str) -> str:
+    """The text of that file. Raises DeclarationError when it is not there or not UTF-8."""
+    remedy = "docs/adding_a_source.md says what stands in it"
+    try:
+        return path(source).read_text("utf-8")
+    except UnicodeDecodeError:
+        raise DeclarationError(f"load/{source}.sql is not UTF-8", remedy) from None
+    except OSError as error:
+        what = f"load/{source}.sql cannot be read: {error.strerror}"
+        raise DeclarationError(what, remedy) from None
+
+
 def read(source: str) -> Declaration:
     """What the file of a source declares. Raises SourceError when it is no table of texts."""
-    text = path(source).read_text("utf-8")
+    text = text_of(source)
     columns, _ = _columns(source, text)
     comments = {_unquoted(met["name"]): met[0] for met in _COLUMN_COMMENT.finditer(text)}
     return Declaration(source, text, columns, comments)

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pipeline import charset, decode, headerless, raw_table
+from pipeline import charset, declaration, decode, headerless, raw_table
 from pipeline.dialect import Dialect
-from pipeline.errors import SourceError
+from pipeline.errors import DeclarationError, SourceError
 from pipeline.legible import Legible, Output, column_names, excerpt, header_line, quoted
 from pipeline.raw_table import Part
 from pipeline.scan import Scan
@@ -50,8 +50,14 @@ def write_csv(
     Raises SourceError with file, line and column for everything that is not as declared,
     ValueError for a dialect that cannot be.
     """
+    declaration.check_dialect(delimiter, quote, "the script in preprocess/")
+    declaration.check_encodings(
+        [encoding] if isinstance(encoding, str) else list(encoding), "the script in preprocess/"
+    )
     if line_end not in (None, "\r"):
-        raise ValueError(f'line_end={line_end!r}: only "\\r" is declared')
+        raise DeclarationError(
+            f'the script in preprocess/ declares line_end={line_end!r}: only "\\r" is declared'
+        )
     signs = delimiter.encode("ascii"), quote.encode("ascii") if quote else None
     dialect = Dialect(*signs, is_cr=line_end == "\r")
     paths = [inputs] if isinstance(inputs, Path) else list(inputs)

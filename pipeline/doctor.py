@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import database, errors, folders, ownership, prod, settings, stash
+from pipeline import database, declaration, errors, folders, ownership, prod, settings, stash
 from pipeline.errors import PipelineError, SettingError, SetupError
 from pipeline.settings import ROOT, Settings
 
-PARTS = ("api/{}.py", "preprocess/{}.py", "preprocess/test_{}.py", "load/{}.sql")
+PARTS = declaration.PARTS
 NO_ROOM = 100 * 1024**2  # bytes free below which a night cannot succeed
 LITTLE_ROOM = 2 * 1024**3  # bytes free below which a night may fail
 
@@ -25,9 +25,11 @@ def check() -> int:
     console = Console(soft_wrap=True, width=1000)  # a path must stay whole, to be copied
     here = settings.load()
     _print_facts(console, "Setting", _settings())
-    stops = _folders(here) + _room(here, NO_ROOM) + _parts(here)
+    stops = _folders(here) + _room(here, NO_ROOM)
+    stops += declaration.missing_parts(settings.sources())
     remarks = [] if stops else _room(here, LITTLE_ROOM)
     remarks += _programs(here) + stash.problems(here)
+    remarks += filter(None, [settings.exposed()])
     try:
         _print_facts(console, "Database", _database(here))
     except PipelineError as error:
@@ -114,15 +116,6 @@ def _folders(here: Settings) -> list[str]:
     if os.access(folder, os.W_OK | os.X_OK):
         return []
     return [f"{folder} cannot be written by this user: chown it, or set DATA_DIR"]
-
-
-def _parts(here: Settings) -> list[str]:
-    return [
-        f"source {name} has no {part.format(name)}"
-        for name in settings.sources()
-        for part in PARTS
-        if not (ROOT / part.format(name)).is_file()
-    ]
 
 
 def _room(here: Settings, wanted: int) -> list[str]:

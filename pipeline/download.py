@@ -1,7 +1,7 @@
 """HTTP as this pipeline wants it: whole answers or an error, retries only where they help."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import requests
 import tenacity
 
-from pipeline import answer, durable, framing, network, pace, resume, strict_http
+from pipeline import answer, durable, framing, keys, network, pace, resume, strict_http
 from pipeline.errors import SourceError, Transient
 from pipeline.network import mirrored
 from pipeline.printable import shown
@@ -41,8 +41,11 @@ class Received:
 class Client:
     """One source's conversation with its publisher: connections and patience are kept here."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, declared: Mapping[str, str] | None = None):
+        """`declared`: the host that each key of a publisher is for, by the key's name."""
         self.settings = settings
+        self.declared = declared or {}
+        self.keys_sent: set[str] = set()  # their names
         self.patience = settings.fetch_patience
         self.tries = 0
         self._broken: resume.Partial | None = None  # what the last try left to go on with
@@ -81,6 +84,8 @@ class Client:
 
         Raises SourceError (refused answer), Transient (patience ran out), NoNetwork.
         """
+        if not network.joined(url, ""):
+            raise SourceError(f"{shown(url)} is no address", "see the source's script in api/")
         if not self.tries and network.is_down(self.settings, url):
             raise NoNetwork("no network: none of the publishers can be reached")
         first, self._broken = self.tries, resume.left(url, path)
@@ -163,6 +168,7 @@ class Client:
         headers = {name: value for name, value in headers.items() if not (rest and _is_if(name))}
         for _ in range(REDIRECTS + 1):
             given = headers if urlsplit(asked).netloc == urlsplit(url).netloc else {}
+            self.keys_sent |= keys.sent(self.settings, self.declared, asked, url, given)
             response = self._send(asked, given | rest)
             if response.status_code not in (301, 302, 303, 307, 308):
                 self._check_status(asked, response, other | ({206} if rest else _expected(given)))

@@ -6,9 +6,13 @@ SETUP_ERROR=78 # sysexits.h: EX_CONFIG
 
 # The environment is whole when these files say so: the lock it was made from and where it stands,
 # written last. Comparing them costs a millisecond.
+#
+# A new one is built in its place, since the scripts of a renamed one do not start. The one before
+# stands in .venv.old until the new one is whole: what fails, is stopped or killed puts it back.
 make_environment() {
-    if environment_is_current; then return; fi
+    if environment_is_current && [ ! -e .venv.old ]; then return; fi
     take_turn
+    put_back
     if ! environment_is_current; then
         find_python
         say "making .venv with $(describe_installer) (once, a minute or so)"
@@ -19,8 +23,22 @@ make_environment() {
 }
 
 environment_is_current() {
-    [ -x .venv/bin/python ] && cmp -s requirements.txt .venv/requirements.txt &&
+    environment_is_whole && cmp -s requirements.txt .venv/requirements.txt
+}
+
+environment_is_whole() {
+    [ -x .venv/bin/python ] && [ -f .venv/requirements.txt ] &&
         [ "$(cat .venv/root 2>/dev/null)" = "$PWD" ]
+}
+
+# The environment as it was before one that was not finished; after one that was, nothing is left.
+put_back() {
+    [ -e .venv.old ] || [ -L .venv.old ] || return 0
+    if environment_is_whole; then
+        rm -rf .venv.old
+    else
+        rm -rf .venv && mv .venv.old .venv
+    fi
 }
 
 # Two first runs at once: the second waits. A turn whose holder is gone is taken over.
@@ -36,7 +54,7 @@ take_turn() {
             sleep 1
         fi
     done
-    trap 'rm -rf .venv.lock' EXIT
+    trap 'put_back || true; rm -rf .venv.lock' EXIT
     echo $$ >.venv.lock/pid
 }
 
@@ -62,7 +80,11 @@ describe_installer() {
 }
 
 install_environment() {
-    rm -rf .venv 2>/dev/null || give_up "$PWD/.venv cannot be replaced by $(id -un): delete it"
+    if environment_is_whole; then
+        mv .venv .venv.old 2>/dev/null || give_up "$PWD/.venv cannot be moved by $(id -un)"
+    else
+        rm -rf .venv 2>/dev/null || give_up "$PWD/.venv cannot be replaced by $(id -un): delete it"
+    fi
     log=$(mktemp "${TMPDIR:-/tmp}/pipeline-install.XXXXXX")
     if command -v uv >/dev/null; then
         {
@@ -71,7 +93,7 @@ install_environment() {
         } 2>"$log" || give_up_installing
     else
         "$PYTHON" -m venv .venv >"$log" 2>&1 ||
-            give_up "python3 has no working venv module: apt-get install python3-venv ($(tail -n 1 "$log"))"
+            give_up "python3 has no working venv module: apt-get install python3-venv ($(tail -n 1 "$log"))$(kept)"
         .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
             --require-hashes -r requirements.txt 2>"$log" || give_up_installing
     fi
@@ -80,12 +102,18 @@ install_environment() {
     echo "$PWD" >"$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pipeline.pth"
     echo "$PWD" >.venv/root
     cp requirements.txt .venv/requirements.txt
+    rm -rf .venv.old
 }
 
 give_up_installing() {
     tail -n 5 "$log" >&2
-    rm -rf .venv
-    give_up "the packages of requirements.txt could not be installed (whole log: $log)"
+    [ -e .venv.old ] || rm -rf .venv # else what is put back takes its place
+    give_up "the packages of requirements.txt could not be installed (whole log: $log)$(kept)"
+}
+
+# What is left when a new environment cannot be made.
+kept() {
+    [ ! -e .venv.old ] || echo "; the .venv from before is kept, and works with its own requirements.txt"
 }
 
 say() { echo "setup: $*" >&2; }

@@ -40,6 +40,12 @@ class SourceError(PipelineError):
     kept = ""  # the folder in which what came instead is kept for inspection
 
 
+class DeclarationError(SourceError, ValueError):
+    """A source's own files declare what there is not; its last good data stays."""
+
+    exit_code = SETUP
+
+
 class Transient(SourceError):
     """A failure that asking again may mend; `wait` is the seconds that were asked of us."""
 

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline import durable, script, snapshot, stash, state, volume
+from pipeline import content, declaration, durable, keys, script, snapshot, stash, state, volume
 from pipeline.candidate import Candidate, Source, descriptor
 from pipeline.download import NoNetwork
-from pipeline.errors import SourceError
+from pipeline.errors import DeclarationError, SourceError
 from pipeline.settings import Settings
 from pipeline.snapshot import Snapshot
 
@@ -43,6 +43,8 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
     Returns what is noted of the stage: `outcome` (new, unchanged, kept, bundled or missing),
     `reason`, `remedy`, `origin`, `content`, `fetched_at`, `checked_at`, `stash_note`, ….
     """
+    declaration.check_kind(source.kind, content.KINDS, f"api/{name}.py")
+    declaration.check_keys(source.keys, f"api/{name}.py")
     damage = trouble = SourceError("")
     note = None
     network = not options.offline
@@ -55,6 +57,8 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
         if options.offline:
             raise SourceError("not asked: --offline")
         taken, outcome, note = _fetch(here, source, name, fetch, current, options.force)
+    except DeclarationError:
+        raise  # nobody's but the script's
     except Exception as error:  # noqa: BLE001 - whatever ails a publisher or its script
         trouble = script.understood(error)
         taken, outcome = _fall_back(here, name, current, network)
@@ -104,6 +108,7 @@ def _fetch(here, source, name, fetch, current, force) -> tuple[Snapshot, str, st
         try:
             with _within(here.source_timeout * FETCH_SHARE):
                 fetch(candidate)
+            _refuse_keys(here, candidate)
         finally:
             candidate.journal.end()
         if not candidate.resources:
@@ -112,6 +117,7 @@ def _fetch(here, source, name, fetch, current, force) -> tuple[Snapshot, str, st
         snapshot.discard(candidate.folder)
         raise
     except BaseException as error:
+        keys.purge(here, candidate.client.keys_sent, candidate.folder)
         if snapshot.refuse(here, name, candidate.folder) and isinstance(error, SourceError):
             error.kept = f"data/quarantine/{name}/"
         raise
@@ -124,6 +130,12 @@ def _fetch(here, source, name, fetch, current, force) -> tuple[Snapshot, str, st
         taken, outcome = _take(here, source, name, candidate, described, current), "new"
     volume.remember(here, name, taken, candidate.validators)
     return taken, outcome, candidate.extra.get("note", "")
+
+
+def _refuse_keys(here: Settings, candidate: Candidate) -> None:
+    """A key in what a publisher answers would go into the manifest, the state and the stash."""
+    described = candidate.resources, candidate.extra, candidate.validators
+    keys.refuse_echo(here, candidate.client.keys_sent, candidate.folder, described)
 
 
 def _take(here, source, name, candidate: Candidate, described: dict, current) -> Snapshot:

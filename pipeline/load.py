@@ -46,13 +46,13 @@ def fingerprint_of(here: Settings, source: str) -> str | None:
     noted = state.read(here, source).get("preprocess", {})
     if not noted.get("sha256"):
         return None
-    declared = ddl.without_comments(ddl.path(source).read_text("utf-8"))
+    declared = ddl.without_comments(ddl.text_of(source))
     return hashlib.sha256(f"{noted['sha256']} {declared}".encode()).hexdigest()
 
 
 def _words_of(source: str) -> str:
     """What the declaration of a source says in all, comments included: its SHA-256."""
-    return hashlib.sha256(ddl.path(source).read_bytes()).hexdigest()
+    return hashlib.sha256(ddl.text_of(source).encode()).hexdigest()
 
 
 def pending(connection: psycopg.Connection, here: Settings, names: list[str]) -> list[str]:
@@ -143,7 +143,7 @@ def _describe(connection: psycopg.Connection, source: str, noted: dict) -> dict:
     """Only comments of the declaration changed: the table gets them, and its rows stay."""
     with connection.transaction():
         connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
-        connection.execute(ddl.path(source).read_text("utf-8"))
+        connection.execute(ddl.text_of(source))
         ledger.amend(connection, "load", source, declared=_words_of(source))
     return {"outcome": "unchanged", "rows": noted["rows"], "reason": "its comments are new"}
 

@@ -10,7 +10,7 @@ import re
 import socket
 import threading
 import time
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from requests.utils import get_environ_proxies, select_proxy
 
@@ -25,6 +25,16 @@ _SOCKS_PORT = 1080
 _ORIGIN = re.compile(r"(https?):(.+:[0-9]+)")  # scheme:host:port
 
 Endpoint = tuple[str, int]  # host, port
+
+
+def joined(url: str, link: str) -> str:
+    """The address that a link leads to, from where it stands; empty when it is no address."""
+    try:
+        target = urljoin(url, link)
+        is_one = urlsplit(target).port != 0
+    except ValueError:  # `https://[::1`, or a port that is none
+        return ""
+    return target if is_one else ""
 
 
 def mirrored(settings: Settings, url: str) -> str:

@@ -10,6 +10,7 @@ import psycopg
 
 from pipeline import (
     database,
+    declaration,
     durable,
     errors,
     ledger,
@@ -149,7 +150,8 @@ class Night:
     def _run_jobs(self, jobs: list[Job]) -> dict[str, dict]:
         def on_end(job: Job, facts: dict) -> None:
             self.screen.end(job.stage, job.name)
-            self.screen.line(job.stage, job.name, facts)
+            said = {"reason": "", "remedy": ""} if job in self.runner.ending else {}
+            self.screen.line(job.stage, job.name, facts | said)  # the report says it, once
 
         return self.runner.run(
             jobs, on_start=lambda job: self.screen.start(job.stage, job.name), on_end=on_end
@@ -162,7 +164,7 @@ class Night:
         if isinstance(error, psycopg.Error):
             error = database.understood(error, "the database failed")
         self.trouble.append(error)
-        self.screen.say(f"failed: {error}")
+        self.screen.log(f"failed: {error}")  # the report says it to the person
 
     def _close(self, stages: list[str]) -> int:
         tables: dict[str, dict] = {}
@@ -192,6 +194,8 @@ class Night:
     def _exit_code(self) -> int:
         if self.trouble:
             return max((e.exit_code for e in self.trouble), key=lambda c: c != errors.DEGRADED)
+        if self.runner.codes and all(code == errors.SETUP for code in self.runner.codes):
+            return errors.SETUP  # nothing but sources whose own files are wrong
         outcomes = [facts["outcome"] for stage in self.facts.values() for facts in stage.values()]
         degraded = any(outcome in script.DEGRADED_OUTCOMES for outcome in outcomes)
         return errors.DEGRADED if degraded or self.backlog or self._left_over() else errors.OK
@@ -209,7 +213,8 @@ class Night:
         notes = [f"failed: {error}" for error in self.trouble]
         notes += [f"the stash is not pushed: {self.backlog}"] if self.backlog else []
         whole = state.read(self.here, ledger.ALL_MODELS).get("transform", {})
-        if whole.get("outcome") == "failed":
+        ended_by = " ".join(map(str, self.trouble))
+        if whole.get("outcome") == "failed" and whole["reason"] not in ended_by:
             notes.append(f"transform: {whole['reason']} - {whole['remedy']}")
         notes += report.notes_of(whole)
         if any(isinstance(error, errors.SettingError) for error in self.trouble):
@@ -223,6 +228,7 @@ def run(stages: list[str], sources: list[str], options) -> int:
     Raises BusyError (75) and SetupError (78) before anything was touched.
     """
     here = settings.load()
+    declaration.refuse_missing_parts(sources, stages)
     with lock.held_by_this_run(here):
         _check_folders(here)
         run_id = f"{time.strftime('%Y-%m-%dT%H-%M-%SZ', time.gmtime())}-{os.getpid()}"

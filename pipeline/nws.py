@@ -5,13 +5,14 @@ answer names the next part in `pagination.next`. No alert at all is an answer. T
 in bursts (500 to 504), which the client outlasts; its User-Agent tells the contact that it wants.
 """
 
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
 from pipeline import lenient_json
 from pipeline.candidate import Candidate
 from pipeline.errors import SourceError
+from pipeline.network import joined
 from pipeline.printable import escaped, shown
 
 READS = 3  # of alerts that move from part to part while they are being read
@@ -80,7 +81,9 @@ def _next(asked: list[str], alerts: _Alerts) -> str:
     told = alerts.pagination.next if alerts.pagination else None
     if not told:
         return ""
-    here, target = asked[-1], urljoin(asked[-1], told)
+    here, target = asked[-1], joined(asked[-1], told)
+    if not target:
+        raise SourceError(f"{shown(here)}: goes on at {escaped(told)}, which is no address")
     if urlsplit(target)[:2] != urlsplit(here)[:2]:
         raise SourceError(f"{shown(here)}: goes on at {shown(target)}, another host")
     if target in asked:

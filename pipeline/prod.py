@@ -1,12 +1,10 @@
 """The public database: where it is, and what it has."""
 
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 import psycopg
-from psycopg import conninfo
 
-from pipeline import data_status, database, errors
+from pipeline import data_status, database, dsn, errors
 from pipeline.settings import Settings
 
 NAME = "prod"
@@ -79,12 +77,7 @@ def url(here: Settings) -> str:
     """The address of prod, as libpq understands it."""
     if here.prod_database_url:
         return here.prod_database_url
-    dev = database.url(here, lambda text: None)
-    return urlsplit(dev)._replace(path=f"/{NAME}").geturl() if "://" in dev else _renamed(dev)
-
-
-def _renamed(words: str) -> str:
-    return conninfo.make_conninfo(words, dbname=NAME)
+    return dsn.with_database(database.url(here, lambda text: None), NAME)
 
 
 def _is_there(dev: psycopg.Connection) -> bool:

@@ -44,6 +44,8 @@ class Runner:
         self._guard = threading.Lock()
         self._stopping = False
         self.failures: list[PipelineError] = []  # what ends the whole night with code 1
+        self.ending: set[Job] = set()  # the jobs that met it
+        self.codes: list[int | None] = []  # with which jobs ended
 
     def run(
         self,
@@ -140,7 +142,8 @@ class Runner:
     def _judge(self, job: Job, code: int | None, tail: list[str], seconds: float) -> dict:
         noted = state.read(self.here, job.name).get(job.stage, {})
         told = noted.get("run") == self.run_id
-        if told and code in (errors.OK, errors.DEGRADED):
+        self.codes.append(code)
+        if told and code in (errors.OK, errors.DEGRADED, errors.SETUP):
             return noted
         if code is None:
             what = f"stopped after {self.here.source_timeout:g} s (SOURCE_TIMEOUT)"
@@ -148,14 +151,22 @@ class Runner:
             what = f"ended by signal {signal.Signals(-code).name}"
         else:
             last = next((text for text in reversed(tail) if text), "it printed nothing")
-            what = f"ended with code {code} without saying what it did: {last}"
             if code in _ENDS_RUN:
-                what = last.removeprefix(f"{job.name}: ")
-                self.failures.append(_ENDS_RUN[code](what))
+                error = _ENDS_RUN[code](last.removeprefix(f"{job.name}: "))
+                return self._ends_run(job, error, seconds)
+            what = f"ended with code {code} without saying what it did: {last}"
         return self._failed(job, what, seconds)
 
-    def _failed(self, job: Job, what: str, seconds: float) -> dict:
-        facts = {"run": self.run_id, "outcome": "failed", "reason": what, "remedy": "see the log"}
+    def _ends_run(self, job: Job, error: PipelineError, seconds: float) -> dict:
+        """Note an error of a job that ends the run, with its remedy as an error prints it."""
+        self.failures.append(error)
+        self.ending.add(job)
+        said = str(error)
+        what, _, remedy = said.rpartition(" - ") if " - " in said else (said, "", "see the log")
+        return self._failed(job, what, seconds, remedy)
+
+    def _failed(self, job: Job, what: str, seconds: float, remedy: str = "see the log") -> dict:
+        facts = {"run": self.run_id, "outcome": "failed", "reason": what, "remedy": remedy}
         facts |= {"started_at": script.now(), "seconds": round(seconds, 3)}
         try:
             return state.update(self.here, job.name, job.stage, **facts)

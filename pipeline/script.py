@@ -34,7 +34,9 @@ def now() -> str:
 def parse(description: str, add_more: Callable | None = None) -> argparse.Namespace:
     """The options every script has, `force` and `offline`, and those that `add_more` adds."""
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # `--roll` is no `--rollback`
     )
     add_options(parser)
     if add_more:
@@ -79,25 +81,29 @@ def run(
     options = parse(description, add_more)
     try:
         with lock.held_by_this_run(settings.load()):
-            facts = _attempt(stage, source, work, options)
+            facts, code = _attempt(stage, source, work, options)
     except PipelineError as error:
         print(f"{source}: {error}", file=sys.stderr)
         # A crash of Python ends with 1 too: the run is told apart what ends all of it.
         is_of_run = os.environ.get("PIPELINE_RUN") and not isinstance(error, SettingError)
         sys.exit(errors.ENDS_RUN if is_of_run else error.exit_code)
     print(line(source, facts), flush=True)
-    sys.exit(errors.DEGRADED if facts["outcome"] in DEGRADED_OUTCOMES else errors.OK)
+    sys.exit(code)
 
 
-def _attempt(stage: str, source: str, work: Callable[..., dict], options) -> dict:
-    here = settings.load()
+def _attempt(stage: str, source: str, work: Callable[..., dict], options) -> tuple[dict, int]:
+    """Do the work and note what came of it; returns the facts and the exit code."""
+    here, code = settings.load(), None
     started, clock = now(), time.monotonic()
     try:
         facts = work(here, options)
     except Exception as error:  # noqa: BLE001 - one script's fault must not end the night
         trouble = understood(error)
+        code = trouble.exit_code
         facts = {"outcome": "failed", "reason": trouble.what, "remedy": trouble.remedy}
-    return _tell(stage, source, started, round(time.monotonic() - clock, 3), facts)
+    if code is None:
+        code = errors.DEGRADED if facts["outcome"] in DEGRADED_OUTCOMES else errors.OK
+    return _tell(stage, source, started, round(time.monotonic() - clock, 3), facts), code
 
 
 def _tell(stage: str, source: str, started: str, seconds: float, facts: dict) -> dict:
@@ -105,6 +111,7 @@ def _tell(stage: str, source: str, started: str, seconds: float, facts: dict) ->
     run_id = os.environ.get("PIPELINE_RUN") or f"{started} by hand {os.getpid()}"
     # A failure leaves rows and hash of the last good file as they are noted.
     told = {"reason": "", "remedy": ""} | facts
+    told |= {name: settings.redact(told[name] or "") for name in ("reason", "remedy")}
     told |= {"run": run_id, "started_at": started, "seconds": seconds}
     try:
         return state.update(settings.load(), source, stage, **told)
@@ -132,7 +139,7 @@ def understood(error: Exception) -> SourceError:
             f"the disk cannot be read or written (input/output error): {error.filename or ''}",
             "see the system's log and the disk; the next run does the rest",
         )
-    traceback.print_exc()
+    print(settings.redact(traceback.format_exc()), file=sys.stderr)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(frame.filename).name} line {frame.lineno}"
     what = f"{type(error).__name__}: {escaped(settings.redact(str(error)))} ({where})"

@@ -6,21 +6,19 @@ together.
 
 import os
 import re
-from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from urllib.parse import quote, quote_plus, unquote, urlsplit
 
-from pipeline.errors import SetupError
+from pipeline import dsn, env_file, redaction
+from pipeline import setting_checks as checks
+from pipeline.errors import SetupError, SourceError
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "data" / "bundled"
-_BASE64 = (b64encode, urlsafe_b64encode)
 SOURCE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-HTTP = ("http", "https")
-RESERVED_ROLES = ("postgres", "public", "none", "prod_owner", "prod_publish", "prod_read")
 STASHES = ("git", "git+push", "off")
 
 
@@ -29,9 +27,9 @@ class Settings:
     """What this run works with. Paths are absolute, times are in seconds."""
 
     data_dir: Path
-    database_url: str  # empty: embedded PostgreSQL
+    database_url: str = field(repr=False)  # empty: embedded PostgreSQL
     stash: str
-    mirrors: dict[str, str] = field(hash=False)  # host -> base URL
+    mirrors: dict[str, str] = field(hash=False, repr=False)  # host -> base URL
     fetch_patience: float
     source_timeout: float
     source_memory_mb: int
@@ -42,6 +40,8 @@ class Settings:
     keep_dumps: int = 7
     app_role: str = "app_read"
     app_password: str = field(default="", repr=False)  # empty: generated into a file
+    # Keys of publishers that are set, by name: `EIA` of KEY_EIA, and NAMED_KEYS by their own.
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     @property
     def raw(self) -> Path:
@@ -94,19 +94,28 @@ DEFAULTS = {
     "APP_PASSWORD": "",
     "CONTACT": "https://github.com/county-hazards/county-hazards-pipeline",
     "SOCRATA_APP_TOKEN": "",
+    "CENSUS_API_KEY": "",
 }
 # Settings whose value is never printed whole: of a URL the password, of a key all of it.
-KEYS = ("SOCRATA_APP_TOKEN", "APP_PASSWORD")
+NAMED_KEYS = ("SOCRATA_APP_TOKEN", "CENSUS_API_KEY")  # keys that have names of their own
+KEYS = (*NAMED_KEYS, "APP_PASSWORD")
 URLS = ("DATABASE_URL", "PROD_DATABASE_URL")
-SECRETS = (*URLS, *KEYS)
+KEY = re.compile(r"KEY_([A-Z][A-Z0-9_]{0,58})")  # what every other key of a publisher is called
 
 
 def values() -> dict[str, str]:
-    """Every setting by name: the environment, else `.env`, else the default."""
-    from_file = _from_file()
+    """Every setting by name: the environment, else `.env`, else the default.
+
+    The keys of publishers (`KEY_EIA`) are among them where they are set.
+    """
+    return _values(_from_file())
+
+
+def _values(from_file: Mapping[str, str]) -> dict[str, str]:
+    names = dict.fromkeys(sorted(filter(KEY.fullmatch, {*os.environ, *from_file})), "")
     return {
         name: os.environ.get(name, from_file.get(name, default)) or default
-        for name, default in DEFAULTS.items()
+        for name, default in (DEFAULTS | names).items()
     }
 
 
@@ -116,72 +125,117 @@ def load() -> Settings:
 
     Raises SetupError naming the setting when a value cannot be understood.
     """
-    _refuse_unknown(_from_file())
-    given = values()
+    from_file = _from_file()
+    _refuse_unknown(from_file)
+    given = _values(from_file)
+    checks.refuse_undecodable(given)
+    checks.proxies(os.environ)
     return Settings(
-        data_dir=(ROOT / Path(given["DATA_DIR"]).expanduser()).absolute(),
-        database_url=_database_url("DATABASE_URL", given),
-        prod_database_url=_database_url("PROD_DATABASE_URL", given),
-        stash=_one_of("STASH", given["STASH"], STASHES),
-        mirrors=_mirrors(given["MIRRORS"]),
-        fetch_patience=_seconds("FETCH_PATIENCE", given),
-        source_timeout=_seconds("SOURCE_TIMEOUT", given),
-        source_memory_mb=int(_seconds("SOURCE_MEMORY_MB", given)),
-        publish_patience=_seconds("PUBLISH_PATIENCE", given),
-        keep_dumps=_whole("KEEP_DUMPS", given),
-        app_role=_role("APP_ROLE", given["APP_ROLE"]),
-        app_password=_one_line("APP_PASSWORD", given["APP_PASSWORD"]),
-        contact=_one_line("CONTACT", given["CONTACT"]),
-        socrata_app_token=_key("SOCRATA_APP_TOKEN", given["SOCRATA_APP_TOKEN"]),
+        data_dir=checks.folder("DATA_DIR", given["DATA_DIR"], ROOT),
+        database_url=checks.database_url("DATABASE_URL", given),
+        prod_database_url=checks.database_url("PROD_DATABASE_URL", given),
+        stash=checks.one_of("STASH", given["STASH"], STASHES),
+        mirrors=dsn.mirrors(given["MIRRORS"]),
+        fetch_patience=checks.seconds("FETCH_PATIENCE", given),
+        source_timeout=checks.seconds("SOURCE_TIMEOUT", given),
+        source_memory_mb=int(checks.seconds("SOURCE_MEMORY_MB", given)),
+        publish_patience=checks.seconds("PUBLISH_PATIENCE", given),
+        keep_dumps=checks.whole("KEEP_DUMPS", given),
+        app_role=checks.role("APP_ROLE", given["APP_ROLE"]),
+        app_password=checks.one_line("APP_PASSWORD", given["APP_PASSWORD"]),
+        contact=checks.header("CONTACT", checks.one_line("CONTACT", given["CONTACT"])),
+        socrata_app_token=checks.key("SOCRATA_APP_TOKEN", given["SOCRATA_APP_TOKEN"]),
+        keys={_key_name(name): checks.key(name, given[name]) for name in given if _key_name(name)},
     )
 
 
+def key(name: str) -> str:
+    """A publisher's key, for a header or a parameter of an address: `EIA` is that of KEY_EIA.
+
+    It is sent to the one host that the source's script declares (`keys` of its Source).
+    Raises SourceError when it is not set.
+    """
+    if value := load().keys.get(name):
+        return value
+    setting = name if name in NAMED_KEYS else f"KEY_{name}"
+    raise SourceError(f"{setting} is not set", f"put the publisher's key into .env as {setting}=…")
+
+
+def _key_name(setting: str) -> str:
+    """By what name a script asks for the key in a setting; empty when it is no key."""
+    found = KEY.fullmatch(setting)
+    return found[1] if found else setting if setting in NAMED_KEYS else ""
+
+
 def _from_file() -> dict[str, str]:
-    if not (ROOT / ".env").is_file():
-        return {}
-    from dotenv import dotenv_values
-
-    return {k: v for k, v in dotenv_values(ROOT / ".env").items() if v is not None}
+    return env_file.read(ROOT / ".env")
 
 
-def _refuse_unknown(from_file: dict[str, str]) -> None:
+def _refuse_unknown(from_file: Mapping[str, str]) -> None:
     """A name in `.env` that is no setting is a slip of the pen, and would change nothing."""
     for name in from_file.keys() - DEFAULTS.keys():
-        (nearest,) = get_close_matches(name.upper(), DEFAULTS, n=1, cutoff=0)
-        raise SetupError(f".env: {name} is no setting", f"is {nearest} meant? see .env.example")
+        if KEY.fullmatch(name):
+            continue
+        raise SetupError(
+            f".env: {name} is no setting", f"is {_meant(name.upper())} meant? see .env.example"
+        )
+
+
+def _meant(name: str) -> str:
+    """The setting that a mistaken name is most like; `EIA_API_KEY` is a key, KEY_EIA."""
+    if near := get_close_matches(name, DEFAULTS, n=1, cutoff=0.8):
+        return near[0]
+    found = re.fullmatch(r"(?:KEY_)?(\w+?)(?:_API)?(?:_KEY|_TOKEN)?", name)
+    if found and re.search(r"^KEY_|_KEY$|_TOKEN$", name) and KEY.fullmatch(f"KEY_{found[1]}"):
+        return f"KEY_{found[1]}"
+    return get_close_matches(name, DEFAULTS, n=1, cutoff=0)[0]
 
 
 def masked(name: str, value: str) -> str:
-    """The value as it may be printed: passwords replaced by `***`."""
-    if name in SECRETS and value:
-        return redact(value)
-    return value
+    """The value of a setting as it may be printed: what is secret in it replaced by `***`."""
+    if value and name in URLS and not dsn.is_clear(value):
+        return redact(dsn.outline(value))
+    if name == "MIRRORS" and not dsn.are_clear_mirrors(value):
+        return redaction.HIDDEN
+    return redact(value)
 
 
 def redact(text: str) -> str:
-    """The text without the passwords and keys of the settings, wherever they stand in it.
+    """The text without the passwords and keys of the settings, in whatever spelling."""
+    return redaction.redact(text, secrets())
 
-    They are found by their value: as they are, URL-encoded, and in base64 alone or within more.
+
+def secrets() -> frozenset[str]:
+    """Every password and key that this process was given, by a setting or otherwise."""
+    try:
+        given = values()
+    except SetupError:  # `.env` cannot be read: the error that says so is on its way
+        given = _values({})
+    found = set().union(*_secrets_by_setting(given).values())
+    for name, value in os.environ.items():
+        if name == "PGPASSWORD":
+            found.add(value)
+        elif name.lower() in checks.PROXIES:
+            found |= dsn.secrets_of_url(value)
+    return frozenset(found)
+
+
+def exposed() -> str:
+    """What is wrong with `.env`, when there are secrets in it that other users can read.
+
+    One sentence that ends on the remedy; empty when nothing is.
     """
-    given = values()
-    secrets = {urlsplit(given[name]).password for name in URLS} | {given[name] for name in KEYS}
-    forms = {form for secret in filter(None, secrets) for form in _forms(secret)}
-    for form in sorted(forms, key=len, reverse=True):
-        text = text.replace(form, "***")
-    return text
+    file = ROOT / ".env"
+    found = _secrets_by_setting(env_file.read(file))
+    return env_file.exposed(file, [name for name, secrets in found.items() if secrets])
 
 
-def _forms(secret: str) -> set[str]:
-    """The spellings under which a secret may stand in a text."""
-    plain = {secret, unquote(secret)}
-    forms = plain | {quote(form, safe="") for form in plain} | {quote_plus(form) for form in plain}
-    for form in plain:
-        for before in range(3) if len(form) > 5 else ():  # what stands before it shifts its bits
-            data = bytes(before) + form.encode()
-            # Only characters that no neighbour has a part in.
-            begin, end = -(-before * 8 // 6), len(data) * 8 // 6
-            forms |= {encode(data).decode()[begin:end] for encode in _BASE64}
-    return forms
+def _secrets_by_setting(given: Mapping[str, str]) -> dict[str, set[str]]:
+    """The secrets in the values of some settings, by the name of the setting."""
+    found = {name: {value} for name, value in given.items() if name in KEYS or KEY.fullmatch(name)}
+    found |= {name: dsn.secrets(given[name]) for name in URLS if given.get(name)}
+    found["MIRRORS"] = dsn.secrets_of_mirrors(given.get("MIRRORS", ""))
+    return {name: {one for one in secrets if one} for name, secrets in found.items()}
 
 
 def sources() -> list[str]:
@@ -194,64 +248,3 @@ def sources() -> list[str]:
         if not SOURCE_NAME.fullmatch(name):
             raise SetupError(f"api/{name}.py: a source is named in lower case, digits and _")
     return names
-
-
-def _seconds(name: str, given: dict[str, str]) -> float:
-    try:
-        number = float(given[name])
-    except ValueError:
-        raise SetupError(f"{name}={given[name]!r} is not a number") from None
-    if not 0 <= number < 10_000_000:
-        raise SetupError(f"{name}={given[name]} is out of range")
-    return number
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise SetupError(f"{name}={value!r} is not one of {', '.join(allowed)}")
-    return value
-
-
-def _one_line(name: str, value: str) -> str:
-    if any(ord(character) < 32 for character in value):
-        raise SetupError(f"{name} has a control character in it")
-    return value
-
-
-def _key(name: str, value: str) -> str:
-    """A key that can stand in a header. An error does not show it."""
-    if not re.fullmatch(r"[\x21-\x7e]{0,500}", value):
-        raise SetupError(f"{name} has a blank or a character in it that no key has")
-    return value
-
-
-def _database_url(name: str, given: dict[str, str]) -> str:
-    value = given[name]
-    if value and urlsplit(value).scheme not in ("postgres", "postgresql"):
-        raise SetupError(f"{name} does not begin with postgresql://")
-    return value
-
-
-def _whole(name: str, given: dict[str, str]) -> int:
-    number = _seconds(name, given)
-    if number != int(number) or number < 1:
-        raise SetupError(f"{name}={given[name]} is not a whole number from 1 on")
-    return int(number)
-
-
-def _role(name: str, value: str) -> str:
-    """The name of a role of ours: nothing PostgreSQL keeps for itself."""
-    if not SOURCE_NAME.fullmatch(value) or value.startswith("pg_") or value in RESERVED_ROLES:
-        raise SetupError(f"{name}={value!r} is no name for a role: lower case, digits and _")
-    return value
-
-
-def _mirrors(value: str) -> dict[str, str]:
-    pairs = {}
-    for pair in filter(None, (part.strip() for part in value.split(","))):
-        host, separator, base = pair.partition("=")
-        parts = urlsplit(base)
-        if not (separator and host.strip() and parts.hostname and parts.scheme in HTTP):
-            raise SetupError(f"MIRRORS: {pair!r} is not host=http(s)://base-url")
-        pairs[host.strip().lower()] = base.strip().rstrip("/")
-    return pairs

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from pipeline import pages
+from pipeline import declaration, pages
 from pipeline.candidate import Candidate
 from pipeline.errors import SourceError
 from pipeline.pages import Service
@@ -58,8 +58,7 @@ def fetch(
     """
     if not IDENTIFIER.fullmatch(dataset):
         raise SourceError(f"{escaped(dataset)!r} is no identifier of a Socrata data set")
-    if candidate.source.kind not in KINDS:
-        raise SourceError(f"{candidate.name}: {candidate.source.kind} is not one of {KINDS}")
+    declaration.check_kind(candidate.source.kind, KINDS, f"api/{candidate.name}.py")
     site = host.rstrip("/")
     token = candidate.client.settings.socrata_app_token
     headers = {"X-App-Token": token} if token else {}

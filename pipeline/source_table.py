@@ -16,7 +16,7 @@ def exists(connection: psycopg.Connection, source: str) -> bool:
 def make_empty(connection: psycopg.Connection, source: str) -> None:
     """A source that was never fetched has an empty table, so that every model still builds."""
     with connection.transaction():
-        connection.execute(ddl.path(source).read_text("utf-8"))
+        connection.execute(ddl.text_of(source))
 
 
 def declare(connection: psycopg.Connection, source: str, published: list[str]) -> list[str]:

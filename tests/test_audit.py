@@ -8,7 +8,16 @@ import pytest
 from patience import Stopwatch, eventually
 from public_database import Public, embedded, managed
 
-from pipeline import app_password, audit, audit_live, dump, errors, permissions, postgres_place
+from pipeline import (
+    app_password,
+    audit,
+    audit_live,
+    dump,
+    errors,
+    permissions,
+    postgres_place,
+    settings,
+)
 
 # What somebody does to prod, the assertions that then fail, and what undoes it: nothing where the
 # next night does.
@@ -430,6 +439,18 @@ def test_password_files_that_others_can_read_are_found_and_closed(prod):
         assert check.detail == str(file)
         prod.replicate()
         assert prod.audit(audit.FAIL) == {}
+
+
+def test_an_env_file_with_secrets_that_others_can_read_is_found(prod, tmp_path, monkeypatch):
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    (tmp_path / ".env").write_text("KEY_EIA=a-key-of-some-length\n")
+    (tmp_path / ".env").chmod(0o644)
+    (check,) = prod.audit(audit.FAIL).values()
+    assert check.detail.startswith(".env can be read by other users")
+    assert "chmod 600" in check.detail
+    assert "a-key-of-some-length" not in check.detail
+    (tmp_path / ".env").chmod(0o600)
+    assert prod.audit(audit.FAIL) == {}
 
 
 def test_every_assertion_was_shown_to_fail(prod):

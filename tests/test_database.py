@@ -151,8 +151,11 @@ def test_a_server_that_is_starting_is_waited_for(place, monkeypatch):
 def test_a_wrong_password_is_not_tried_again(debian_url, server_settings):
     watch = Stopwatch()
     wrong = debian_url.replace(quote(PASSWORD, safe=""), "wrong")
-    with pytest.raises(PipelineError, match="password authentication failed"):
+    with pytest.raises(SetupError, match=r"^the password in DATABASE_URL is wrong: .*failed"):
         database.connect(replace(server_settings, database_url=wrong))
+    without = debian_url.replace(f":{quote(PASSWORD, safe='')}", "")
+    with pytest.raises(SetupError, match=r"^DATABASE_URL has no password, and the server asks"):
+        database.connect(replace(server_settings, database_url=without))
     assert watch.seconds() < 5
 
 

@@ -52,6 +52,45 @@ def test_passwords_are_masked(on, capsys, monkeypatch):
     assert "postgresql://me:***@127.0.0.1:9/dev" in check(capsys)[1]
 
 
+@pytest.mark.parametrize("sign", "#?[]&=%: ")
+@pytest.mark.parametrize("name", ["DATABASE_URL", "PROD_DATABASE_URL"])
+def test_no_part_of_a_password_is_printed(on, capsys, monkeypatch, name, sign):
+    monkeypatch.setattr(database, "GLANCE", 0)
+    password = f"front7k{sign}middle3q{sign}back9z"
+    spelled = password.replace("%", "%25").replace(" ", "%20")
+    on(**{name: f"postgresql://me:{spelled}@127.0.0.1:9/dev?sslpassword=other5j"})
+    said = check(capsys)[1]
+    assert "postgresql://me:***@127.0.0.1:9/dev?sslpassword=***" in said
+    assert not re.search("front7k|middle3q|back9z|other5j", said)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_secret"),
+    [
+        ("DATABASE_URL=postgresql://me:s3cr3t@127.0.0.1:9/dev", True),
+        ("PROD_DATABASE_URL=postgresql://127.0.0.1:9/dev?password=s3cr3t", True),
+        ("MIRRORS=data.gov=https://me:s3cr3t@mirror.org", True),
+        ("KEY_EIA=s3cr3t-of-some-length", True),
+        ("SOCRATA_APP_TOKEN=s3cr3t", True),
+        ("APP_PASSWORD=s3cr3t", True),
+        ("DATABASE_URL=postgresql://me@127.0.0.1:9/dev", False),
+        ("KEY_EIA=", False),
+        ("STASH=off", False),
+    ],
+)
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o604])
+def test_secrets_that_others_can_read_are_a_note(tmp_path, monkeypatch, line, is_secret, mode):
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    (tmp_path / ".env").write_text(f"CONTACT=me\n{line}\n")
+    (tmp_path / ".env").chmod(mode)
+    said = settings.exposed()
+    assert bool(said) == (is_secret and mode != 0o600)
+    if said:
+        assert line.partition("=")[0] in said
+        assert said.endswith(f"chmod 600 {tmp_path}/.env")
+        assert "s3cr3t" not in said
+
+
 def test_an_unreachable_database_stops_the_run(on, capsys, monkeypatch):
     monkeypatch.setattr(database, "PATIENCE", 0)
     on(DATABASE_URL="postgresql://me@127.0.0.1:9/dev")
@@ -96,11 +135,13 @@ def test_little_room_and_a_missing_git_are_notes(on, capsys, monkeypatch):
     monkeypatch.setattr(doctor, "LITTLE_ROOM", 1 << 80)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(stash, "problems", lambda here: ["the stash is behind"])
+    monkeypatch.setattr(settings, "exposed", lambda: ".env can be read by others")
     code, said = check(capsys)
     assert code == errors.OK
     assert re.search(r"note: only \d+\.\d GB free", said)
     assert "note: git is not installed" in said
     assert "note: the stash is behind" in said
+    assert "note: .env can be read by others" in said
 
 
 # cron

@@ -5,9 +5,11 @@ The tests give it a lock file without packages: what is tested is the making, no
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,7 @@ def folder(tmp_path: Path) -> Path:
         "id",
         "mkdir",
         "mktemp",
+        "mv",
         "rm",
         "sleep",
         "tail",
@@ -170,3 +173,132 @@ def test_uv_is_used_when_it_is_there(folder):
     done = make(folder)
     assert done.stdout == "ready\n", done.stderr
     assert "making .venv with uv" in done.stderr
+
+
+# An upgrade that fails, is stopped or killed
+
+
+PYTHON = os.path.realpath(sys.executable)
+# Makes an environment in a moment: its pip fails where a package is asked for that there is not.
+QUICK = """{first}
+[ "$2" = venv ] || exec {python} "$@"
+{python} -m venv --without-pip "$3" || exit 1
+there=$("$3"/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+mkdir "$there/pip"
+echo 'import sys; sys.exit("no-such" in open("requirements.txt").read())' >"$there/pip/__main__.py"
+"""
+OLD, NEW = "# no packages\n", "no-such-package==1 --hash=sha256:" + "0" * 64 + "\n"
+
+
+@pytest.fixture
+def before(folder: Path) -> Path:
+    """A folder with an environment in it, made in a moment."""
+    quick(folder)
+    assert make(folder).stdout == "ready\n"
+    return folder
+
+
+def quick(folder: Path, first: str = "") -> None:
+    put_python(folder.parent / "bin", QUICK.format(python=PYTHON, first=first))
+
+
+def upgraded(folder: Path) -> subprocess.CompletedProcess:
+    """A start after requirements.txt changed, where no package can be had."""
+    (folder / "requirements.txt").write_text(NEW)
+    return make(folder)
+
+
+def works_again(folder: Path) -> bool:
+    """Whether the environment from before serves its own requirements.txt, with nothing made."""
+    (folder / "requirements.txt").write_text(OLD)
+    done = make(folder)
+    left = {path.name for path in folder.iterdir()}
+    return (done.stdout, done.stderr, left) == ("ready\n", "", {".venv", "requirements.txt"})
+
+
+def fails_at(folder: Path, step: str) -> None:
+    """Let one step of the installation fail, each in its own way."""
+    programs = folder.parent / "bin"
+    if step == "venv":
+        quick(folder, '[ "$2" = venv ] && echo broken && exit 1')
+    elif step == "half of venv":
+        quick(folder, '[ "$2" = venv ] && mkdir -p .venv/bin && exit 1')
+    elif step in ("cp", "mktemp"):
+        (programs / step).unlink()
+        (programs / step).write_text("#!/bin/sh\necho No space left on device >&2\nexit 1\n")
+        (programs / step).chmod(0o755)
+
+
+@pytest.mark.parametrize("step", ["packages", "venv", "half of venv", "cp", "mktemp"])
+def test_an_upgrade_that_fails_leaves_the_environment_from_before(before, step):
+    folder = before
+    inode = (folder / ".venv").stat().st_ino
+    fails_at(folder, step)
+    if step in ("cp", "mktemp"):  # the packages are none, what comes after them fails
+        (folder / "requirements.txt").write_text("# other\n")
+        done = make(folder)
+    else:
+        done = upgraded(folder)
+        assert done.returncode == 78, done.stderr
+        assert "the .venv from before is kept" in done.stderr
+    assert done.returncode != 0
+    assert (folder / ".venv").stat().st_ino == inode
+    assert works_again(folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_an_upgrade_that_is_stopped_leaves_the_environment_from_before(before, number):
+    folder = before
+    inode = (folder / ".venv").stat().st_ino
+    waiting = folder.parent / "waiting"
+    quick(folder, f'[ "$2" = venv ] && mkdir -p .venv/bin && : >"{waiting}" && sleep 600')
+    (folder / "requirements.txt").write_text(NEW)
+    process = subprocess.Popen(
+        command(folder),
+        env=environment(folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not waiting.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, number)
+    assert process.wait(timeout=60) != 0
+    if number == signal.SIGKILL:
+        assert (folder / ".venv.old").stat().st_ino == inode
+    quick(folder)
+    assert works_again(folder)
+    assert (folder / ".venv").stat().st_ino == inode
+
+
+@pytest.mark.parametrize("beside", ["nothing", "half of a new one", "a new one"])
+def test_a_start_that_finds_an_old_environment_puts_it_back_or_away(before, beside):
+    folder = before
+    (folder / ".venv").rename(folder / ".venv.old")
+    if beside == "half of a new one":
+        (folder / ".venv" / "bin").mkdir(parents=True)
+        (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
+        (folder / ".venv" / "root").write_text(f"{folder}\n")
+    elif beside == "a new one":
+        shutil.copytree(folder / ".venv.old", folder / ".venv", symlinks=True)
+        (folder / ".venv.old" / "requirements.txt").unlink()  # it was being deleted
+    assert works_again(folder)
+
+
+def test_an_upgrade_that_succeeds_leaves_nothing_of_the_old(before):
+    folder = before
+    inode = (folder / ".venv").stat().st_ino
+    (folder / "requirements.txt").write_text("# other\n")
+    assert make(folder).stdout == "ready\n"
+    assert (folder / ".venv").stat().st_ino != inode
+    assert {path.name for path in folder.iterdir()} == {".venv", "requirements.txt"}
+
+
+def test_a_failed_upgrade_is_tried_again_at_the_next_start(before):
+    folder = before
+    for _ in range(2):
+        assert upgraded(folder).returncode == 78
+    (folder / "requirements.txt").write_text("# a lock that can be had\n")
+    assert "making .venv" in make(folder).stderr
+    assert make(folder).stderr == ""

@@ -125,6 +125,43 @@ def test_a_setting_that_is_none_is_78_before_anything_is_touched(small, line, wo
     assert len(small.publisher.requests) == asked
 
 
+def test_a_missing_declaration_of_a_table_is_78_before_anything_is_touched(small, tmp_path):
+    asked = len(small.publisher.requests)
+    file = small.folder / "load/left.sql"
+    shutil.move(file, tmp_path / "left.sql")
+    try:
+        for command in ([], ["load"], ["load", "left"]):
+            done = small.run(*command)
+            assert done.returncode == 78, done.stdout
+            assert done.stderr.strip() == (
+                "run_pipeline.sh: source left has no load/left.sql - see docs/adding_a_source.md"
+            )
+        assert small.run("load", "right").returncode == 0
+    finally:
+        shutil.move(tmp_path / "left.sql", file)
+    assert len(small.publisher.requests) == asked
+    small.still_well()
+
+
+def test_a_kind_that_there_is_not_leaves_its_source_alone(small):
+    old, file = small.newest, small.folder / "api/left.py"
+    text = file.read_text()
+    small.something_new()
+    try:
+        file.write_text(re.sub(r"""(["'])csv\1""", '"xlsx"', text))
+        done = small.run("api", "left")
+        assert done.returncode == 78, done.stdout
+        assert (done.stdout + done.stderr).count("declares kind='xlsx'") == 2  # and in the report
+        assert "Traceback" not in done.stdout + done.stderr
+        done = small.run()
+        assert done.returncode == 2, done.stdout
+        assert re.search("api right: new.*load right: new", done.stdout, re.S)
+    finally:
+        file.write_text(text)
+    assert small.published() >= {old}
+    small.well_again()
+
+
 def test_the_table_of_a_source_that_was_deleted_stays(small, tmp_path):
     old = small.newest
     parts = ["api/right.py", "preprocess/right.py", "preprocess/test_right.py", "load/right.sql"]
@@ -167,7 +204,10 @@ def test_a_dbt_project_that_does_not_parse(small: Small):
         path.write_text("select {{ nonsense(")
         done = small.run()
         assert done.returncode == 1, done.stdout
-        assert "the dbt project does not parse" in done.stdout
+        said = "the dbt project does not parse: Compilation Error in model left_rows"
+        assert (done.stdout + done.stderr).count(said) == 1, done.stdout + done.stderr
+        assert small.run("status").stdout.count(said) == 1
+        assert "ended with code 3" not in done.stdout
         assert small.published() == {old}
     finally:
         path.write_text(text)

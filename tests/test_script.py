@@ -1,5 +1,6 @@
 """What a script says of an error that nobody raised on purpose."""
 
+import ast
 import errno
 import os
 import sys
@@ -9,6 +10,7 @@ import pytest
 from pipeline import __main__ as command_line
 from pipeline import accept, errors, script
 from pipeline.errors import PipelineError, SourceError
+from pipeline.settings import ROOT
 
 
 def test_a_disk_that_fails_is_named_and_no_fault_of_ours(here, capsys):
@@ -47,3 +49,40 @@ def test_a_disk_that_fails_a_command_is_told_in_one_line(here, monkeypatch, caps
     assert command_line.main() == errors.FAILED
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"run_pipeline.sh: {said}")
+
+
+# Options are written out
+
+
+def test_no_option_may_be_abbreviated(monkeypatch, capsys):
+    parser = command_line._parser(["api", "transform", "publish"])
+    options = {text for action in parser._actions for text in action.option_strings}
+    options = {text for text in options if text.startswith("--")}
+    assert {"--rollback", "--force", "--accept-contract", "--if-missed"} <= options
+    for option in sorted(options):
+        for end in range(3, len(option)):
+            for word in (option[:end], f"{option[:end]}=1"):
+                if option[:end] in options:
+                    continue
+                with pytest.raises(SystemExit) as ended:
+                    script.parse_with(parser, ["publish", word])
+                assert ended.value.code == errors.USAGE, word
+                assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["--forc", "--off", "--accept-c=x", "--he", "--f"])
+def test_no_option_of_a_script_may_be_abbreviated(monkeypatch, word):
+    from pipeline import transform
+
+    monkeypatch.setattr(sys, "argv", ["a_script.py", word])
+    with pytest.raises(SystemExit) as ended:
+        script.parse("what it does", transform.add_options)
+    assert ended.value.code == errors.USAGE
+
+
+def test_every_parser_of_the_project_takes_options_written_out():
+    for path in [*ROOT.glob("pipeline/*.py"), *ROOT.glob("bench/*.py"), *ROOT.glob("api/*.py")]:
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("ArgumentParser"):
+                given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+                assert given.get("allow_abbrev") == "False", path.name

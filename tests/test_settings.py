@@ -1,6 +1,7 @@
 """Settings: the environment, then `.env`, then the defaults; what is wrong is named."""
 
 import dataclasses
+import random
 
 import pytest
 
@@ -118,3 +119,87 @@ def test_a_script_whose_name_can_be_no_tables_name_is_named(tmp_path, stem):
 def test_settings_do_not_change_while_a_run_uses_them():
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.load().stash = "off"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("CONTACT=caf\xe9\n".encode("latin-1"), r"^\.env line 1 is not UTF-8"),
+        ("A=1\n\nCONTACT=\u4e2d\n".encode("shift-jis"), r"^\.env line 3 is not UTF-8"),
+        ("STASH=off\n".encode("utf-16"), r"^\.env line 1 is not UTF-8"),
+        ("STASH=off\n".encode("utf-16-le"), r"^\.env line 1 has a NUL byte"),
+        (b"STASH=off\nCONTACT=a\0b\n", r"^\.env line 2 has a NUL byte"),
+        (b"STASH=off\n\nFETCH_PATIENCE 7\n", r"^\.env line 3 is not NAME=value"),
+        (b"STASH=off\nFETCH_PATIENCE\n", r"^\.env line 2 is not NAME=value"),
+        (b"STASH=off\nCONTACT='me\n", r"^\.env line 2 is not NAME=value"),
+        (b"FETCH_PATIENCE: 7\n", r"^\.env line 1 is not NAME=value"),
+        (b"CONTACT=\xf0\x9f\x98\x80\n", "^CONTACT has a character .* no HTTP header"),
+        (b"DATA_DIR=~no_such_user_here/data\n", "begins with ~ and no user"),
+        (b"DATABASE_URL=postgresql://[::1\n", "^DATABASE_URL is not understood"),
+        (b"PROD_DATABASE_URL=postgresql://[::1/prod\n", "^PROD_DATABASE_URL is not understood"),
+        (b"MIRRORS=a.gov=http://[::1\n", "MIRRORS: .* is not host="),
+        (b"MIRRORS=a.gov=http://h:port\n", "MIRRORS: .* is not host="),
+        (b"MIRRORS=a.gov=http://h:99999\n", "MIRRORS: .* is not host="),
+        (b"MIRRORS=a.gov=http://h/x?y=1\n", "MIRRORS: .* is not host="),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_78_in_one_sentence(tmp_path, data, message):
+    (tmp_path / ".env").write_bytes(data)
+    with pytest.raises(SetupError, match=message) as caught:
+        settings.load()
+    assert caught.value.exit_code == 78
+    assert "\n" not in str(caught.value)
+    settings.redact("an error is on its way, and must come through")
+
+
+def test_a_file_with_the_mark_of_windows_is_read(tmp_path):
+    (tmp_path / ".env").write_bytes("\ufeffSTASH=off\r\nCONTACT=café\r\n".encode())
+    given = settings.load()
+    assert (given.stash, given.contact) == ("off", "café")
+
+
+def test_what_is_no_file_is_78(tmp_path):
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(SetupError, match=r"^\.env cannot be read: Is a directory"):
+        settings.load()
+    (tmp_path / ".env").rmdir()
+    (tmp_path / ".env").symlink_to("nowhere")
+    with pytest.raises(SetupError, match=r"^\.env cannot be read: No such file"):
+        settings.load()
+
+
+def test_the_environment_is_decoded_too(monkeypatch):
+    for name in ("CONTACT", "APP_PASSWORD", "STASH", "DATABASE_URL"):
+        with monkeypatch.context() as context, pytest.raises(SetupError, match=name):
+            load(context, **{name: "postgresql://\udce9"})
+        settings.load.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["https_proxy", "HTTPS_PROXY", "http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize(
+    "value", ["http://[::1", "http://me:p4ss/w@h:1", "http://h:port", "http://"]
+)
+def test_a_proxy_that_is_none_is_78(monkeypatch, name, value):
+    with pytest.raises(SetupError, match=f"^{name} is not understood") as caught:
+        load(monkeypatch, **{name: value})
+    assert "p4ss" not in str(caught.value)
+    for usual in ("http://h:3128", "h:3128", "socks5://me:x@h", "http://me:p%2Fw@[::1]:8080/"):
+        settings.load.cache_clear()
+        load(monkeypatch, **{name: usual})
+
+
+def test_damaged_files_are_78_or_read(tmp_path, is_long):
+    """Whatever the bytes: settings, or one sentence and 78."""
+    chance, outcomes = random.Random(35), {"read": 0, "refused": 0}
+    parts = [b"STASH=off", b"=", b"\n", b"'", b'"', b"#", b"\xff", b"\0", b"export ", b"KEY_A="]
+    parts += [b"abcdef", b"\\", b"\r", b"$", b"${", b"}", b" ", b"CONTACT=\xc3\xa9", b"[::1"]
+    for _ in range(20_000 if is_long else 500):
+        (tmp_path / ".env").write_bytes(b"".join(chance.choices(parts, k=chance.randint(0, 8))))
+        settings.load.cache_clear()
+        try:
+            settings.load()
+            outcomes["read"] += 1
+        except SetupError as error:
+            assert "\n" not in str(error)
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > 30, outcomes

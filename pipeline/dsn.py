@@ -1,0 +1,182 @@
+"""Connection strings of PostgreSQL, and base URLs of mirrors: understood, shown, kept secret.
+
+libpq alone decides what a connection string means
+(https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING). A URL whose
+password has a `/` or an `@` as it is means something else to libpq than to the person who wrote
+it: the rest of the password would be taken for a host, a port or a database, and be printed in an
+error. Such a URL is refused, and nothing of it is shown.
+"""
+
+import re
+from urllib.parse import unquote, urlsplit
+
+from pipeline.errors import SetupError
+
+SCHEMES = ("postgres", "postgresql")
+HTTP = ("http", "https")
+# The parameters whose values libpq itself hides (PQconninfoOption, dispchar `*`), and the two with
+# which one can log in as well.
+SECRET = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
+_URL = re.compile(
+    r"(?P<scheme>\w+://)(?P<person>[^@/]*@)?(?P<hosts>[^/?]*)(?:/(?P<name>[^?]*))?(?P<query>\?.*)?",
+    re.DOTALL,
+)
+_PORTS = re.compile(r"[0-9]{0,5}(,[0-9]{0,5})*")
+_REMEDY = (
+    "write it as postgresql://user:password@host:port/database?parameter=value, and each special "
+    "character of the password percent-encoded: / as %2F, @ as %40, # as %23, ? as %3F, : as %3A, "
+    "[ as %5B, % as %25, a blank as %20; see .env.example"
+)
+_MIRRORS = "special characters of a user or password are percent-encoded: a comma as %2C, / as %2F"
+
+
+def check(setting: str, address: str) -> None:
+    """Raise SetupError, which shows nothing of the address, unless it is clear what it means."""
+    if words(address) is None:
+        raise SetupError(f"{setting} is not understood: it is no connection string", _REMEDY)
+    if not is_clear(address):
+        what = f"{setting} is not understood: it can be read in two ways"
+        raise SetupError(what, _REMEDY)
+
+
+def words(address: str) -> dict[str, str] | None:
+    """What libpq understands, by its own names (`host`, `password`, …); None if it does not."""
+    import psycopg  # slow to start, and most scripts have no use for it
+    from psycopg.conninfo import conninfo_to_dict
+
+    if "\0" in address:
+        return None
+    try:
+        return {name: str(value) for name, value in conninfo_to_dict(address).items()}
+    except (psycopg.Error, UnicodeError):
+        return None
+
+
+def is_clear(address: str) -> bool:
+    """Whether libpq reads a connection string as the person who wrote it.
+
+    That is so when every port is a number, and no blank and no `@` is left but the one that ends
+    the user's part and those in a secret given as a parameter.
+    """
+    known = words(address)
+    if known is None or not _PORTS.fullmatch(known.get("port", "")):
+        return False
+    parts = _URL.fullmatch(address)
+    if not parts:
+        return "://" not in address  # `host=… password=…`, where everything has its name
+    user = (parts["person"] or "").partition(":")[0]
+    rest = f"{parts['hosts']}/{parts['name'] or ''}"
+    given = _parameters(parts["query"])
+    if parts["query"] and not all(name for name, _ in given):  # an `&` of the password's end
+        return False
+    others = [value for name, value in given if name not in SECRET]
+    is_plain = not re.search(r"\s", address) and "@" not in rest + "".join(others)
+    return is_plain and not re.search(r"[?#/\[\]=]", user)
+
+
+def secrets(address: str) -> set[str]:
+    """The secrets in a connection string: what must not be shown of it.
+
+    Where it is not clear what it means, what looks like a password is one too.
+    """
+    known = words(address) or {}
+    found = {known[name] for name in SECRET if known.get(name)}
+    if not is_clear(address):
+        found |= _guessed(address)
+    return found
+
+
+def outline(address: str) -> str:
+    """Who and where to, by a connection string of which it is not clear what it means.
+
+    What may be a password is left out; all of it, where it has parameters.
+    """
+    seen = re.fullmatch(r"(\w+://[^:@/?#]*:)[^?=]*(@[\w.,:\[\]-]*(/[\w%-]*)?)", address)
+    return f"{seen[1]}***{seen[2]}" if seen else "***"
+
+
+def with_database(address: str, name: str) -> str:
+    """The same connection string, leading to another database on that server.
+
+    `name` is an identifier: nothing in it needs to be encoded.
+    """
+    from psycopg.conninfo import make_conninfo
+
+    parts = _URL.fullmatch(address)
+    if parts and not any(given == "dbname" for given, _ in _parameters(parts["query"])):
+        before = f"{parts['scheme']}{parts['person'] or ''}{parts['hosts']}"
+        return f"{before}/{name}{parts['query'] or ''}"
+    return make_conninfo(address, dbname=name)
+
+
+def mirrors(value: str) -> dict[str, str]:
+    """The base URL by host that the setting MIRRORS names: `host=base-url`, comma-separated.
+
+    Raises SetupError, which shows nothing that may be a password.
+    """
+    pairs = {}
+    for number, pair in enumerate(_pairs(value), 1):
+        host, separator, base = (part.strip() for part in pair.partition("="))
+        if not (separator and host and base.partition("://")[0] in HTTP and _is_base(base)):
+            named = repr(pair) if "@" not in value else f"entry {number}"
+            raise SetupError(f"MIRRORS: {named} is not host=http(s)://base-url", _MIRRORS)
+        pairs[host.lower()] = base.rstrip("/")
+    return pairs
+
+
+def are_clear_mirrors(value: str) -> bool:
+    """Whether every entry of MIRRORS is one."""
+    return all(_is_base(pair.partition("=")[2].strip()) for pair in _pairs(value))
+
+
+def secrets_of_mirrors(value: str) -> set[str]:
+    """The passwords, and users without one, in the base URLs of MIRRORS."""
+    if not are_clear_mirrors(value):
+        return _guessed(value)
+    return {one for pair in _pairs(value) for one in secrets_of_url(pair.partition("=")[2].strip())}
+
+
+def secrets_of_url(url: str) -> set[str]:
+    """The password in an http(s) URL, or the user where there is none: that is a token.
+
+    Of a URL that can be read in two ways it is what looks like one.
+    """
+    url = url if "://" in url else f"http://{url}"
+    if not _is_base(url):
+        return _guessed(url)
+    parts = urlsplit(url)
+    found = parts.password or parts.username
+    return {found, unquote(found)} if found else set()
+
+
+def is_proxy(url: str) -> bool:
+    """Whether a URL can be the address of a proxy; it may leave `http://` out."""
+    return _is_base(url if "://" in url else f"http://{url}")
+
+
+def _pairs(value: str) -> list[str]:
+    return [pair for pair in (part.strip() for part in value.split(",")) if pair]
+
+
+def _is_base(url: str) -> bool:
+    """Whether a URL is an address for others to stand below, and can be read in one way."""
+    try:
+        parts = urlsplit(url)
+        is_one = parts.hostname and parts.port != 0
+    except ValueError:  # `http://[::1`, or a password with a `/` in it, whose rest is no port
+        return False
+    return bool(is_one) and not re.search(r"[?#@\s]", url.replace(parts.netloc, "", 1))
+
+
+def _parameters(query: str | None) -> list[tuple[str, str]]:
+    """The parameters of a URL as they stand in it: libpq knows `&` alone, and no `;`."""
+    pairs = (query or "").removeprefix("?").split("&")
+    return [(unquote(name), value) for name, _, value in (pair.partition("=") for pair in pairs)]
+
+
+def _guessed(address: str) -> set[str]:
+    """What may be meant as a password: up to the last `@`, and after `password=`."""
+    rest = address.partition("://")[2] or address
+    user, _, password = rest.rpartition("@")[0].partition(":")
+    named = re.findall(r"(?i)(?:password|secret|key)\s*=\s*(.+)", address)
+    return {form for one in [password or user, *named] if one for form in (one, unquote(one))}

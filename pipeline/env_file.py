@@ -1,0 +1,69 @@
+"""The file `.env`: lines `NAME=value`, read as UTF-8; whatever cannot be read stops the run."""
+
+import os
+import stat
+from io import StringIO
+from pathlib import Path
+
+from pipeline.errors import SetupError
+
+_OTHERS = stat.S_IRGRP | stat.S_IROTH
+
+
+def read(path: Path) -> dict[str, str]:
+    """What a file assigns, by name; empty where there is no file.
+
+    Raises SetupError, which shows no value, when it cannot be read or a line assigns nothing.
+    """
+    if not os.path.lexists(path):
+        return {}
+    text = _text(path)
+    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
+
+    for binding in parse_stream(StringIO(text)):
+        if binding.error or (binding.key is not None and binding.value is None):
+            given = binding.original.string
+            line = binding.original.line + given[: -len(given.lstrip())].count("\n")
+            raise SetupError(f"{path.name} line {line} is not NAME=value", "see .env.example")
+    return {k: v for k, v in dotenv_values(stream=StringIO(text)).items() if v is not None}
+
+
+def is_open(path: Path) -> bool:
+    """Whether others than its owner may read a file, by its mode; a link is followed."""
+    try:
+        return bool(path.stat().st_mode & _OTHERS)
+    except OSError:
+        return False
+
+
+def exposed(path: Path, names: list[str]) -> str:
+    """What is wrong with the mode of a file with secrets in it, and what to do; empty if nothing.
+
+    `names`: the settings in the file whose values are secret.
+    """
+    if not names or not is_open(path):
+        return ""
+    return (
+        f"{path.name} can be read by other users of this machine, and {', '.join(sorted(names))} "
+        f"{'is' if len(names) == 1 else 'are'} in it: chmod 600 {path}"
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SetupError(
+            f"{path.name} cannot be read: {error.strerror}", f"see ls -l {path}"
+        ) from None
+    try:
+        text = data.decode("utf-8-sig")  # Windows puts a mark before the first line
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        remedy = "save it as UTF-8; a value with other than ASCII characters can be percent-encoded"
+        raise SetupError(f"{path.name} line {line} is not UTF-8", remedy) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise SetupError(f"{path.name} line {line} has a NUL byte in it", "save it as UTF-8")
+    return text

@@ -1,0 +1,193 @@
+"""Secrets taken out of a text, in whatever spelling they stand in it.
+
+Which characters a program encodes, how, and how often differs from one to the next. So nothing is
+spelled out: the text is decoded as far as it goes, with the place of each byte kept, and searched
+for the secret, decoded alike. Undone are percent-encoding and `+` for a blank (RFC 3986, HTML
+forms), JSON (RFC 8259, 7), HTML, Python's and SQL's quotes, and blanks that were put on one line.
+In base64 (RFC 4648, both alphabets) a secret is found alone or within more.
+"""
+
+import mmap
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from functools import cache
+from html.entities import codepoint2name, html5
+from itertools import pairwise
+
+HIDDEN = "***"
+_LONG = 6  # characters from which a secret is looked for in base64: three bytes could be anything
+_LEVELS = 8  # of encodings within encodings
+_ESCAPE = re.compile(
+    rb"""(?P<percent>%[0-9a-fA-F]{2})
+    | (?P<units>(?:\\+u[0-9a-fA-F]{4})+)
+    | (?P<bytes>(?:\\+x[0-9a-fA-F]{2})+)
+    | \\+U(?P<point>[0-9a-fA-F]{8})
+    | &\#(?P<decimal>[0-9]{1,7});
+    | &\#[xX](?P<hex>[0-9a-fA-F]{1,6});
+    | &(?P<name>[A-Za-z]{2,8});
+    | (?P<blank>[\s+]+)
+    | (?P<backslash>\\+)
+    | (?P<quote>'')""",
+    re.VERBOSE,
+)
+_LETTERS = str.maketrans("\n\r\t", "nrt")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]")
+_SIXTY_FOUR = bytes.maketrans(b"-_ ", b"+/+")  # one alphabet, whose `+` was taken for a blank
+
+Span = tuple[int, int]  # from, to: where in the text a decoded byte comes from
+
+
+def redact(text: str, secrets: frozenset[str]) -> str:
+    """The text with `***` in the place of each secret."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    data = _bytes(text)
+    found = _found(data, secrets)
+    if not found:
+        return text
+    for start, end in reversed(found):
+        data = data[:start] + HIDDEN.encode() + data[end:]
+    return data.decode("utf-8", "surrogateescape")
+
+
+def finds(secret: str, text: str) -> bool:
+    """Whether a secret stands in a text, in any spelling."""
+    return bool(secret) and redact(text, frozenset({secret})) != text
+
+
+def holds(key: str, data: bytes | mmap.mmap) -> bool:
+    """Whether a key, which is ASCII without blanks, stands in data of any size.
+
+    Nothing is decoded: letters and digits are looked for as they are, the rest in any spelling.
+    """
+    return any(pattern.search(data) for pattern in _patterns(key))
+
+
+@cache
+def _patterns(key: str) -> list[re.Pattern[bytes]]:
+    wanted = [key, *(core.decode() for core in _in_base64(key))] if key else []
+    return [re.compile("".join(map(_character, one)).encode()) for one in wanted]
+
+
+def _character(character: str) -> str:
+    """An expression for a character in its usual spellings."""
+    if character.isalnum():
+        return character
+    number = ord(character)
+    name = f"|&{codepoint2name[number]};" if number in codepoint2name else ""
+    forms = (
+        f"%(?:25)*(?i:{number:02x})|\\\\+(?i:u00{number:02x})|&#{number};|&#x(?i:{number:x});{name}"
+    )
+    also = {"+": "|-", "/": "|_", "'": "|''"}.get(character, "")
+    return rf"(?:{forms}{also}|\\*{re.escape(character)})"
+
+
+def _found(data: bytes, secrets: frozenset[str]) -> list[Span]:
+    """Where secrets stand in the data, in order; what overlaps is one."""
+    forms = [_forms(secret) for secret in secrets if secret]
+    if not forms:
+        return []
+    decoded, places = _decoded(data)
+    packed = decoded.translate(_SIXTY_FOUR)
+    spans = []
+    for plain, in_base64 in forms:
+        for form in plain:
+            spans += [(places[at][0], places[end - 1][1]) for at, end in _finds(form, decoded)]
+        for core in in_base64:
+            spans += [_wider(at, end, places, data) for at, end in _finds(core, packed)]
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start < merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _finds(wanted: bytes, data: bytes) -> Iterator[Span]:
+    at = data.find(wanted) if wanted else -1
+    while at >= 0:
+        yield at, at + len(wanted)
+        at = data.find(wanted, at + len(wanted))
+
+
+def _wider(at: int, end: int, places: list[Span], data: bytes) -> Span:
+    """The place of base64 with the characters beside it, which share bits with the secret."""
+    before = places[at - 1] if at else (0, 0)
+    after = places[end] if end < len(places) else (0, 0)
+    start = before[0] if _BASE64.fullmatch(data[slice(*before)]) else places[at][0]
+    return start, after[1] if _BASE64.fullmatch(data[slice(*after)]) else places[end - 1][1]
+
+
+@cache
+def _forms(secret: str) -> tuple[set[bytes], list[bytes]]:
+    """A secret decoded, and what of it is the same in base64 whatever stands before and after."""
+    cores = [_decoded(core)[0].translate(_SIXTY_FOUR) for core in _in_base64(secret)]
+    # A backslash is dropped: of `\\n` the letter is left.
+    plain = {secret.strip(), secret.strip().translate(_LETTERS)}
+    return {_decoded(_bytes(form))[0] for form in plain}, cores
+
+
+def _in_base64(secret: str) -> Iterator[bytes]:
+    """The characters of base64 that no neighbour has a part in; those before shift the bits."""
+    for before in range(3) if len(secret) >= _LONG else ():
+        data = bytes(before) + _bytes(secret)
+        begin, end = -(-before * 8 // 6), len(data) * 8 // 6
+        yield b64encode(data)[begin:end]
+
+
+def _decoded(data: bytes) -> tuple[bytes, list[Span]]:
+    """The data decoded as far as they go, and where each byte comes from."""
+    places = list(pairwise(range(len(data) + 1)))
+    for _ in range(_LEVELS):
+        out, kept, last = bytearray(), [], 0
+        for escape in _ESCAPE.finditer(data):
+            start, end = escape.span()
+            value = _value(escape)
+            out += data[last:start] + value
+            kept += places[last:start]
+            kept += [(places[start][0], places[end - 1][1])] * len(value)
+            last = end
+        out += data[last:]
+        kept += places[last:]
+        if out == data:
+            break
+        data, places = bytes(out), kept
+    return data, places
+
+
+def _value(escape: re.Match[bytes]) -> bytes:
+    kind, text = escape.lastgroup, escape[escape.lastgroup]
+    if kind == "percent":
+        return bytes.fromhex(text[1:].decode())
+    if kind in ("blank", "backslash"):
+        return b" " if kind == "blank" else b""
+    if kind == "quote":
+        return b"'"
+    if kind == "units":
+        digits = re.sub(rb"\\+u", b"", text).decode()
+        return _bytes(bytes.fromhex(digits).decode("utf-16-be", "surrogatepass"))
+    if kind == "bytes":
+        raw = bytes.fromhex(re.sub(rb"\\+x", b"", text).decode())
+        return raw if _is_utf8(raw) else raw.decode("latin-1").encode()
+    if kind == "name":
+        return html5.get(f"{text.decode()};", escape[0].decode()).encode()
+    number = int(text, 10 if kind == "decimal" else 16)
+    return _bytes(chr(number)) if number <= 0x10FFFF else escape[0]
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _bytes(text: str) -> bytes:
+    """A text in UTF-8; half a pair of surrogates, which nobody can encode, as a byte or `?`."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")

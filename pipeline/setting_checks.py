@@ -1,0 +1,107 @@
+"""What the values of settings must be; each check raises SetupError, which names the setting."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline import dsn
+from pipeline.errors import SetupError
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_SHORTEST_KEY = 6
+_ROLE = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_RESERVED_ROLES = ("postgres", "public", "none", "prod_owner", "prod_publish", "prod_read")
+
+
+def seconds(name: str, given: dict[str, str]) -> float:
+    """A number of seconds, or of another unit: from 0 on."""
+    try:
+        number = float(given[name])
+    except ValueError:
+        raise SetupError(f"{name}={given[name]!r} is not a number") from None
+    if not 0 <= number < 10_000_000:
+        raise SetupError(f"{name}={given[name]} is out of range")
+    return number
+
+
+def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    """One of a few words."""
+    if value not in allowed:
+        raise SetupError(f"{name}={value!r} is not one of {', '.join(allowed)}")
+    return value
+
+
+def one_line(name: str, value: str) -> str:
+    """A text without line breaks and other control characters."""
+    if any(ord(character) < 32 for character in value):
+        raise SetupError(f"{name} has a control character in it")
+    return value
+
+
+def header(name: str, value: str) -> str:
+    """A text that can stand in a header (RFC 9110, 5.5)."""
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        raise SetupError(f"{name} has a character in it that no HTTP header can have") from None
+    return value
+
+
+def refuse_undecodable(given: Mapping[str, str]) -> None:
+    """Only a path may have bytes that are not UTF-8."""
+    for name in given.keys() - {"DATA_DIR"}:
+        try:
+            given[name].encode()
+        except UnicodeEncodeError:
+            raise SetupError(f"{name} is not UTF-8 in the environment") from None
+
+
+def key(name: str, value: str) -> str:
+    """A key that can stand in a header. An error does not show it."""
+    if not re.fullmatch(r"[\x21-\x7e]{0,4096}", value):
+        raise SetupError(f"{name} has a blank or a character in it that no key has")
+    if name.startswith("KEY_") and 0 < len(value) < _SHORTEST_KEY:
+        # It would be found, and hidden, in the midst of other words.
+        raise SetupError(f"{name} is too short for a key: {_SHORTEST_KEY} characters at least")
+    return value
+
+
+def whole(name: str, given: dict[str, str]) -> int:
+    """A whole number from 1 on."""
+    number = seconds(name, given)
+    if number != int(number) or number < 1:
+        raise SetupError(f"{name}={given[name]} is not a whole number from 1 on")
+    return int(number)
+
+
+def role(name: str, value: str) -> str:
+    """The name of a role of ours: nothing PostgreSQL keeps for itself."""
+    if not _ROLE.fullmatch(value) or value.startswith("pg_") or value in _RESERVED_ROLES:
+        raise SetupError(f"{name}={value!r} is no name for a role: lower case, digits and _")
+    return value
+
+
+def database_url(name: str, given: dict[str, str]) -> str:
+    """A connection string that can be read in one way; an error shows nothing of it."""
+    value = given[name]
+    if value and value.partition("://")[0] not in dsn.SCHEMES:
+        raise SetupError(f"{name} does not begin with postgresql://")
+    if value:
+        dsn.check(name, value)
+    return value
+
+
+def proxies(given: Mapping[str, str]) -> None:
+    """The addresses of proxies in the environment; an error shows nothing of them."""
+    for name, value in given.items():
+        if name.lower() in PROXIES and value and not dsn.is_proxy(value):
+            what = f"{name} is not understood: it is no address of a proxy"
+            raise SetupError(what, "write it as http://host:port")
+
+
+def folder(name: str, value: str, root: Path) -> Path:
+    """An absolute path; one that is not is seen from `root`."""
+    try:
+        return (root / Path(value).expanduser()).absolute()
+    except RuntimeError:  # `~somebody/data`, and there is no such user
+        raise SetupError(f"{name}={value!r} begins with ~ and no user of this machine") from None
