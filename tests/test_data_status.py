@@ -477,7 +477,7 @@ def test_prepare_leaves_alone_what_is_there(owner):
 )
 def test_what_was_dropped_or_altered_is_made_anew(owner, damage):
     tell(owner, told())
-    query = """select jsonb_agg(to_jsonb(a) order by 1) from (
+    query = """select jsonb_agg(to_jsonb(a) order by attrelid::text, attnum) from (
         select attrelid::regclass, attname, attnum, atttypid, attnotnull,
             col_description(attrelid, attnum), obj_description(attrelid), reloptions,
             relkind, relpersistence
