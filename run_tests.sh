@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The tests: style first, then everything else. Arguments go to pytest: `./run_tests.sh -k stash`.
+# `--fast` leaves out whatever needs a database or a clone of the project: two minutes at most.
 # `--long` runs the long form, hours perhaps, of every test that has one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"

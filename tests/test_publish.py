@@ -215,7 +215,7 @@ def test_what_others_put_beside_the_published_tables_stays_in_dev(place, reader)
         create type transformed.t as enum ('x'); create schema other"""
     )
     place.run()
-    found = "select array_agg(relname::text order by 1) from pg_class"
+    found = "select array_agg(relname::text order by relname) from pg_class"
     found += " where relnamespace = 'transformed'::regnamespace and relkind in ('r', 'v')"
     assert value(reader, found) == ["data_status", "data_status_facts", "one", "two"]
     assert value(reader, "select count(*) from pg_proc where proname = 'f'") == 0
