@@ -11,8 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from publisher import Answer
-from upstream.twelve import twelve
+from small_clone import ROWS
 
 from pipeline import (
     accept,
@@ -27,7 +26,7 @@ from pipeline import (
     volume,
 )
 from pipeline.errors import SourceError
-from pipeline.settings import BUNDLED, ROOT, Settings
+from pipeline.settings import ROOT, Settings
 
 SOURCE = "faa_airports"
 HEADER = ["iata", "name", "city", "state", "country", "latitude", "longitude"]
@@ -631,33 +630,28 @@ def test_a_declaration_changed_since_preprocess_holds_the_source(place, monkeypa
 # As a user meets it
 
 
-def test_a_publisher_renames_a_column_and_the_operator_accepts_it(clone):
-    path = "/npm/vega-datasets@3.2.1/data/airports.csv"
-    nations = "select count(nation), count(country), count(*) from source.faa_airports"
-    with twelve() as known:
-        given = {"MIRRORS": known.mirrors, "FETCH_PATIENCE": "0"}
-        first = clone.run(**given)
-        assert first.returncode == 0, first.stdout + first.stderr
-        before = clone.query("select * from transformed.airports order by 1")
-        body = (BUNDLED / SOURCE / "airports.csv").read_bytes()
-        body = body.replace(b"country", b"nation", 1).replace(b"Thigpen", b"Thigpen Field", 1)
-        known.answer("cdn.jsdelivr.net", path, Answer(body))
-        second = clone.run(**given)
-        assert second.returncode == 2, second.stdout + second.stderr
-        assert "missing country, new nation; nation appeared, country vanished" in second.stdout
-        assert "100.0 % equal values" in second.stdout
-        assert "./run_pipeline.sh accept faa_airports" in second.stdout
-        assert clone.query("select * from transformed.airports order by 1") == before
-        assert clone.query("select distinct country from source.faa_airports") != [[""]]
-        accepted = clone.run("accept", SOURCE)
-        assert accepted.returncode == 0, accepted.stderr
-        assert "transform/models/staging/stg_faa_airports.sql" in accepted.stdout
-        git = ["git", "-C", str(clone.folder), "diff", "--name-only"]
-        changed = subprocess.run(git, capture_output=True, text=True).stdout
-        assert changed == "load/faa_airports.sql\n"
-        third = clone.run(**given)
-        assert third.returncode == 0, third.stdout + third.stderr
-        assert clone.query(nations) == [["3376", "0", "3376"]]
-        names = "select airport_name from transformed.airports where airport_id = '00M'"
-        assert clone.query(names) == [["Thigpen Field"]]
-        assert clone.run("accept", SOURCE).returncode == 64
+def test_a_publisher_renames_a_column_and_the_operator_accepts_it(small):
+    published = "select min(night), max(night), count(*) from transformed.left_rows"
+    before = small.query(published)
+    newest = small.something_new()
+    small.give_out("left", small.body(newest - 1).replace(b"night", b"evening", 1))
+    held = small.run()
+    assert held.returncode == 2, held.stdout + held.stderr
+    assert "missing night, new evening; evening appeared, night vanished" in held.stdout
+    assert "100.0 % equal values" in held.stdout
+    assert "./run_pipeline.sh accept left" in held.stdout
+    assert small.query(published) == before
+    assert small.published_of("right") == newest
+    accepted = small.run("accept", "left")
+    assert accepted.returncode == 0, accepted.stderr
+    assert "preprocess/test_left.py" in accepted.stdout, "the files that name it"
+    data_test = small.folder / "preprocess" / "test_left.py"
+    data_test.write_text(data_test.read_text().replace("night", "evening"))
+    declared = (small.folder / "load" / "left.sql").read_text()
+    assert [f'"{name}" text' in declared for name in ("night", "evening")] == [True, True]
+    done = small.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = "select count(evening), count(night), count(*) from source.left"
+    assert small.query(counts) == [[str(ROWS), "0", str(ROWS)]]
+    assert small.query(published) == [["", "", str(ROWS)]]
+    assert small.run("accept", "left").returncode == 64

@@ -9,11 +9,10 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from patience import end_of
+from patience import end_of, eventually
 
 from pipeline.settings import ROOT
 
@@ -259,12 +258,13 @@ def test_an_upgrade_that_is_stopped_leaves_the_environment_from_before(before, n
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        # Whoever starts the tests may ignore signals (nohup), and a shell cannot trap those.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL) if number != signal.SIGKILL else 0,
     )
-    while not waiting.exists():
-        assert process.poll() is None
-        time.sleep(0.01)
+    eventually(lambda: waiting.exists() or process.poll() is not None, "the half-made environment")
     os.killpg(process.pid, number)
-    assert process.wait(timeout=60) != 0
+    end_of(process)
+    assert process.returncode != 0
     if number == signal.SIGKILL:
         assert (folder / ".venv.old").stat().st_ino == inode
     quick(folder)
