@@ -9,7 +9,7 @@ from contextlib import suppress
 import psycopg
 from psycopg import conninfo
 
-from pipeline import dsn, ledger, pooler
+from pipeline import dsn, ledger_versions, pooler
 from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
 from pipeline.settings import Settings, redact
 
@@ -160,8 +160,9 @@ def answers(connection: psycopg.Connection) -> bool:
 def prepare(connection: psycopg.Connection) -> None:
     """Make the schemas and what models call, where they are missing; commits.
 
-    Raises SetupError when a permission is missing, psycopg's LockNotAvailable when somebody works
-    on the ledger for longer than PREPARE_TIMEOUT.
+    Raises SetupError when a permission is missing or a newer version of the pipeline made the
+    ledger, psycopg's LockNotAvailable when somebody works on the ledger for longer than
+    PREPARE_TIMEOUT.
     """
     with connection.transaction():
         connection.execute(f"set local lock_timeout = '{PREPARE_TIMEOUT}'")
@@ -171,8 +172,7 @@ def prepare(connection: psycopg.Connection) -> None:
             for schema in ("source", "staging", "pipeline"):
                 if not _exists(connection, schema):
                     connection.execute(f"create schema {schema}")
-            connection.execute(ledger.TABLES)
-            connection.execute(ledger.IDENTITY)
+            ledger_versions.migrate(connection)
             connection.execute(_is_valid(connection))
         except psycopg.errors.InsufficientPrivilege as error:
             database, role = connection.info.dbname, connection.info.user

@@ -8,56 +8,6 @@ from psycopg.rows import dict_row
 from pipeline.errors import DEGRADED, OK
 from pipeline.script import DEGRADED_OUTCOMES, now
 
-TABLES = """
-create table if not exists pipeline.runs (
-    run_id text primary key,
-    words text not null,
-    started_at timestamptz not null,
-    ended_at timestamptz,
-    exit_code integer,
-    note text
-);
-comment on table pipeline.runs is 'The ledger: one row per run.';
-comment on column pipeline.runs.words is 'What was asked for on the command line';
-comment on column pipeline.runs.exit_code is
-'Null while the run is in progress, or when it was killed';
-
-create table if not exists pipeline.steps (
-    step_id bigint generated always as identity primary key,
-    run_id text not null references pipeline.runs (run_id),
-    stage text not null,
-    name text not null,
-    outcome text not null,
-    started_at timestamptz,
-    seconds numeric,
-    rows bigint,
-    bytes bigint,
-    fingerprint text,
-    reason text,
-    remedy text,
-    facts jsonb
-);
-comment on table pipeline.steps is
-'The ledger: what each stage did, one row per run, stage and source or model.';
-comment on column pipeline.steps.fingerprint is
-'SHA-256 of what the stage made: raw content, legible file, or all that the tables are built from';
-create index if not exists steps_newest on pipeline.steps (stage, name, step_id desc);
-"""
-# Who this database is. What was copied from another database is not that database: the row of one
-# that was restored or cloned elsewhere gets an id of its own.
-IDENTITY = """
-create table if not exists pipeline.identity (
-    is_only boolean primary key default true check (is_only),
-    dev_id uuid not null,
-    database_oid oid not null
-);
-comment on table pipeline.identity is
-'The identity of this dev database, which its copy in prod names (pipeline.copy_of there).';
-insert into pipeline.identity as known (dev_id, database_oid)
-select gen_random_uuid(), oid from pg_catalog.pg_database where datname = current_database()
-on conflict (is_only) do update set dev_id = excluded.dev_id, database_oid = excluded.database_oid
-where known.database_oid <> excluded.database_oid
-"""
 ALL_MODELS = "all models"  # the step of a whole build; no source or model is called so
 PROD = "database prod"  # the step of stage publish; no source can be called so
 ENDED = ("published", "held", "unchanged")  # outcomes of a build that came to its end

@@ -1,0 +1,101 @@
+"""The tables of the ledger, version by version.
+
+A change to them is one more step at the end of STEPS; steps that have been released stay as they
+are. `migrate` takes the ledger of a database from its version to the newest.
+"""
+
+import psycopg
+
+from pipeline.errors import SetupError
+
+_FIRST = """
+create table if not exists pipeline.runs (
+    run_id text primary key,
+    words text not null,
+    started_at timestamptz not null,
+    ended_at timestamptz,
+    exit_code integer,
+    note text
+);
+comment on table pipeline.runs is 'The ledger: one row per run.';
+comment on column pipeline.runs.words is 'What was asked for on the command line';
+comment on column pipeline.runs.exit_code is
+'Null while the run is in progress, or when it was killed';
+
+create table if not exists pipeline.steps (
+    step_id bigint generated always as identity primary key,
+    run_id text not null references pipeline.runs (run_id),
+    stage text not null,
+    name text not null,
+    outcome text not null,
+    started_at timestamptz,
+    seconds numeric,
+    rows bigint,
+    bytes bigint,
+    fingerprint text,
+    reason text,
+    remedy text,
+    facts jsonb
+);
+comment on table pipeline.steps is
+'The ledger: what each stage did, one row per run, stage and source or model.';
+comment on column pipeline.steps.fingerprint is
+'SHA-256 of what the stage made: raw content, legible file, or all that the tables are built from';
+create index if not exists steps_newest on pipeline.steps (stage, name, step_id desc);
+"""
+_IDENTITY = """
+create table if not exists pipeline.identity (
+    is_only boolean primary key default true check (is_only),
+    dev_id uuid not null,
+    database_oid oid not null
+);
+comment on table pipeline.identity is
+'The identity of this dev database, which its copy in prod names (pipeline.copy_of there).';
+"""
+# Statements by which version n + 1 is made of version n. The first two are also those of ledgers
+# from before versions were counted: they change nothing in one that has their tables.
+STEPS = (_FIRST, _IDENTITY)
+_VERSION = """
+create table pipeline.ledger_version (
+    is_only boolean primary key default true check (is_only),
+    version integer not null,
+    migrated_at timestamptz not null default clock_timestamp()
+);
+comment on table pipeline.ledger_version is
+'How many steps of pipeline/ledger_versions.py the ledger has gone through: one row.';
+insert into pipeline.ledger_version (version) values (0)
+"""
+# Who this database is. What was copied from another database is not that database: the row of one
+# that was restored or cloned elsewhere gets an id of its own.
+_IDENTIFY = """
+insert into pipeline.identity as known (dev_id, database_oid)
+select gen_random_uuid(), oid from pg_catalog.pg_database where datname = current_database()
+on conflict (is_only) do update set dev_id = excluded.dev_id, database_oid = excluded.database_oid
+where known.database_oid <> excluded.database_oid
+"""
+
+
+def migrate(connection: psycopg.Connection) -> None:
+    """Bring the ledger to the newest version, in the caller's transaction: all of it or nothing.
+
+    Raises SetupError when the ledger is of a newer version than this code knows: a run of an older
+    clone would write into it what the newer one cannot read.
+    """
+    if not connection.execute("select to_regclass('pipeline.ledger_version')").fetchone()[0]:
+        connection.execute(_VERSION)
+    (version,) = connection.execute("select version from pipeline.ledger_version").fetchone()
+    if version > len(STEPS):
+        raise SetupError(
+            f"the ledger in database {connection.info.dbname} is of version {version}, and this "
+            f"clone knows versions up to {len(STEPS)}: a newer version of the pipeline has used "
+            "the database; nothing was changed",
+            "update this clone (git pull), or let DATABASE_URL lead to another database",
+        )
+    for statements in STEPS[version:]:
+        connection.execute(statements)
+    if version < len(STEPS):
+        connection.execute(
+            "update pipeline.ledger_version set version = %s, migrated_at = clock_timestamp()",
+            [len(STEPS)],
+        )
+    connection.execute(_IDENTIFY)
