@@ -16,7 +16,7 @@ import pytest
 from patience import Stopwatch, eventually
 from servers import PASSWORD, new_database
 
-from pipeline import database, ledger, settings
+from pipeline import database, ledger, ledger_versions, settings
 from pipeline.books import Books
 from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
 from pipeline.screen import Screen
@@ -315,6 +315,9 @@ def test_who_works_on_the_ledger_is_not_waited_for_without_end(place, owner, mon
     monkeypatch.setattr(database, "PREPARE_TIMEOUT", "100ms")
     with psycopg.connect(place.database_url) as other:
         other.execute("lock table pipeline.steps in row exclusive mode")  # as an update does
+        database.prepare(owner)  # the ledger is of the newest version: nothing is waited for
+        newer = (*ledger_versions.STEPS, "alter table pipeline.steps add more text")
+        monkeypatch.setattr(ledger_versions, "STEPS", newer)
         with pytest.raises(psycopg.errors.LockNotAvailable):
             database.prepare(owner)
     database.prepare(owner)
