@@ -51,6 +51,9 @@ class Night:
 
     def run(self, stages: list[str]) -> int:
         """Run the stages; returns the exit code."""
+        is_whole = len(stages) > 1
+        if is_whole:  # until it ends, no night has ended since
+            _note_night(self.here, began_at=script.now())
         if stages[0] not in OF_DATABASE and OF_DATABASE.intersection(stages):
             self.books.meet_database()
         for stage in stages:
@@ -69,10 +72,8 @@ class Night:
                 self._give_up(self.runner.failures[0])
                 break
         code = self._close(stages)
-        if len(stages) > 1:
-            with suppress(OSError):  # a full disk: said above
-                ended = {"ended_at": script.now(), "exit_code": code}
-                durable.write_json(self.here.state / "night.json", ended)
+        if is_whole:
+            _note_night(self.here, ended_at=script.now(), exit_code=code)
         return code
 
     def _api(self) -> dict[str, dict]:
@@ -270,8 +271,17 @@ def _check_folders(here: Settings) -> None:
         left_by_a_kill.unlink(missing_ok=True)
 
 
+def _note_night(here: Settings, **facts: object) -> None:
+    """Note how far the newest whole night came."""
+    with suppress(OSError):  # a full disk: the night says so
+        durable.write_json(here.state / "night.json", facts)
+
+
 def was_missed() -> bool:
-    """Whether no whole night ended, well or not, within the last 24 hours."""
+    """Whether no whole night ended, well or not, within the last 24 hours, or the newest did not.
+
+    One that a power cut or a kill ended is missed, however short before it another one ended.
+    """
     try:
         ended = json.loads((settings.load().state / "night.json").read_bytes())["ended_at"]
         return not 0 <= time.time() - datetime.fromisoformat(ended).timestamp() < DAY
