@@ -111,8 +111,7 @@ class Zygote:
                     watch = Watch()
 
     def stop(self) -> None:
-        """End the process."""
-        self._process.stdin.close()
+        """End the process: waiting for it closes its input."""
         end_of(self._process, "the zygote")
 
 
