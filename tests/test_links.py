@@ -218,17 +218,11 @@ EXCLUSIVE = {"O_EXCL", "O_NOFOLLOW"}
 
 def follows_links(call: ast.Call) -> bool:
     """Whether a call writes a file by a name, also where that is a link."""
-    text = ast.unparse(call)
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
-    if name in COPIES:
-        return True
-    if (
-        name != "open"
-        or "devnull" in text
-        or "'/dev/null'" in text
-        or "'/proc/" in text
-        or "open_own(" in text
-    ):
+    if name in COPIES or name != "open":
+        return name in COPIES
+    text = ast.unparse(call)  # which takes its time
+    if any(part in text for part in ("devnull", "'/dev/null'", "'/proc/", "open_own(")):
         return False
     if "os.O_" in text:
         return any(flag in text for flag in ("O_WRONLY", "O_RDWR", "O_CREAT")) and not any(
