@@ -25,7 +25,7 @@ from pipeline.errors import PipelineError, SourceError
 from pipeline.settings import ROOT, Settings
 
 SOURCE = "sample"
-# Every character PostgreSQL can hold, but for those that would be most of Unicode's private use, and
+# Every character PostgreSQL can hold, but for most of Unicode's private use, and for
 # the C1 controls, which are refused before: they are what another encoding was taken for.
 EVERYTHING = "".join(
     map(chr, [*range(1, 0x80), *range(0xA0, 0xD800), *range(0xF000, 0x10000), 0x1F4A9, 0x10FFFF])
