@@ -1,5 +1,6 @@
 """What the tests stand on: settings of their own, a publisher on loopback, a database, a clone."""
 
+import gc
 import os
 import shutil
 import socket
@@ -62,6 +63,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if is_left_out(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: the collector of garbage need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 class FailuresAtOnce:

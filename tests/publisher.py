@@ -1,9 +1,10 @@
 """A publisher on loopback that answers, and misbehaves, as a test tells it to."""
 
+import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
@@ -50,6 +51,16 @@ class _Server(ThreadingHTTPServer):
         """A client that went away is no error of the publisher's; anything else is."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
+
+
+def stop_listening(listener: socket.socket) -> None:
+    """Close a socket that a thread accepts on.
+
+    Closing alone would leave the thread waiting, for whatever gets the socket's number next.
+    """
+    with suppress(OSError):  # macOS refuses it, where closing is enough
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from publisher import stop_listening
+
 CHOICES = {
     "newest": lambda free: free.pop(),
     "oldest": lambda free: free.pop(0),
@@ -72,7 +74,7 @@ class Pooler:
             assert self.changed.wait_for(lambda: len(self.free) == size, 30), "a session is lost"
 
     def close(self) -> None:
-        self.listening.close()
+        stop_listening(self.listening)
         for backend in self.free:
             backend.close()
 

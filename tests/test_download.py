@@ -7,7 +7,8 @@ import socket
 import ssl
 import subprocess
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from email.utils import formatdate
 from pathlib import Path
 from threading import Thread
@@ -15,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 from patience import Stopwatch
-from publisher import Answer, held
+from publisher import Answer, held, stop_listening
 from urllib3 import HTTPHeaderDict
 
 from pipeline import addresses, answer, archive, content, download, network, settings
@@ -58,8 +59,9 @@ def get(client, tmp_path):
     return get
 
 
-def raw_server(reply: bytes):
-    """A server that sends exactly these bytes to everybody and hangs up; returns its URL."""
+@contextmanager
+def raw_server(reply: bytes) -> Iterator[str]:
+    """A server that sends exactly these bytes to everybody and hangs up: its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():
@@ -74,12 +76,14 @@ def raw_server(reply: bytes):
                     connection.sendall(reply)
 
     Thread(target=serve, daemon=True).start()
-    return listener, f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        stop_listening(listener)
 
 
 def get_raw(reply, monkeypatch, path, patience="0"):
-    listener, url = raw_server(reply)
-    with closing(listener):
+    with raw_server(reply) as url:
         return Client(settings_with(monkeypatch, url, FETCH_PATIENCE=patience)).get(URL, path)
 
 
@@ -288,8 +292,7 @@ def test_a_head_that_leaves_the_end_open_is_refused(here, monkeypatch, tmp_path,
 
 def test_without_length_or_chunks_the_document_must_prove_its_end(here, monkeypatch, tmp_path):
     told = []
-    listener, url = raw_server(PLAIN + b"\r\n" + BODY)
-    with closing(listener):
+    with raw_server(PLAIN + b"\r\n" + BODY) as url:
         Client(settings_with(monkeypatch, url)).get(
             URL, tmp_path / "file", check=lambda path, is_delimited: told.append(is_delimited)
         )
@@ -593,7 +596,8 @@ def test_a_certificate_nobody_vouches_for_is_refused_once(
                 if listener.fileno() < 0:
                     return
 
-    with closing(listener):
+    with ExitStack() as stack:
+        stack.callback(stop_listening, listener)
         Thread(target=serve, daemon=True).start()
         here = settings_with(monkeypatch, f"https://127.0.0.1:{listener.getsockname()[1]}")
         if trusted:  # the same server, vouched for: it is the certificate that made the difference

@@ -18,18 +18,13 @@ CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
 
 @pytest.fixture
 def get(here: Settings, monkeypatch, tmp_path):
-    listeners = []
-
     def get(reply: bytes) -> bytes:
-        listener, url = raw_server(reply)
-        listeners.append(listener)
-        client = Client(settings_with(monkeypatch, url, FETCH_PATIENCE="0"))
-        client.get(URL, tmp_path / "file")
-        return (tmp_path / "file").read_bytes()
+        with raw_server(reply) as url:
+            client = Client(settings_with(monkeypatch, url, FETCH_PATIENCE="0"))
+            client.get(URL, tmp_path / "file")
+            return (tmp_path / "file").read_bytes()
 
-    yield get
-    for listener in listeners:
-        listener.close()
+    return get
 
 
 REFUSED = {

@@ -198,12 +198,19 @@ def test_the_dev_database_of_another_installation_is_not_prod(make, server_setti
     assert generations(other.dev) == {1}
 
 
-def test_extensions_are_of_nobody(make, debian_url):
+@pytest.fixture
+def empty_on_debian(debian_url: str) -> Iterator[str]:
+    """An empty database on the server of Debian, which other tests use too."""
+    with new_database(debian_url, f"empty_{uuid.uuid4().hex[:8]}", "template template0") as url:
+        yield url
+
+
+def test_extensions_are_of_nobody(make, empty_on_debian):
     """Their views, functions and types came with an empty database."""
     names = ("pg_stat_statements", "hstore", "intarray", "isn")
     extensions = "; ".join(f"create extension {name}" for name in names)
     place = make("", app_role="app_beside_extensions")
-    with tried(debian_url, f"set local search_path = public; {extensions}") as connection:
+    with tried(empty_on_debian, f"set local search_path = public; {extensions}") as connection:
         assert prod.others(connection) == []
         assert ownership.check(connection, place.dev, place.here) is False, "as an empty database"
         rights = permissions.prepare(connection, place.here)
@@ -534,11 +541,11 @@ def test_a_login_of_others_keeps_password_memberships_and_settings(make, prod_ur
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_role_of_others_of_our_name_is_not_disarmed(make, debian_url, name):
+def test_a_role_of_others_of_our_name_is_not_disarmed(make, empty_on_debian, name):
     place = make("")
     told = f"role {name} exists, and the pipeline did not make it"
     with (
-        tried(debian_url, f"create role {name} login password 'theirs'") as connection,
+        tried(empty_on_debian, f"create role {name} login password 'theirs'") as connection,
         pytest.raises(SettingError, match=told),
     ):
         ownership.check(connection, place.dev, place.here)

@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+from publisher import stop_listening
+
 KINDS = ("cut before", "cut after", "answer lost", "late")
 _COUNTED = b"QSdcX"
 _LATE = 0.5  # seconds
@@ -41,7 +43,7 @@ class Proxy:
 
     def stop(self) -> None:
         """Take no more clients."""
-        self._listener.close()
+        stop_listening(self._listener)
 
     def _accept(self) -> None:
         while True:
