@@ -181,8 +181,8 @@ def test_settings_of_the_server(server_settings):
     assert query(postgres.url(server_settings), locale) == [("b", "C.UTF-8")]
 
 
-def test_every_role_but_the_owner_needs_its_password(server_settings):
-    url = postgres.url(server_settings)
+def test_every_role_but_the_owner_needs_its_password(database_url):
+    url = database_url
     rules = "select distinct auth_method, error from pg_hba_file_rules"
     assert sorted(query(url, rules)) == [("peer", None), ("scram-sha-256", None)]
     query(url, "create role reader login password 'right'")
