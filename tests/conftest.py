@@ -40,7 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):  # the process that started this one keeps the lifeline
         lifeline.part(config.workerinput["workerid"])
     else:
-        folder, config.end_of_folder = lifeline.begin("pipeline-test-")
+        folder, config.end_of_folder = lifeline.begin(
+            "tests-"
+        )  # short: the path of a socket has a limit
         config.option.basetemp = config.option.basetemp or str(folder / "tmp")
     config.pluginmanager.register(watchdog.Watchdog(longest))
 
