@@ -51,9 +51,8 @@ def write_csv(
     ValueError for a dialect that cannot be.
     """
     declaration.check_dialect(delimiter, quote, "the script in preprocess/")
-    declaration.check_encodings(
-        [encoding] if isinstance(encoding, str) else list(encoding), "the script in preprocess/"
-    )
+    encodings = [encoding] if isinstance(encoding, str) else list(encoding)
+    declaration.check_encodings(encodings, "the script in preprocess/")
     if line_end not in (None, "\r"):
         raise DeclarationError(
             f'the script in preprocess/ declares line_end={line_end!r}: only "\\r" is declared'
@@ -61,7 +60,6 @@ def write_csv(
     signs = delimiter.encode("ascii"), quote.encode("ascii") if quote else None
     dialect = Dialect(*signs, is_cr=line_end == "\r")
     paths = [inputs] if isinstance(inputs, Path) else list(inputs)
-    encodings = [encoding] if isinstance(encoding, str) else list(encoding)
     notes: Counter[str] = Counter()
     first, columns, rows, ended = None, [], 0, True
     with Output(output) as out:
