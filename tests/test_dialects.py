@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass
 
 import pytest
+from test_delimited import as_copy_reads
 
 from pipeline import archive, charset, decode, delimited, dump_reader, features, geojson
 from pipeline.errors import SourceError
@@ -113,31 +114,6 @@ def as_published(source: random.Random, dialect: Dialect, names, rows) -> tuple[
         lines[-1] = lines[-1].removesuffix(dialect.line_end)
     head = dialect.delimiter.join(names) + dialect.header_line_end if dialect.has_header else ""
     return (head + "".join(lines)).encode(dialect.encoding), seen
-
-
-def as_copy_reads(data: bytes) -> list[list[str | None]]:
-    """RFC 4180, a character at a time; unquoted empty is None. LF or CR LF outside of quotes."""
-    rows, row, value, was_quoted, inside, at = [], [], "", False, False, 0
-    text = data.decode()
-    while at < len(text):
-        sign = text[at]
-        if inside and text[at : at + 2] == '""':
-            value, at = value + '"', at + 1
-        elif sign == '"':
-            inside, was_quoted = not inside, True
-        elif not inside and (sign in ",\n" or text[at : at + 2] == "\r\n"):
-            row.append(value if value or was_quoted else None)
-            value, was_quoted = "", False
-            if sign != ",":
-                rows, row = [*rows, row], []
-                at += sign == "\r"
-        else:
-            value += sign
-        at += 1
-    assert not inside
-    if row or value or was_quoted:
-        rows.append([*row, value if value or was_quoted else None])
-    return rows
 
 
 @pytest.fixture
