@@ -10,8 +10,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
+from patience import eventually
+from psycopg.conninfo import conninfo_to_dict
 
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
+PGBOUNCER = Path("/usr/sbin/pgbouncer")
 PASSWORD = "p@ss/w:rd %20#?&'\"é"  # with what a URL must escape
 
 
@@ -24,6 +27,49 @@ def new_database(url: str, name: str, options: str = "") -> Iterator[str]:
     yield f"{before.rpartition('/')[0]}/{name}" + (f"?{words}" if words else "")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")
+
+
+@contextmanager
+def pgbouncer(folder: Path, server: str, mode: str) -> Iterator[str]:
+    """PgBouncer before a database of Debian's PostgreSQL, on loopback: the URL that leads through.
+
+    mode: what it pools: `transaction` or `session`.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder.mkdir()
+    given = conninfo_to_dict(server)
+    quoted = given["password"].replace("'", "''")
+    (folder / "pgbouncer.ini").write_text(f"""[databases]
+{given["dbname"]} = host=127.0.0.1 port={given["port"]} user={given["user"]} password='{quoted}'
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = {mode}
+default_pool_size = 5
+""")
+    run_as = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+    for path in (folder, folder / "pgbouncer.ini"):
+        os.chown(path, run_as.pw_uid, run_as.pw_gid)
+    user = ["-u", run_as.pw_name] if os.geteuid() == 0 else []
+    process = subprocess.Popen(
+        [PGBOUNCER, *user, folder / "pgbouncer.ini"], cwd=folder, stderr=subprocess.DEVNULL
+    )
+    url = f"postgresql://{given['user']}@127.0.0.1:{port}/{given['dbname']}"
+    try:
+        eventually(lambda: process.poll() is not None or _is_open(port), "PgBouncer")
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
+from servers import PGBOUNCER, new_database, pgbouncer
 from small_pooler import CHOICES, pooling
 from test_publish import Place, place  # noqa: F401 - the fixture
 
@@ -46,6 +48,39 @@ def test_a_pooler_of_transactions_is_refused_before_anything_is_set(
             assert caught.value.exit_code == 78 and "direct port" in caught.value.remedy
         assert set(pool.asked) <= {pooler._PROCESS.decode(), "begin", "rollback"}
         pool.wait_for_all(size)
+
+
+@pytest.fixture
+def through_pgbouncer(request, debian_url: str, open_folder: Path) -> Iterator[str]:
+    """A URL through PgBouncer itself, in the mode that the test names."""
+    if not PGBOUNCER.exists():
+        pytest.skip("pgbouncer is not installed")
+    folder = open_folder / f"pgbouncer {request.param}"
+    with (
+        new_database(debian_url, "pooled") as url,
+        pgbouncer(folder, url, request.param) as through,
+    ):
+        yield through
+
+
+@pytest.mark.parametrize("through_pgbouncer", ["transaction"], indirect=True)
+def test_pgbouncer_in_transaction_mode_is_refused(through_pgbouncer, is_long):
+    for _ in range(50 if is_long else 3):
+        with pytest.raises(SettingError, match="MY_URL leads to a pooler"):
+            database.connect_to(through_pgbouncer, "MY_URL")
+    with psycopg.connect(through_pgbouncer, autocommit=True, prepare_threshold=None) as other:
+        assert other.execute("show search_path").fetchone() == ('"$user", public',)
+
+
+@pytest.mark.parametrize("through_pgbouncer", ["session"], indirect=True)
+def test_pgbouncer_in_session_mode_is_used_and_its_sessions_are_left_as_they_were(
+    through_pgbouncer,
+):
+    for _ in range(6):  # of a pool of five
+        with database.connect_to(through_pgbouncer, "MY_URL") as connection:
+            assert connection.execute("show search_path").fetchone() == ("pg_catalog",)
+        with psycopg.connect(through_pgbouncer, autocommit=True) as other:
+            assert other.execute("show search_path").fetchone() == ('"$user", public',)
 
 
 def test_a_connection_without_a_pooler_is_none(database_url, is_long):
