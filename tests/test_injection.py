@@ -16,7 +16,7 @@ import pytest
 from clone import Clone
 from injection import injector, invariants, readers, series
 from injection.injector import Done
-from injection.scene import PASSWORD, PLAIN, Scene, scene
+from injection.scene import MARTS, PAGED, PASSWORD, PLAIN, Scene, scene
 
 from pipeline import lock, postgres
 from pipeline.settings import Settings
@@ -156,11 +156,23 @@ def test_the_checker_sees_an_exit_nobody_knows_and_a_secret():
 
 def test_the_checker_sees_a_table_of_no_generation():
     old, new = {"a": (1, "x"), "b": (1, "x")}, {"a": (1, "y"), "b": (1, "y")}
-    mixed = {"a": (1, "y"), "b": (1, "x")}
+    mixed, made = {"a": (1, "y"), "b": (1, "x")}, {"b": (1, "of both")}
     for between, held in ((old, set()), (new, set()), (mixed, {"b"})):
-        assert invariants.of_generations(old, between, held, new) == []
+        assert invariants.of_generations(old, between, held, new, {}) == []
+    assert invariants.of_generations(old, new | made, set(), new, made) == []
     for between, held in ((mixed, set()), (mixed, {"a"}), (old | {"b": (0, "")}, {"b"})):
-        assert invariants.of_generations(old, between, held, new)
+        assert invariants.of_generations(old, between, held, new, {})
+        assert invariants.of_generations(old, between, held, new, made)
+
+
+def test_the_checker_knows_what_a_table_of_a_kept_source_is(stage):
+    connection = stage.connection
+    assert invariants.made_of_kept(connection, MARTS) == {}
+    facts = "update transformed.data_status_facts set state = '{}' where name = '{}'"
+    connection.execute(facts.format("kept", PAGED))
+    made = invariants.made_of_kept(connection, MARTS)
+    connection.execute(facts.format("fresh", PAGED))
+    assert made == {"places": invariants.published(connection)["places"]}
 
 
 def test_the_readers_see_two_generations_in_one():

@@ -59,6 +59,17 @@ models:
     columns: [{name: id, data_tests: [unique]}]
 """,
 }
+# Of each mart its sources, and what it is by them.
+MARTS = {
+    "rates": ((PLAIN,), f"select id, rate::numeric as rate from source.{PLAIN}"),
+    "highest_rates": ((PLAIN,), f"select max(rate::numeric) as rate from source.{PLAIN}"),
+    "places": (
+        SOURCES,
+        f"""select id, "disasterNumber" as disaster, "declarationTitle" as title,
+            (select sum(rate::numeric) from source.{PLAIN}) as rates
+        from source.{PAGED}""",
+    ),
+}
 
 
 @dataclass

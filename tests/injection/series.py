@@ -14,7 +14,7 @@ from upstream import faults
 
 from injection import injector, invariants, proxy
 from injection.readers import Readers
-from injection.scene import PAGED, PASSWORD, PLAIN, SECRETS, Scene
+from injection.scene import MARTS, PAGED, PASSWORD, PLAIN, SECRETS, Scene
 
 ANSWERS: dict[str, faults.Fault] = {
     "500": faults.status(500),
@@ -225,14 +225,16 @@ def _pass(scene: Scene, step: Step, where: str, n: int, kind: str) -> tuple[str,
     wrong = invariants.of_exit(done, killed_by, step.says)
     wrong += _check(scene, tip, settled=False)
     between = invariants.published(public)
-    held = set() if step.is_of_prod else invariants.held(public)  # prod is replaced as a whole
+    held, made = set(), {}
+    if not step.is_of_prod:  # which is replaced as a whole
+        held, made = invariants.held(public), invariants.made_of_kept(public, MARTS)
     try:
         step.next_night(scene)
     except AssertionError as error:
         return what, [*wrong, f"the next night: {error}"]
     wrong += _check(scene, tip, settled=step.is_whole)
     after = invariants.published(public)
-    wrong += invariants.of_generations(before, between, held, after)
+    wrong += invariants.of_generations(before, between, held, after, made)
     wrong += readers.take(before, between, after)
     if _steps_noted(scene) < noted:
         wrong.append("the ledger lost rows")
