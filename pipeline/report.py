@@ -76,8 +76,11 @@ def notes_of_prod(published: dict) -> list[str]:
     if published.get("outcome") in ("failed", "held"):
         notes = [f"prod: {published['outcome']}, {published['reason']} - {published['remedy']}"]
     if revoked := published.get("revoked"):
-        more = f" and {len(revoked) - 3} more, see the log" if len(revoked) > 3 else ""
-        notes.append(f"prod: closed to others: {'; '.join(revoked[:3])}{more}")
+        what = "1 right was" if len(revoked) == 1 else f"{len(revoked)} rights were"
+        notes.append(
+            f"prod: {what} revoked, so that nobody but the application's role can read it; the log "
+            "lists each"
+        )
     if unknown := published.get("not_checked"):
         notes.append(f"prod: not checked, for want of rights: {'; '.join(unknown)}")
     return notes

@@ -239,9 +239,9 @@ def test_what_is_revoked_is_listed(make, prod_url, capsys):
         assert statement in facts["revoked"]
     assert [f"prod: {text}" for text in facts["revoked"]] == said.splitlines()
     assert ledger.newest(place.dev, "publish")[ledger.PROD]["facts"]["revoked"] == facts["revoked"]
-    (note,) = (text for text in report.notes_of_prod(facts) if "closed to others" in text)
-    assert note.startswith("prod: closed to others: ")
-    assert f"{len(facts['revoked']) - 3} more, see the log" in note
+    (note,) = (text for text in report.notes_of_prod(facts) if "revoked" in text)
+    assert note.startswith(f"prod: {len(facts['revoked'])} rights were revoked")
+    assert report.notes_of_prod({"revoked": ["revoke x"]})[0].startswith("prod: 1 right was")
     place.publish_dev(2)
     assert place.run()["revoked"] == []
 
