@@ -12,10 +12,11 @@ import lifeline
 import psycopg
 import pytest
 import servers
+import small_clone
 import watchdog
 from clone import Clone, make_clone
 from publisher import Publisher, serving
-from small_clone import Small, make_small
+from small_clone import Small
 
 from pipeline import postgres, settings
 from pipeline.settings import ROOT, Settings
@@ -192,21 +193,11 @@ def clone(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Clone]:
     shutil.rmtree(made.folder)
 
 
-@pytest.fixture(scope="module")
-def dev_database(clone: Clone) -> str:
-    """The URL of a database that an offline night has built from the bundled captures."""
-    done = clone.run("--offline")
-    assert done.returncode == 2, done.stdout + done.stderr
-    return clone.run("db", "url").stdout.strip()
+@pytest.fixture(scope="session")
+def small(open_folder: Path) -> Iterator[Small]:
+    """A clone with two small sources of its own, after its first night.
 
-
-@pytest.fixture(scope="module")
-def small(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Small]:
-    """A clone with two small sources of its own, after its first night."""
-    module = request.module.__name__.rpartition(".")[2]
-    with serving() as publisher:
-        made = make_small(open_folder / f"a small clone for {module}", publisher)
-        made.well_again()
+    All modules of a test process share it: each test leaves it well, as a night must be.
+    """
+    with small_clone.first_night(open_folder / "a small clone") as made:
         yield made
-        made.run("db", "stop")
-    shutil.rmtree(made.folder)

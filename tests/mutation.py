@@ -55,7 +55,6 @@ EQUIVALENT = Path(__file__).with_name("mutation_equivalent.txt")
 LEFT_OUT = {
     # They run the pipeline in other processes, which know nothing of a mutant.
     "clone",
-    "dev_database",
     "small",
     "test_killed_at_any_moment_it_leaves_the_old_or_the_new",
     # They try random files for seconds; a line is to be held by a test that says what it is for.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 from clone import Clone, make_clone
-from publisher import Answer, Publisher, held
+from publisher import Answer, Publisher, held, serving
 from readers import Read, Reader, from_a_snapshot, in_one_transaction, reading
 
 SOURCES = ("left", "right")
@@ -67,6 +67,11 @@ DATA_TEST = '''"""Data tests."""
 
 def test_it_has_its_header(legible):
     assert legible.read_bytes().startswith(b"id,night\\n")
+
+
+def test_ids(legible):
+    ids = [line.split(b",")[0] for line in legible.read_bytes().splitlines()]
+    assert len(set(ids)) == len(ids)
 '''
 TABLE = """create table if not exists source.{name} (
     "id" text,
@@ -238,6 +243,17 @@ def make_small(folder: Path, publisher: Publisher) -> Small:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return Small(whole.folder, publisher)
+
+
+@contextmanager
+def first_night(folder: Path) -> Iterator[Small]:
+    """A small clone after its first night; its server ends and it is deleted with the context."""
+    with serving() as publisher:
+        made = make_small(folder, publisher)
+        made.well_again()
+        yield made
+        made.run("db", "stop")
+    shutil.rmtree(folder)
 
 
 # Readers

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import small_clone
 from small_clone import ROWS
 
 from pipeline import (
@@ -628,6 +629,13 @@ def test_a_declaration_changed_since_preprocess_holds_the_source(place, monkeypa
 
 
 # As a user meets it
+
+
+@pytest.fixture(scope="module")
+def small(open_folder):
+    """A small clone of this module's own: its columns are renamed for good."""
+    with small_clone.first_night(open_folder / "a clone whose columns are renamed") as made:
+        yield made
 
 
 def test_a_publisher_renames_a_column_and_the_operator_accepts_it(small):
