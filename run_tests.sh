@@ -12,8 +12,8 @@ python=.venv/bin/python
 "$python" -m ruff format --check --quiet .
 "$python" -m ruff check --quiet .
 "$python" -m sqlfluff lint --disable-progress-bar --nocolor load transform
-# A file's tests run in one process: they share a server and a clone. In the order of their names the
-# files end together; by default those of few tests come last, which are the long ones here.
+# A file's tests run in one process: they share a server and a clone. The order of the files is that
+# of tests/conftest.py, the longest first; xdist alone would begin with those of most tests.
 # A test process that dies ends the run: where xdist replaces it, the run never ends.
 exec "$python" -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder \
     --max-worker-restart 0 "$@"

@@ -65,7 +65,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     left_out = [item for item in items if is_left_out(item)]
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+    items[:] = _longest_first([item for item in items if item not in set(left_out)])
+
+
+def _longest_first(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Files with clones come first, then those with a database: short ones fill up the end."""
+    turns: dict[Path, int] = {}
+    for item in items:
+        fixtures = set(item.fixturenames)
+        turn = 0 if fixtures & OF_A_CLONE else 1 if fixtures & OF_A_DATABASE else 2
+        turns[item.path] = min(turn, turns.get(item.path, turn))
+    return sorted(items, key=lambda item: turns[item.path])
 
 
 def pytest_collection_finish() -> None:

@@ -95,9 +95,11 @@ def stop(readers: Iterable[Reader]) -> None:
 
 
 @contextmanager
-def reading(url: str, reads: Iterable[Read], pause: float = 0.0) -> Iterator[list[Reader]]:
+def reading(
+    url: str, reads: Iterable[Read], pause: float = 0.0, rest: float = 0.0
+) -> Iterator[list[Reader]]:
     """A reader of each kind for as long as the context lasts, also when what is in it fails."""
-    readers = [Reader(url, read, pause) for read in reads]
+    readers = [Reader(url, read, pause, rest) for read in reads]
     try:
         yield readers
     finally:

@@ -310,7 +310,7 @@ def readers(url: str) -> Iterator[list[Reader]]:
     the other goes on, so the marts may be of two nights. What no reader may see is a mart with the
     rows of another generation than data_status tells in the same transaction.
     """
-    with reading(url, READS, pause=0.05) as known:
+    with reading(url, READS, pause=0.05, rest=2.0) as known:
         yield known
     assert [reader.errors for reader in known] == [[]] * len(known)
     nights: dict[tuple[str, int], set[int]] = {}

@@ -75,20 +75,17 @@ def test_it_is_made_once_and_then_found(folder):
     assert (second.stdout, second.stderr) == ("ready\n", "")
     assert (folder / ".venv" / "root").stat().st_mtime_ns == made_at
     assert not (folder / ".venv.lock").exists()
-
-
-def test_scripts_started_by_hand_find_the_package(folder):
-    make(folder)
     shown = subprocess.run(
         [folder / ".venv/bin/python", "-c", "import sys; print(sys.path)"],
         cwd="/",
         capture_output=True,
         text=True,
     ).stdout
-    assert str(folder) in shown
+    assert str(folder) in shown, "scripts started by hand find the package"
 
 
 def test_a_half_made_one_is_made_again(folder):
+    quick(folder)
     make(folder)
     (folder / ".venv" / "requirements.txt").unlink()  # written last
     assert "making .venv" in make(folder).stderr
@@ -96,6 +93,7 @@ def test_a_half_made_one_is_made_again(folder):
 
 
 def test_a_new_lock_file_or_a_new_place_makes_it_again(folder):
+    quick(folder)
     make(folder)
     (folder / "requirements.txt").write_text("# still none\n")
     assert "making .venv" in make(folder).stderr
@@ -105,12 +103,14 @@ def test_a_new_lock_file_or_a_new_place_makes_it_again(folder):
 
 
 def test_the_turn_of_a_killed_install_is_taken_over(folder):
+    quick(folder)
     (folder / ".venv.lock").mkdir()
     (folder / ".venv.lock" / "pid").write_text("99999999\n")
     assert make(folder).stdout == "ready\n"
 
 
 def test_two_first_runs_at_once_make_it_once(folder):
+    quick(folder)
     both = [
         subprocess.Popen(
             command(folder),

@@ -230,7 +230,6 @@ def test_a_lock_file_that_a_dead_run_left_is_nothing(small):
 
 
 def test_eight_runs_at_once_are_one(small):
-    small.something_new()
     going_on = small.hold_back("left", small.body(small.newest))
     runs = [small.start() for _ in range(8)]
     eventually(lambda: [run.poll() for run in runs].count(75) == 7, "the end of seven runs")

@@ -1,13 +1,11 @@
 """The world of publishers: every source can be fetched from it, and again costs almost nothing."""
 
 import importlib.util
-import subprocess
-import sys
 
 import pytest
 from upstream.twelve import twelve
 
-from pipeline import candidate, settings, snapshot, state
+from pipeline import candidate, settings, snapshot
 from pipeline.candidate import Candidate
 from pipeline.settings import ROOT
 
@@ -55,16 +53,6 @@ def test_a_source_is_fetched_whole_and_the_same_again(led_there, source):
     assert first.files
     again = night(led_there, source)
     assert again.content == first.content
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_the_slice_of_a_source_passes_its_data_tests(led_there, source):
-    for stage, outcome in (("api", "new"), ("preprocess", "new")):
-        words = [sys.executable, ROOT / stage / f"{source}.py"]
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert state.read(led_there, source)[stage]["outcome"] == outcome
-    assert (led_there.preprocessed / f"{source}.csv").stat().st_size
 
 
 @pytest.mark.parametrize(
