@@ -4,7 +4,6 @@
 a refused one is kept in `data/quarantine/` for inspection.
 """
 
-import hashlib
 import mmap
 import os
 import re
@@ -13,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline import data_tests, drift, durable, script, snapshot, state
+from pipeline import closure, data_tests, drift, durable, script, snapshot, state
 from pipeline.errors import SourceError
 from pipeline.legible import Legible
 from pipeline.printable import escaped
@@ -64,16 +63,14 @@ def is_current(here: Settings, source: str) -> bool:
 
 
 def code_fingerprint(source: str) -> str:
-    """SHA-256 over the code that makes and tests the legible file of a source."""
+    """SHA-256 over the code that makes and tests the legible file of a source, and no other.
+
+    Only our own counts: libraries change with the lock file, which is a decision of its own.
+    """
     names = (f"{source}.py", f"test_{source}.py", "conftest.py")
-    paths = [ROOT / "preprocess" / name for name in names]
-    paths += (ROOT / "pipeline").glob("*.py")
-    parts = {
-        str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in paths
-        if path.exists()
-    }
-    return snapshot.fingerprint_of(parts)
+    return snapshot.fingerprint_of(
+        closure.parts(ROOT, [ROOT / "preprocess" / name for name in names])
+    )
 
 
 def _stamp(path: Path) -> list[int] | None:

@@ -1,0 +1,128 @@
+"""The code that decides what a script makes: the script and all of ours that it imports.
+
+Imports are read from the source text, also those inside of functions, from file to file; what is
+not ours (Python's own modules, installed packages) ends the walk. Files of data beside the script
+count where it names them. Comments and layout of Python code make nothing, so they do not count.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+# Functions that import, or run, what a text names.
+_BY_NAME = ("import_module", "__import__", "run_module", "run_path")
+
+
+class _Import(NamedTuple):
+    """A dotted name that a file imports; `level` counts the dots of a relative import."""
+
+    name: str
+    level: int = 0
+
+
+class _Code(NamedTuple):
+    digest: str  # of the syntax tree: SHA-256 in hex
+    imports: frozenset[_Import]
+    is_open: bool  # it imports what no text in it names
+
+
+def parts(root: Path, starts: list[Path]) -> dict[str, str]:
+    """SHA-256 of everything that decides what some Python files do, by path below `root`.
+
+    Parameters
+    ----------
+    root:   the folder of the project, from which absolute imports are found.
+    starts: the files that are run, all in one folder, whose modules they find as well; one that
+            is not there is left out.
+
+    A file that is no Python counts as it is, byte for byte. Code that imports a module whose name
+    is computed may reach any of ours: all modules of the folders it could name count then.
+    """
+    beside = starts[0].parent
+    ours = {path.stem for folder in (beside, root) for path in folder.iterdir()}
+    found: dict[Path, str] = {}
+    waiting = list(starts)
+    while waiting:
+        path = waiting.pop()
+        if path in found or not path.is_file():
+            continue
+        code = _read(path.read_bytes())
+        found[path] = code.digest
+        for imported in code.imports:
+            if imported.level or imported.name.partition(".")[0] in ours:
+                waiting += _files(imported, path, (beside, root))
+        if code.is_open:
+            waiting += [*beside.glob("*.py"), *(root / "pipeline").rglob("*.py")]
+    for path in _named(beside, [path for path in found if beside in path.parents], starts):
+        found.setdefault(path, hashlib.sha256(path.read_bytes()).hexdigest())
+    return {path.relative_to(root).as_posix(): digest for path, digest in found.items()}
+
+
+@lru_cache(maxsize=1024)
+def _read(text: bytes) -> _Code:
+    """What counts of a file: its digest and its imports. Damaged code imports nothing."""
+    try:
+        tree = ast.parse(text)
+        said = ast.dump(tree).encode("utf-8", "surrogatepass")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return _Code(hashlib.sha256(text).hexdigest(), frozenset(), is_open=False)
+    imports: set[_Import] = set()
+    is_open = False
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports.update(_Import(alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = f"{node.module}." if node.module else ""
+            imports.update(_Import(base + alias.name, node.level) for alias in node.names)
+        elif isinstance(node, ast.Call) and _called(node) in _BY_NAME:
+            named = [_text_of(argument) for argument in node.args[:1]]
+            is_open |= None in named or not named
+            imports.update(_Import(name) for name in named if name)
+    return _Code(hashlib.sha256(said).hexdigest(), frozenset(imports), is_open)
+
+
+def _called(node: ast.Call) -> str:
+    return getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+
+def _text_of(node: ast.expr) -> str | None:
+    """The name in a call such as `import_module("pipeline.archive")`, if it is written there."""
+    text = node.value if isinstance(node, ast.Constant) else None
+    if not isinstance(text, str) or text.startswith("."):
+        return None
+    return text.removesuffix(".py").replace("/", ".")
+
+
+def _files(imported: _Import, path: Path, bases: tuple[Path, ...]) -> Iterator[Path]:
+    """Our files that an import runs: the module, and each package above it.
+
+    The last part of `from package import name` may be a module or something inside of one.
+    """
+    if imported.level:
+        bases = (path.parents[min(imported.level, len(path.parents)) - 1],)
+        yield bases[0] / "__init__.py"
+    for folder in bases:
+        for name in imported.name.split("."):
+            if name == "*":  # what `__all__` names, among it modules
+                yield from folder.glob("*.py")
+                break
+            yield folder / f"{name}.py"
+            folder /= name
+            if not folder.is_dir():
+                break
+            yield folder / "__init__.py"
+
+
+def _named(beside: Path, code: list[Path], starts: list[Path]) -> Iterator[Path]:
+    """The files beside the code, or below, that it names or that have the name of a script."""
+    text = b"\n".join(path.read_bytes() for path in code)
+    stems = {path.stem for path in starts}
+    for path in sorted(beside.rglob("*")):
+        below = path.relative_to(beside)
+        if any(name[0] in "._" for name in below.parts) or not path.is_file():
+            continue  # caches, and what editors leave
+        if path.name.encode() in text or stems & {path.stem, below.parts[0]}:
+            yield path
