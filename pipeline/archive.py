@@ -65,6 +65,15 @@ def blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:
         yield from gunzip(read, place(path)) if path.suffix == ".gz" else read
 
 
+def unpacked(path: Path) -> Iterator[bytes]:
+    """What a file of gzip holds, by its first bytes, whatever its name; another file as it is."""
+    with path.open("rb") as file:
+        is_gzip = file.read(len(GZIP)) == GZIP
+        file.seek(0)
+        read = iter(lambda: file.read(BLOCK), b"")
+        yield from gunzip(read, place(path)) if is_gzip else read
+
+
 def members(path: Path) -> list[str]:
     """The names of a zip's files, its whole directory checked.
 
@@ -74,6 +83,17 @@ def members(path: Path) -> list[str]:
     """
     with _opened(path) as opened:
         return [info.filename for info in _checked(path, opened) if not info.is_dir()]
+
+
+def contents(path: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The files of a zip in turn: the name of each, and its bytes in blocks, to be read at once.
+
+    Raises SourceError as `members` and `unzip` do.
+    """
+    with _opened(path) as opened:
+        for info in _checked(path, opened):
+            if not info.is_dir():
+                yield info.filename, _unpacked(path, opened, info)
 
 
 def unzip(path: Path, member: str, output: Path) -> Path:
@@ -87,14 +107,19 @@ def unzip(path: Path, member: str, output: Path) -> Path:
         if member not in infos:
             names = escaped(", ".join(infos)) or "no file"
             raise SourceError(f"{path.name}: no {member} in it; it has {names}")
-        written = 0
-        damaged = f"{path.name}: {escaped(member)} is damaged"
-        with _named(SourceError, damaged), opened.open(infos[member]) as packed:
-            while block := packed.read(BLOCK):
-                written += len(block)
-                _hold_in_bounds(f"{path.name}: {member}", written, path.stat().st_size)
-                file.write(block)
+        for block in _unpacked(path, opened, infos[member]):
+            file.write(block)
     return output
+
+
+def _unpacked(path: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    written = 0
+    damaged = f"{path.name}: {escaped(info.filename)} is damaged"
+    with _named(SourceError, damaged), opened.open(info) as packed:
+        while block := packed.read(BLOCK):
+            written += len(block)
+            _hold_in_bounds(f"{path.name}: {info.filename}", written, path.stat().st_size)
+            yield block
 
 
 def _opened(path: Path) -> zipfile.ZipFile:

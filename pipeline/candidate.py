@@ -13,6 +13,7 @@ from pipeline import content, script, snapshot, state
 from pipeline.begun import Finished, Journal
 from pipeline.download import Client, Received
 from pipeline.errors import SourceError
+from pipeline.fingerprint import content_of
 from pipeline.network import joined
 from pipeline.printable import escaped, shown
 from pipeline.settings import Settings
@@ -46,7 +47,7 @@ class Source:
     final_newline: bool = True  # whether the last line of a CSV or TSV has its end
     # JSON members that differ in every answer, as "metadata.generated".
     volatile: tuple[str, ...] = ()
-    volatile_columns: tuple[str, ...] = ()  # columns of a CSV that move by themselves
+    volatile_columns: tuple[str, ...] = ()  # columns of a CSV or TSV that move by themselves
     as_of: str = ""  # date of the data, for a data set that no longer changes
     layer: str = ""  # the object of a TopoJSON that is read; its rows are counted
     # What the volume guard lets pass: no row at all, far fewer or more rows than before.
@@ -154,7 +155,7 @@ class Candidate:
         """
         earlier: list[str] = []
         while not received.is_delimited:
-            fingerprint = _content_of(path, self.source) or received.sha256
+            fingerprint = content_of(path, self.source) or received.sha256
             if fingerprint in earlier:
                 break
             earlier.append(fingerprint)
@@ -285,16 +286,8 @@ def resource(
         "mediatype": media_type,
         "encoding": source.encoding,
         "url": url,
-        "content": content_fingerprint or _content_of(path, source) or sha256,
+        "content": content_fingerprint or content_of(path, source) or sha256,
     }
-
-
-def _content_of(path: Path, source: Source) -> str:
-    if source.volatile:
-        return content.fingerprint(path, source.volatile)
-    if source.volatile_columns:
-        return content.fingerprint_of_rows(path, source.volatile_columns, source.encoding)
-    return ""
 
 
 def _resource_name(text: str) -> str:

@@ -106,12 +106,11 @@ def _ends(path: Path, kind: str) -> tuple[bytes, bytes]:
         if not (kind.endswith(".gz") and _is_gzip(path)):
             file.seek(max(0, path.stat().st_size - _LAST))
             return begin, file.read()
-        file.seek(0)
-        begin = last = b""
-        for block in archive.gunzip(iter(lambda: file.read(archive.BLOCK), b""), path.name):
-            begin += block[: _BEGIN - len(begin)]
-            last = (last + block)[-_LAST:]
-        return begin, last
+    begin = last = b""
+    for block in archive.unpacked(path):
+        begin += block[: _BEGIN - len(begin)]
+        last = (last + block)[-_LAST:]
+    return begin, last
 
 
 def _check_json(path: Path, kind: str, where: str, shown: str) -> None:
@@ -147,10 +146,15 @@ def fingerprint(path: Path, volatile: tuple[str, ...]) -> str:
     `volatile` names them by their path, as `metadata.generated`. What is left is compared as the
     bytes it came in, so that `1.10` is not `1.1`.
     """
+    return fingerprint_of_json(path.read_bytes(), volatile, path.name)
+
+
+def fingerprint_of_json(document: bytes, volatile: tuple[str, ...], where: str) -> str:
+    """The same of a document in memory; `where` is the name of it in an error."""
     try:
-        kept = without(path.read_bytes().removeprefix(_MARK), volatile)
+        kept = without(document.removeprefix(_MARK), volatile)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise SourceError(f"{path.name}: not a JSON object: {error}") from None
+        raise SourceError(f"{where}: not a JSON object: {error}") from None
     return hashlib.sha256(kept).hexdigest()
 
 
@@ -159,9 +163,20 @@ def fingerprint_of_rows(path: Path, volatile_columns: tuple[str, ...], encoding:
 
     Raises SourceError when the file has no such column, or cannot be read as CSV.
     """
+    return fingerprint_of_table(path.read_bytes(), path.name, volatile_columns, encoding=encoding)
+
+
+def fingerprint_of_table(
+    data: bytes, where: str, volatile_columns: tuple[str, ...], **dialect: object
+) -> str:
+    """The same of a table in memory, in any dialect; `where` is the name of it in an error.
+
+    `dialect` as `csv_column.parse` takes it. Raises SourceError when the table has no such column,
+    or cannot be read in that dialect.
+    """
     from pipeline import csv_column  # numpy is slow to start: most do without
 
-    table = csv_column.read(path, path.name, encoding)
+    table = csv_column.parse(data, where, **dialect)
     return row_fingerprint(*table.rows_without(volatile_columns))
 
 

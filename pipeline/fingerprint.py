@@ -1,0 +1,95 @@
+"""The content fingerprint of a raw file: equal as long as what the publisher says is equal.
+
+Of an archive its members count, unpacked: one that is packed again has other time stamps, another
+order or another compression, and says the same. What a source declares as volatile does not count,
+wherever it stands.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import archive, content, snapshot
+from pipeline.errors import SourceError
+from pipeline.printable import escaped
+
+if TYPE_CHECKING:
+    from pipeline.candidate import Source
+
+_JSON = (".json", ".geojson", ".topojson")
+_TABLES = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv"}  # the members of a zip that have columns
+
+
+def content_of(path: Path, source: "Source") -> str:
+    """The content fingerprint of a file of a source; empty where it is the SHA-256 of its bytes.
+
+    Raises SourceError when the file lacks a volatile column, or is not what the source declares.
+    """
+    if source.kind == "zip":
+        return _of_zip(path, source)
+    if source.volatile:
+        return content.fingerprint(path, source.volatile)
+    if source.volatile_columns:
+        data = b"".join(archive.unpacked(path))
+        return _of_rows(data, path.name, source, source.kind.removesuffix(".gz"))
+    return _sha256(archive.unpacked(path)) if source.kind.endswith(".gz") else ""
+
+
+def _of_zip(path: Path, source: "Source") -> str:
+    """The fingerprint of the members by name; folders have no content.
+
+    A member that has none of the volatile columns counts as it is: one of them must have them.
+    """
+    found: dict[str, str] = {}
+    trouble: list[SourceError] = []
+    has_columns = not source.volatile_columns
+    for name, blocks in archive.contents(path):
+        suffix, where = Path(name).suffix.lower(), f"{path.name}: {escaped(name)}"
+        if source.volatile and suffix in _JSON:
+            found[name] = content.fingerprint_of_json(b"".join(blocks), source.volatile, where)
+        elif source.volatile_columns and suffix in _TABLES:
+            data = b"".join(blocks)
+            try:
+                found[name] = _of_rows(data, where, source, _TABLES[suffix])
+                has_columns = True
+            except SourceError as error:
+                trouble.append(error)
+                found[name] = _sha256([data])
+        else:
+            found[name] = _sha256(blocks)
+    if not has_columns:
+        columns = escaped(", ".join(source.volatile_columns))
+        what = f"{path.name}: no CSV or TSV in it has the volatile columns {columns}"
+        raise trouble[0] if trouble else SourceError(what)
+    return snapshot.fingerprint_of(found)
+
+
+def _of_rows(data: bytes, where: str, source: "Source", kind: str) -> str:
+    """The fingerprint of the rows of a table without the volatile columns.
+
+    A TSV has no quotes, by its registration (IANA, text/tab-separated-values); one that has them
+    all the same is read so when it cannot be read without.
+    """
+    dialects = {"tsv": ((b"\t", False), (b"\t", True))}.get(kind, ((b",", True),))
+    trouble: list[SourceError] = []
+    for delimiter, has_quotes in dialects:
+        try:
+            return content.fingerprint_of_table(
+                data,
+                where,
+                source.volatile_columns,
+                encoding=source.encoding,
+                delimiter=delimiter,
+                has_quotes=has_quotes,
+            )
+        except SourceError as error:
+            trouble.append(error)
+    raise trouble[0]
+
+
+def _sha256(blocks: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
+    return digest.hexdigest()
