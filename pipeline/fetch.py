@@ -10,10 +10,22 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline import content, declaration, durable, keys, script, snapshot, stash, state, volume
+from pipeline import (
+    content,
+    declaration,
+    durable,
+    keys,
+    refetch,
+    script,
+    snapshot,
+    stash,
+    state,
+    volume,
+)
 from pipeline.candidate import Candidate, Source, descriptor
 from pipeline.download import NoNetwork
 from pipeline.errors import DeclarationError, SourceError
+from pipeline.refetch import Rejected
 from pipeline.settings import Settings
 from pipeline.snapshot import Snapshot
 
@@ -46,7 +58,7 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
     declaration.check_kind(source.kind, content.KINDS, f"api/{name}.py")
     declaration.check_keys(source.keys, f"api/{name}.py")
     damage = trouble = SourceError("")
-    note = None
+    note = rejected = None
     network = not options.offline
     try:
         current = snapshot.current(here, name)
@@ -56,13 +68,16 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
     try:
         if options.offline:
             raise SourceError("not asked: --offline")
-        taken, outcome, note = _fetch(here, source, name, fetch, current, options.force)
+        rejected = refetch.due(here, name, current)
+        taken, outcome, note = _fetch(here, source, name, fetch, current, options.force, rejected)
     except DeclarationError:
         raise  # nobody's but the script's
     except Exception as error:  # noqa: BLE001 - whatever ails a publisher or its script
         trouble = script.understood(error)
         taken, outcome = _fall_back(here, name, current, network)
     told = facts(here, name, taken, outcome, note)
+    if rejected and outcome in ("new", "unchanged"):
+        told |= rejected.facts(taken.content)
     told["reason"] = "; ".join(filter(None, [damage.what, trouble.what, told["reason"]]))
     if outcome in script.DEGRADED_OUTCOMES:
         remedy = trouble.remedy or damage.remedy or _waiting(source, trouble, options)
@@ -99,9 +114,12 @@ def _from_stash(here: Settings, name: str, network: bool) -> Snapshot | None:
     return None
 
 
-def _fetch(here, source, name, fetch, current, force) -> tuple[Snapshot, str, str]:
-    """The snapshot, what came of it, and what its publisher says that an operator should know."""
-    candidate = Candidate(here, source, name, None if force else current)
+def _fetch(here, source, name, fetch, current, force, rejected) -> tuple[Snapshot, str, str]:
+    """The snapshot, what came of it, and what its publisher says that an operator should know.
+
+    Without `current` no reader can ask for changes alone: nothing of a rejected snapshot is reused.
+    """
+    candidate = Candidate(here, source, name, None if force or rejected else current)
     if force:
         candidate.journal.end()
     try:
@@ -122,14 +140,21 @@ def _fetch(here, source, name, fetch, current, force) -> tuple[Snapshot, str, st
             error.kept = f"data/quarantine/{name}/"
         raise
     described = descriptor(source, name, "live", candidate.resources, **candidate.extra)
-    content = described["fingerprints"]["content"]
-    if current and current.origin == "live" and content == current.content:
+    if current and _is_the_same(described, current, rejected):
         snapshot.discard(candidate.folder)
         taken, outcome = current, "unchanged"
     else:
         taken, outcome = _take(here, source, name, candidate, described, current), "new"
     volume.remember(here, name, taken, candidate.validators)
     return taken, outcome, candidate.extra.get("note", "")
+
+
+def _is_the_same(described: dict, current: Snapshot, rejected: Rejected | None) -> bool:
+    """Whether the current snapshot has the content of a candidate already."""
+    ours, theirs = described["fingerprints"], current.descriptor["fingerprints"]
+    if rejected:
+        return rejected.is_the_same(ours, theirs)
+    return current.origin == "live" and ours["content"] == theirs["content"]
 
 
 def _refuse_keys(here: Settings, candidate: Candidate) -> None:

@@ -155,7 +155,7 @@ class Runner:
                 error = _ENDS_RUN[code](last.removeprefix(f"{job.name}: "))
                 return self._ends_run(job, error, seconds)
             what = f"ended with code {code} without saying what it did: {last}"
-        return self._failed(job, what, seconds)
+        return self._failed(job, what, seconds, is_rejected=not self._stopping)
 
     def _ends_run(self, job: Job, error: PipelineError, seconds: float) -> dict:
         """Note an error of a job that ends the run, with its remedy as an error prints it."""
@@ -165,9 +165,19 @@ class Runner:
         what, _, remedy = said.rpartition(" - ") if " - " in said else (said, "", "see the log")
         return self._failed(job, what, seconds, remedy)
 
-    def _failed(self, job: Job, what: str, seconds: float, remedy: str = "see the log") -> dict:
+    def _failed(
+        self,
+        job: Job,
+        what: str,
+        seconds: float,
+        remedy: str = "see the log",
+        *,
+        is_rejected: bool = False,
+    ) -> dict:
+        """Note a failure; `is_rejected`: the job failed by itself, as `script.run` notes it."""
         facts = {"run": self.run_id, "outcome": "failed", "reason": what, "remedy": remedy}
         facts |= {"started_at": script.now(), "seconds": round(seconds, 3)}
+        facts |= {"rejected_in": self.run_id} if is_rejected else {}
         try:
             return state.update(self.here, job.name, job.stage, **facts)
         except OSError as error:

@@ -113,6 +113,8 @@ def _tell(stage: str, source: str, started: str, seconds: float, facts: dict) ->
     told = {"reason": "", "remedy": ""} | facts
     told |= {name: settings.redact(told[name] or "") for name in ("reason", "remedy")}
     told |= {"run": run_id, "started_at": started, "seconds": seconds}
+    if told.get("outcome") == "failed":  # by the source itself, not with the run
+        told["rejected_in"] = run_id
     try:
         return state.update(settings.load(), source, stage, **told)
     except OSError as error:
