@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from pipeline import errors, script, settings, transform
+from pipeline import errors, load, script, settings, transform
 from pipeline.errors import PipelineError
 
 USAGE = """
@@ -13,6 +13,8 @@ USAGE = """
   ./run_pipeline.sh status                   what readers have now, how old, and what is not well
   ./run_pipeline.sh doctor                   what would stop tonight's run, with the remedy
   ./run_pipeline.sh accept SOURCE            let in what was refused of a source: rows, columns
+  ./run_pipeline.sh load SOURCE --allow-older
+                                             load an older or bundled snapshot over newer rows
   ./run_pipeline.sh transform --accept-contract MODEL
                                              let the columns of a published table change, once
   ./run_pipeline.sh publish --list | --rollback [GENERATION] | --resume | --dry-run | --audit
@@ -74,6 +76,7 @@ def _parser(stages: list[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--keep", action="store_true", help="keep what a drill leaves behind")
     parser.add_argument("--prod", action="store_true", help="of `db`: the database prod")
+    load.add_options(parser)
     transform.add_options(parser)
     _add_options_of_publish(parser)
     return parser
@@ -125,6 +128,7 @@ def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
 def _refuse_misplaced(parser: argparse.ArgumentParser, options) -> None:
     """An option that a command does not know would be passed over in silence."""
     places = {"keep": ("drill",), "prod": ("db",), "accept_contract": ("night", "transform")}
+    places |= {"allow_older": ("night", "load")}
     of_publish = ("list", "rollback", "resume", "take_over", "dry_run", "audit")
     places |= dict.fromkeys(of_publish, ("publish",))
     for name, commands in places.items():

@@ -138,13 +138,16 @@ def loaded(connection: psycopg.Connection) -> dict[str, dict]:
     """
     query = """
     with loads as (
-        select distinct on (name) name, step_id, started_at
+        select distinct on (name)
+            name, step_id, started_at, facts #>> '{snapshot, content}' as content
         from pipeline.steps where stage = 'load' and outcome = 'new'
         order by name, step_id desc
     ),
+    -- A load by an earlier version does not say what it was made of.
     -- A failed step tells of the last good file too. One made by hand is noted after the load.
     contents as (
-        select distinct on (loads.name) loads.name, loads.started_at, facts ->> 'input' as content
+        select distinct on (loads.name) loads.name, loads.started_at,
+            coalesce(loads.content, facts ->> 'input') as content
         from loads
         left join pipeline.steps on steps.name = loads.name and stage = 'preprocess'
             and (steps.step_id < loads.step_id or steps.started_at <= loads.started_at)

@@ -15,6 +15,7 @@ from pipeline import (
     declaration,
     durable,
     keys,
+    order,
     refetch,
     script,
     snapshot,
@@ -170,6 +171,8 @@ def _take(here, source, name, candidate: Candidate, described: dict, current) ->
             if entry.get("rows") is None:
                 counted = volume.rows(candidate.folder / entry["path"], source.kind, source.layer)
                 entry |= {} if counted is None else {"rows": counted}
+        content = described["fingerprints"]["content"]
+        candidate.extra["replaces"] = order.replaced(here, name, current, content)
         described = descriptor(source, name, "live", candidate.resources, **candidate.extra)
         accepted = volume.accepted_rows(here, name, current)
         volume.check(source, name, described, accepted)
@@ -241,6 +244,8 @@ def facts(
         return facts
     facts |= {
         "content": taken.content,
+        "replaces": taken.descriptor.get("replaces"),
+        "line": order.line(taken, remembered),
         "origin": taken.origin,
         "bytes": taken.size,
         "rows": taken.descriptor.get("rows"),

@@ -86,7 +86,9 @@ def _source(name: str, stages: Mapping[str, dict], loaded: dict, tables, lineage
     state = _source_state(stages, loaded)
     # Of a snapshot that did not get as far as the table, readers have nothing.
     told = fetched if state == "fresh" else loaded
-    checked_at = _instant(fetched.get("checked_at") or loaded.get("checked_at"))
+    # Another machine may have loaded what it checked later than this one.
+    first, second = (loaded, fetched) if _is_older(stages) else (fetched, loaded)
+    checked_at = _instant(first.get("checked_at") or second.get("checked_at"))
     hit = [t for t in tables if tables[t]["state"] != "missing" and name in lineage.get(t, ())]
     return _row(
         kind="source",
@@ -119,9 +121,15 @@ def _refused(stages: Mapping[str, dict]) -> list[dict]:
     return [facts for facts in later if facts.get("outcome") == "failed"]
 
 
+def _is_older(stages: Mapping[str, dict]) -> bool:
+    """Whether what was fetched is older than the loaded rows, and did not replace them."""
+    return stages.get("load", {}).get("outcome") == "kept"
+
+
 def _source_reason(name: str, state: str, stages: Mapping[str, dict]) -> str | None:
     fetched = stages.get("api", {})
-    told = [facts.get("reason") or "" for facts in (fetched, *_refused(stages))]
+    later = [stages["load"]] if _is_older(stages) else []
+    told = [facts.get("reason") or "" for facts in (fetched, *_refused(stages), *later)]
     reasons = [reason.removeprefix(f"{name}: ") for reason in told if reason]
     if not reasons and state != "fresh":
         was_checked = fetched.get("outcome") in CHECKED

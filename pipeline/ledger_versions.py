@@ -52,9 +52,37 @@ create table if not exists pipeline.identity (
 comment on table pipeline.identity is
 'The identity of this dev database, which its copy in prod names (pipeline.copy_of there).';
 """
+# Of what each load was made, as far as other steps tell, so that no older snapshot replaces it.
+# A failed step tells of the last good file too. One made by hand is noted after the load.
+_SNAPSHOTS = """
+update pipeline.steps as loads set facts = loads.facts || jsonb_build_object('snapshot', made.of)
+from (
+    select
+        loads.step_id,
+        jsonb_build_object(
+            'content', legible.content,
+            'origin', fetched.facts -> 'origin',
+            'fetched_at', fetched.facts -> 'fetched_at'
+        ) as of
+    from pipeline.steps as loads
+    cross join lateral (
+        select facts ->> 'input' as content from pipeline.steps
+        where stage = 'preprocess' and name = loads.name
+            and (step_id < loads.step_id or started_at <= loads.started_at)
+        order by step_id desc limit 1
+    ) as legible
+    cross join lateral (
+        select facts from pipeline.steps
+        where stage = 'api' and name = loads.name and fingerprint = legible.content
+        order by step_id desc limit 1
+    ) as fetched
+    where loads.stage = 'load' and loads.outcome = 'new' and not loads.facts ? 'snapshot'
+) as made
+where loads.step_id = made.step_id
+"""
 # Statements by which version n + 1 is made of version n. The first two are also those of ledgers
 # from before versions were counted: they change nothing in one that has their tables.
-STEPS = (_FIRST, _IDENTITY)
+STEPS = (_FIRST, _IDENTITY, _SNAPSHOTS)
 _VERSION = """
 create table pipeline.ledger_version (
     is_only boolean primary key default true check (is_only),

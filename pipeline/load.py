@@ -5,6 +5,7 @@ Whatever happens, readers find the old rows or the new ones.
 `python -m pipeline.load SOURCE` loads one source; the runner starts it so.
 """
 
+import argparse
 import hashlib
 import os
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from pipeline import database, ddl, ledger, preprocess, script, source_table, state
+from pipeline import database, ddl, ledger, order, preprocess, script, source_table, state
 from pipeline.errors import SourceError
 from pipeline.settings import Settings, sources
 
@@ -35,7 +36,22 @@ def main() -> None:
     if not source:
         print("usage: python -m pipeline.load SOURCE [--force]", file=sys.stderr)
         sys.exit(64)
-    script.run("load", source, __doc__, lambda here, options: run(here, source, options.force))
+    script.run(
+        "load",
+        source,
+        __doc__,
+        lambda here, options: run(here, source, options.force, options.allow_older),
+        add_options,
+    )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The option of this stage alone."""
+    parser.add_argument(
+        "--allow-older",
+        action="store_true",
+        help="load a snapshot although the rows that are loaded are newer, or it is bundled",
+    )
 
 
 def fingerprint_of(here: Settings, source: str) -> str | None:
@@ -76,26 +92,29 @@ def pending(connection: psycopg.Connection, here: Settings, names: list[str]) ->
     return waiting
 
 
-def run(here: Settings, source: str, force: bool = False) -> dict:
+def run(here: Settings, source: str, force: bool = False, allow_older: bool = False) -> dict:
     """Load a source unless its table is made of this very file; returns the facts of the stage.
+
+    Rows of a newer snapshot stay (`order`), unless `allow_older`.
 
     Raises SourceError when the file, its columns or its readers forbid it; SetupError when a
     permission is missing; PipelineError when the server does. The old rows stay then.
     """
+    attempt = partial(_attempt, allow_older=True) if allow_older else _attempt
     try:
-        return _attempt(here, source, force)
+        return attempt(here, source, force)
     except psycopg.Error as error:
         if not database.is_lost(error):
             raise database.understood(error, f"{source} was not loaded") from None
     # The server went away, perhaps to recover from a crash. Nothing was changed: once more.
     time.sleep(PAUSE)
     try:
-        return _attempt(here, source, force)
+        return attempt(here, source, force)
     except psycopg.Error as error:
         raise database.understood(error, f"{source} was not loaded") from None
 
 
-def _attempt(here: Settings, source: str, force: bool) -> dict:
+def _attempt(here: Settings, source: str, force: bool, allow_older: bool = False) -> dict:
     with database.connect(here) as connection:
         database.prepare(connection)
         noted = state.read(here, source).get("preprocess", {})
@@ -114,7 +133,10 @@ def _attempt(here: Settings, source: str, force: bool) -> dict:
         if is_there and not force and ledger.loaded(connection).get(source) == wanted:
             work = partial(_describe, connection, source, noted)
         else:
-            work = partial(_load, connection, here, source, noted)
+            kept = order.kept(connection, here, source)
+            if kept and not allow_older:
+                return kept
+            work = partial(_load, connection, here, source, noted, is_overruled=bool(kept))
         return _patiently(here, source, work)
 
 
@@ -148,7 +170,9 @@ def _describe(connection: psycopg.Connection, source: str, noted: dict) -> dict:
     return {"outcome": "unchanged", "rows": noted["rows"], "reason": "its comments are new"}
 
 
-def _load(connection: psycopg.Connection, here: Settings, source: str, noted: dict) -> dict:
+def _load(
+    connection: psycopg.Connection, here: Settings, source: str, noted: dict, is_overruled: bool
+) -> dict:
     started = time.monotonic()
     table = sql.Identifier("source", source)
     with connection.transaction():
@@ -164,6 +188,7 @@ def _load(connection: psycopg.Connection, here: Settings, source: str, noted: di
             )
         facts = {"outcome": "new", "rows": rows, "bytes": noted["bytes"]}
         facts["declared"] = _words_of(source)
+        facts["snapshot"] = order.of_legible(here, source) | {"is_overruled": is_overruled}
         facts["seconds"] = round(time.monotonic() - started, 3)
         if added:
             facts["reason"] = f"new columns: {', '.join(added)}"

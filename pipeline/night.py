@@ -34,6 +34,7 @@ from pipeline.signals import Stopped
 
 DAY = 24 * 3600
 SOURCE_STAGES = ("api", "preprocess", "load")
+NOT_LOADED = ("failed", "kept")
 OF_DATABASE = {"load", "transform", "publish"}
 
 
@@ -95,7 +96,12 @@ class Night:
         self.books.copy_steps(connection)
         waiting = load.pending(connection, self.here, self.sources)
         wanted = self._unless_current("load", lambda name: name not in waiting)
-        return self._run_sources("load", wanted)
+        last = ledger.newest(connection, "load")
+        for name in self.sources:  # another machine may have failed since, or been behind
+            if name not in wanted and last.get(name, {}).get("outcome") in NOT_LOADED:
+                self._forget_failure("load", name)
+        consent = ["--allow-older"] * getattr(self.options, "allow_older", False)
+        return self._run_sources("load", wanted, consent)
 
     def _transform(self) -> dict[str, dict]:
         is_asked = self.options.force or self.options.accept_contract
@@ -121,7 +127,7 @@ class Night:
         for name in self.sources:
             if name not in wanted:
                 outcome = state.read(self.here, name).get(stage, {}).get("outcome")
-                if outcome == "failed":  # mended since, and not by this stage
+                if outcome in NOT_LOADED:  # mended since, and not by this stage
                     self._forget_failure(stage, name)
                 outcome = "missing" if outcome in (None, "missing") else "unchanged"
                 self.screen.line(stage, name, {"outcome": outcome})
@@ -145,8 +151,9 @@ class Night:
     def _noted(self, name: str, stage: str) -> dict:
         return state.read(self.here, name).get(stage, {})
 
-    def _run_sources(self, stage: str, names: list[str]) -> dict[str, dict]:
-        return self._run_jobs([source_job(stage, name, self._flags()) for name in names])
+    def _run_sources(self, stage: str, names: list[str], more: list[str] | None = None) -> dict:
+        flags = self._flags() + (more or [])
+        return self._run_jobs([source_job(stage, name, flags) for name in names])
 
     def _run_jobs(self, jobs: list[Job]) -> dict[str, dict]:
         def on_end(job: Job, facts: dict) -> None:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline import closure, data_tests, drift, durable, script, snapshot, state
+from pipeline import closure, data_tests, drift, durable, order, script, snapshot, state
 from pipeline.errors import SourceError
 from pipeline.legible import Legible
 from pipeline.printable import escaped
@@ -108,6 +108,7 @@ def _work(here: Settings, options, source: str, make_legible) -> dict:
     return {
         "outcome": "new",
         "input": taken.content,
+        "snapshot": order.of_snapshot(here, source, taken),
         "code": code_fingerprint(source),
         "sha256": legible.sha256,
         "rows": legible.rows,

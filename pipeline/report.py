@@ -44,12 +44,15 @@ def outcome_of(stages: dict[str, dict]) -> tuple[str, str, str]:
     if not fetched:
         return "missing", "never fetched", "./run_pipeline.sh"
     failed = [s for s in STAGES if stages.get(s, {}).get("outcome") == "failed"]
-    told = [stages[stage] for stage in dict.fromkeys(["api", *failed])]
+    older = ["load"] if stages.get("load", {}).get("outcome") == "kept" else []
+    told = [stages[stage] for stage in dict.fromkeys(["api", *failed, *older])]
     reasons = [facts["reason"] for facts in told if facts.get("reason")]
     remedies = [facts["remedy"] for facts in told if facts.get("remedy")]
     outcome = fetched["outcome"]
     if failed:
         outcome = "kept" if stages.get("load", {}).get("rows") else "missing"
+    elif older:
+        outcome = "kept"
     return outcome, "; ".join(reasons), "; ".join(dict.fromkeys(remedies))
 
 
@@ -127,6 +130,8 @@ def _sources_table(stages_of: dict[str, dict[str, dict]]) -> Table:
         outcome = outcome_of(stages)[0]
         fetched, loaded = stages.get("api", {}), stages.get("load", {})
         rows = loaded.get("rows") or stages.get("preprocess", {}).get("rows")
+        if loaded.get("outcome") == "kept":  # the rows are of a newer snapshot than the one here
+            fetched = loaded.get("kept") or {}
         seconds = sum(float(stages.get(stage, {}).get("seconds") or 0) for stage in STAGES)
         as_of = _instant(
             fetched.get("as_of") or fetched.get("checked_at") or fetched.get("fetched_at")
