@@ -15,7 +15,6 @@ SOURCE = Source(
     licence="U.S. government work; TopoJSON by us-atlas 3.0.1 (ISC)",
     licence_page="https://github.com/topojson/us-atlas/blob/v3.0.1/LICENSE",
     kind="topojson",
-    layer="counties",
     as_of="2017-01-01",
 )
 URL = "https://cdn.jsdelivr.net/npm/us-atlas@3.0.1/counties-10m.json"

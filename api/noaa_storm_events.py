@@ -28,7 +28,7 @@ YEARS = 3
 
 def fetch(candidate: Candidate) -> None:
     """The file made last of each of the newest years."""
-    for address in listing.newest(candidate, FOLDER, FILE)[-YEARS:]:
+    for address in listing.newest(candidate, FOLDER, FILE, most=YEARS):
         candidate.download(address)
 
 

@@ -12,7 +12,8 @@ USAGE = """
   ./run_pipeline.sh STAGE [SOURCE …]         one stage ({stages}), every source or those named
   ./run_pipeline.sh status                   what readers have now, how old, and what is not well
   ./run_pipeline.sh doctor                   what would stop tonight's run, with the remedy
-  ./run_pipeline.sh accept SOURCE            let in what was refused of a source: rows, columns
+  ./run_pipeline.sh accept SOURCE            let in what was refused of a source: few rows,
+                                             other columns, a shorter last row (--header)
   ./run_pipeline.sh load SOURCE --allow-older
                                              load an older or bundled snapshot over newer rows
   ./run_pipeline.sh transform --accept-contract MODEL
@@ -74,6 +75,11 @@ def _parser(stages: list[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--if-missed", action="store_true", help="only if no night ended within 24 hours"
     )
+    parser.add_argument(
+        "--header",
+        action="store_true",
+        help="of `accept`: the first line of the file is its header, though it looks like a row",
+    )
     parser.add_argument("--keep", action="store_true", help="keep what a drill leaves behind")
     parser.add_argument("--prod", action="store_true", help="of `db`: the database prod")
     load.add_options(parser)
@@ -128,7 +134,7 @@ def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
 def _refuse_misplaced(parser: argparse.ArgumentParser, options) -> None:
     """An option that a command does not know would be passed over in silence."""
     places = {"keep": ("drill",), "prod": ("db",), "accept_contract": ("night", "transform")}
-    places |= {"allow_older": ("night", "load")}
+    places |= {"allow_older": ("night", "load"), "header": ("accept",)}
     of_publish = ("list", "rollback", "resume", "take_over", "dry_run", "audit")
     places |= dict.fromkeys(of_publish, ("publish",))
     for name, commands in places.items():
@@ -150,7 +156,7 @@ def _of_sources(parser, stages: list[str], options) -> int:
             parser.error("accept what? name the source")
         from pipeline import accept
 
-        return accept.run(names)
+        return accept.run(names, options.header)
     if command == "drill":
         from pipeline import drill
 

@@ -20,6 +20,7 @@ from pipeline.arcgis_answer import Layer, Page
 from pipeline.candidate import Candidate, resource
 from pipeline.download import Client
 from pipeline.errors import SourceError, Throttled, Transient
+from pipeline.pages import PAGES
 from pipeline.printable import shown
 from pipeline.settings import redact
 
@@ -226,6 +227,7 @@ def _page(reading: _Reading, address: str) -> Page:
     page, where = pages[-1], shown(address)
     entry = resource(path, where, got.sha256, got.size, got.media_type, candidate.source)
     candidate.resources.append(entry | {"rows": len(page.ids)})
+    candidate.parts[name] = PAGES
     return page
 
 

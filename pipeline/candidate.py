@@ -49,7 +49,6 @@ class Source:
     volatile: tuple[str, ...] = ()
     volatile_columns: tuple[str, ...] = ()  # columns of a CSV or TSV that move by themselves
     as_of: str = ""  # date of the data, for a data set that no longer changes
-    layer: str = ""  # the object of a TopoJSON that is read; its rows are counted
     # What the volume guard lets pass: no row at all, far fewer or more rows than before.
     may_be_empty: bool = False
     may_shrink: bool = False
@@ -70,6 +69,9 @@ class Candidate:
         # Further members of the descriptor, such as completeness.
         self.extra: dict[str, object] = {}
         self.validators: dict[str, dict[str, str]] = {}  # by URL, for the next night
+        # File name -> the part of the snapshot that it belongs to, where its name is not that of
+        # the part: the volume guard holds each part against what it was before.
+        self.parts: dict[str, str] = {}
         self._known = state.read(settings, name).get("validators", {})
 
     def download(
@@ -79,6 +81,7 @@ class Candidate:
         check: Callable[[Path], object] | None = None,
         may_be_nothing: bool = False,
         headers: Mapping[str, str] | None = None,
+        part: str = "",
     ) -> Path | None:
         """Fetch one file of the snapshot; unchanged by its validators, it is carried over.
 
@@ -92,10 +95,14 @@ class Candidate:
         check: raises SourceError when the file is not what was asked for, beyond its kind.
         may_be_nothing: the protocol says by 204 that there is nothing: no file, and None.
         headers: sent to the host of `url` alone, such as one with a key.
+        part: what the file is a part of, as a month or a year, where its name differs from night
+              to night or several files are one (pages); its name when left out.
         """
         name = name or urlsplit(joined(url, "")).path.rpartition("/")[2]
         if not FILE_NAME.fullmatch(name) or self.resource(name):
             raise SourceError(f"{shown(url)}: {escaped(name)!r} is no usable file name, or twice")
+        if part:
+            self.parts[name] = part
         path = self.folder / name
 
         def looks_right(path: Path, is_delimited: bool) -> None:
@@ -189,6 +196,12 @@ class Candidate:
         answer = path.read_bytes()
         path.unlink()
         return answer
+
+    def name_parts(self) -> None:
+        """Say of each file gathered which part of the snapshot it is."""
+        for entry in self.resources:
+            known = entry.get("part", entry["path"])
+            entry["part"] = self.parts.get(entry["path"], known)
 
     def resource(self, name: str) -> dict | None:
         """The entry of a file gathered so far."""

@@ -61,7 +61,8 @@ def write_csv(
     dialect = Dialect(*signs, is_cr=line_end == "\r")
     paths = [inputs] if isinstance(inputs, Path) else list(inputs)
     notes: Counter[str] = Counter()
-    first, columns, rows, ended = None, [], 0, True
+    first, columns, ended = None, [], True
+    files: Counter[str] = Counter()
     with Output(output) as out:
         for path in paths:
             fitting = encodings[0] if len(encodings) == 1 else decode.fitting(path, encodings)
@@ -78,9 +79,9 @@ def write_csv(
                     out.write(part.line_end)
                 out.write(block)
                 ended = block[-1:] == b"\n"
-            rows += scan.records - 1
+            files[path.name] += scan.records - 1
             notes["header with another line end than its rows"] += part.is_header_unlike
-        return out.receipt(rows, columns, +notes)
+        return out.receipt(files, columns, +notes)
 
 
 def _columns(part: Part, rename: Mapping[str, str], *, is_declared: bool) -> list[str]:

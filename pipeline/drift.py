@@ -47,14 +47,17 @@ def check(
     gone, came = _missing(declared, columns), _missing(columns, declared)
     moved = _moved(declared, columns) if is_ordered else ""
     if not gone and not moved:
-        _remember(here, source, None)
+        state.replace(here, source, drift=None, headerless=None)
         return
-    _refuse_a_row(here, source, columns, declared, last)
-    likely = renames.found(last, new, gone, came)
-    before = waiting(here, source)
+    before = waiting(here, source) or first_row(here, source)
     since = before["since"] if before.get("columns") == columns else script.now()[:10]
-    renamed = {name: old for name, (old, _) in likely.items()}
-    _remember(here, source, {"columns": columns, "renamed": renamed, "since": since})
+    seen = {"columns": columns, "renamed": {}, "since": since}
+    if _is_a_row(columns, declared, new, last):
+        state.replace(here, source, drift=None, headerless=seen)
+        raise SourceError(*_of_a_row(source, columns, declared))
+    likely = renames.found(last, new, gone, came)
+    seen["renamed"] = {name: old for name, (old, _) in likely.items()}
+    state.replace(here, source, drift=seen, headerless=None)
     lists = [f"missing {_shown(gone)}"] if gone else []
     lists += [f"new {_shown(came)}"] if came else []
     lists += [moved] if moved else []
@@ -70,24 +73,41 @@ def check(
     )
 
 
-def _refuse_a_row(
-    here: Settings, source: str, columns: list[str], declared: list[str], last: Path
-) -> None:
-    """Refuse names that are values: `accept` would take the first row of the file for its header.
-
-    Nothing is remembered for it. Raises SourceError.
-    """
+def _is_a_row(columns: list[str], declared: list[str], new: Path, last: Path) -> bool:
+    """Whether the names are values: `accept` would take the first row for the header."""
     if set(columns) & set(declared):
-        return
-    if not headerless.is_like_a_row(columns) and not headerless.is_a_row_of(columns, last):
-        return
-    _remember(here, source, None)
-    raise SourceError(
+        return False
+    return (
+        headerless.is_like_a_row(columns)
+        or headerless.is_a_row_of(columns, last)
+        or headerless.is_a_row_of(columns, new, likely=0)
+    )
+
+
+def _of_a_row(source: str, columns: list[str], declared: list[str]) -> tuple[str, str]:
+    """What is said of a file whose header is missing, and what to do."""
+    return (
         f"{source}: the file has no header: its first line is a row, {_shown(columns)}, where the "
         f"columns {_shown(declared)} are declared",
-        f"the old rows stay; {headerless.DECLARE}. If these are the names now, write them into "
-        f"load/{source}.sql by hand",
+        f"the old rows stay; {headerless.DECLARE}. If these are the names of its columns now, "
+        f"./run_pipeline.sh accept {source} --header takes them over",
     )
+
+
+def first_row(here: Settings, source: str) -> dict:
+    """The names, as `waiting` gives them, that may be the first row of a file without a header."""
+    return state.read(here, source).get("headerless", {})
+
+
+def take_for_header(here: Settings, source: str) -> None:
+    """Somebody says that the first line is the header: `accept` may take it over."""
+    state.replace(here, source, drift=first_row(here, source), headerless=None)
+
+
+def about_first_row(here: Settings, source: str) -> SourceError:
+    """Why `accept` does not take over what may be a row."""
+    columns = first_row(here, source)["columns"]
+    return SourceError(*_of_a_row(source, columns, ddl.read(source).published))
 
 
 def vanished(here: Settings, source: str, legible: Legible, last: Path) -> list[str]:
@@ -150,7 +170,7 @@ def accept(here: Settings, source: str) -> list[str]:
     except OSError as error:
         what = f"{source}: load/{source}.sql cannot be written: {error.strerror}"
         raise SourceError(what, "nothing was accepted; make the file writable") from None
-    _remember(here, source, None)
+    state.replace(here, source, drift=None)
     gone, came = _missing(known.published, columns), _missing(columns, known.published)
     said = [f"load/{source}.sql: {_shown(gone)} no longer published, null from now on"] * bool(gone)
     named = [f"{name} (before: {renamed[name]})" if name in renamed else name for name in came]
@@ -199,13 +219,3 @@ def _shown(names: list[str]) -> str:
 def _percent(share: float) -> str:
     """Never 100.0 unless all are equal."""
     return f"{math.floor(share * 1000) / 10} %"
-
-
-def _remember(here: Settings, source: str, seen: dict | None) -> None:
-    remembered = state.read(here, source)
-    if remembered.get("drift") == seen:
-        return
-    remembered.pop("drift", None)
-    if seen:
-        remembered["drift"] = seen
-    durable.write_json(here.state / f"{source}.json", remembered)

@@ -76,6 +76,9 @@ def fetch_months(
     for name in chain.from_iterable(kept.values()):
         candidate.carry_over(name)
     candidate.resources.sort(key=lambda entry: entry["path"])
+    for entry in candidate.resources:  # of a month of many events there are several files
+        candidate.parts[entry["path"]] = entry["path"][: len("2024-01")]
+    candidate.extra["window_begin"] = f"{windows[-1][0]:%Y-%m}"
     candidate.extra["completeness"] = _proof(candidate)
     corrections.note(candidate, base, found)
 

@@ -35,7 +35,7 @@ class Feature(NamedTuple):
 def write_csv(
     features: Callable[[], Iterator[Feature]],
     names: Sequence[str],
-    count: int,
+    files: Mapping[str, int],
     output: Path,
     *,
     where: str,
@@ -49,7 +49,7 @@ def write_csv(
     ----------
     features: gives the features.
     names:    the published names of all their properties, in the order of the columns.
-    count:    how many features were counted in the raw data.
+    files:    how many features were counted in each raw file, by its name.
     where:    the raw data, as errors name it.
     rename:   published property name -> the name to use instead.
     notes:    what was met, and how often; nulls among ids and geometries are added, and what is
@@ -68,9 +68,10 @@ def write_csv(
             scan.block(chunk)
             out.write(chunk)
         scan.finish()
+        count = sum(files.values())
         if scan.records - 1 != count:
             raise SourceError(f"{where}: {count} features, but {scan.records - 1} rows from them")
-        return out.receipt(count, columns, +notes)
+        return out.receipt(files, columns, +notes)
 
 
 def _held(

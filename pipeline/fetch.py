@@ -21,7 +21,6 @@ from pipeline import (
     snapshot,
     stash,
     state,
-    volume,
 )
 from pipeline.candidate import Candidate, Source, descriptor
 from pipeline.download import NoNetwork
@@ -79,6 +78,7 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
     told = facts(here, name, taken, outcome, note)
     if rejected and outcome in ("new", "unchanged"):
         told |= rejected.facts(taken.content)
+    told |= {"may_shrink": source.may_shrink, "may_be_empty": source.may_be_empty}
     told["reason"] = "; ".join(filter(None, [damage.what, trouble.what, told["reason"]]))
     if outcome in script.DEGRADED_OUTCOMES:
         remedy = trouble.remedy or damage.remedy or _waiting(source, trouble, options)
@@ -140,13 +140,16 @@ def _fetch(here, source, name, fetch, current, force, rejected) -> tuple[Snapsho
         if snapshot.refuse(here, name, candidate.folder) and isinstance(error, SourceError):
             error.kept = f"data/quarantine/{name}/"
         raise
+    candidate.name_parts()
     described = descriptor(source, name, "live", candidate.resources, **candidate.extra)
     if current and _is_the_same(described, current, rejected):
         snapshot.discard(candidate.folder)
         taken, outcome = current, "unchanged"
     else:
-        taken, outcome = _take(here, source, name, candidate, described, current), "new"
-    volume.remember(here, name, taken, candidate.validators)
+        content = described["fingerprints"]["content"]
+        described["replaces"] = order.replaced(here, name, current, content)
+        taken, outcome = snapshot.commit(here, name, candidate.folder, described), "new"
+    state.replace(here, name, validators=candidate.validators)
     return taken, outcome, candidate.extra.get("note", "")
 
 
@@ -162,24 +165,6 @@ def _refuse_keys(here: Settings, candidate: Candidate) -> None:
     """A key in what a publisher answers would go into the manifest, the state and the stash."""
     described = candidate.resources, candidate.extra, candidate.validators
     keys.refuse_echo(here, candidate.client.keys_sent, candidate.folder, described)
-
-
-def _take(here, source, name, candidate: Candidate, described: dict, current) -> Snapshot:
-    """Make a candidate the current snapshot, unless far too few or too many rows are in it."""
-    try:
-        for entry in candidate.resources:
-            if entry.get("rows") is None:
-                counted = volume.rows(candidate.folder / entry["path"], source.kind, source.layer)
-                entry |= {} if counted is None else {"rows": counted}
-        content = described["fingerprints"]["content"]
-        candidate.extra["replaces"] = order.replaced(here, name, current, content)
-        described = descriptor(source, name, "live", candidate.resources, **candidate.extra)
-        accepted = volume.accepted_rows(here, name, current)
-        volume.check(source, name, described, accepted)
-    except SourceError:
-        volume.set_aside(here, name, candidate.folder, described, candidate.validators)
-        raise
-    return snapshot.commit(here, name, candidate.folder, described)
 
 
 class _TimeIsUp(BaseException):

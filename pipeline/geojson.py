@@ -74,14 +74,15 @@ def write_csv(
     paths = [inputs] if isinstance(inputs, Path) else list(inputs)
     where = place(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
     met: dict[str, None] = {}
-    notes, count = Counter(), 0
+    notes: Counter[str] = Counter()
+    files: Counter[str] = Counter()
     for path in paths:
-        count += _examine(path, met, notes)
+        files[path.name] += _examine(path, met, notes)
     names = list(dict.fromkeys([*properties, *met]))
     legible = features.write_csv(
         lambda: (feature for path in paths for feature in _features(path)),
         names,
-        count,
+        files,
         output,
         where=where,
         rename=rename or {},

@@ -22,8 +22,11 @@ def is_like_a_row(names: list[str]) -> bool:
     return sum(bool(_VALUE.fullmatch(name)) for name in names) > len(names) / 4
 
 
-def is_a_row_of(names: list[str], last: Path) -> bool:
-    """Whether the names of columns were values of the same columns in the last good file."""
+def is_a_row_of(names: list[str], last: Path, likely: float = LIKELY) -> bool:
+    """Whether the names of columns are values of the same columns in a legible file.
+
+    More than the share `likely` of them has to be.
+    """
     if not last.exists():
         return False
     seen = [False] * len(names)
@@ -36,4 +39,4 @@ def is_a_row_of(names: list[str], last: Path) -> bool:
                     seen[number] = seen[number] or "_".join(value.split()) == names[number]
         except (csv.Error, UnicodeDecodeError):  # a damaged file tells nothing
             return False
-    return sum(seen) > LIKELY * len(names)
+    return sum(seen) > likely * len(names)

@@ -36,6 +36,8 @@ class Legible:
     notes: dict[str, int]  # what was met, and how often: {"geometry null": 3}
     # Columns declared to be there, not as optional, of which no feature had the property.
     absent: list[str] = member(default_factory=list)
+    # The rows that came from each raw file, by its name; empty when a script does not tell.
+    files: dict[str, int] = member(default_factory=dict)
 
 
 class Output:
@@ -74,10 +76,13 @@ class Output:
         self._wait()
         self._pending = self._worker.submit(self._write, block)
 
-    def receipt(self, rows: int, columns: list[str], notes: Mapping[str, int]) -> Legible:
-        """Wait for the last block; what was written in all."""
+    def receipt(
+        self, files: Mapping[str, int], columns: list[str], notes: Mapping[str, int]
+    ) -> Legible:
+        """Wait for the last block; what was written in all, `files` being the rows of each."""
         self._wait()
-        return Legible(rows, columns, self._sha256.hexdigest(), self._bytes, dict(notes))
+        rows, digest = sum(files.values()), self._sha256.hexdigest()
+        return Legible(rows, columns, digest, self._bytes, dict(notes), files=dict(files))
 
     def _wait(self) -> None:
         if self._pending:

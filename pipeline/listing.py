@@ -7,6 +7,7 @@ adds around the table are none.
 """
 
 import re
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -18,7 +19,9 @@ from pipeline.printable import shown
 MAX_LISTING_BYTES = 32 * 1024**2
 
 
-def newest(candidate: Candidate, folder_url: str, pattern: str) -> list[str]:
+def newest(
+    candidate: Candidate, folder_url: str, pattern: str, most: int | None = None
+) -> list[str]:
     """The addresses of the newest files of a pattern below a folder, oldest first.
 
     Parameters
@@ -30,13 +33,21 @@ def newest(candidate: Candidate, folder_url: str, pattern: str) -> list[str]:
                 where the newest holds no such file (a vintage that is only being filled).
                 In the last part the last group is the version of a file, the groups before it say
                 which file: the newest version of each is taken. `d(\\d{4})_c(\\d{8})\\.csv` gives
-                for each year the file created last.
+                for each year the file created last. Without its version, the name of a file
+                says which part of the snapshot it is.
+    most:       how many of them are wanted; the oldest that is pushed out by a newer one leaves
+                the window of the source, and is no loss. All of them when left out.
 
     Raises SourceError naming pattern and address when nothing matches.
     """
     parts = [re.compile(part) for part in pattern.split("/")]
     if found := _below(candidate, folder_url, parts):
-        return found
+        wanted = found if most is None else found[-most:]
+        for file in wanted:
+            candidate.parts[file.name] = file.part
+        if len(wanted) == most:
+            candidate.extra["window_begin"] = wanted[0].part
+        return [file.url for file in wanted]
     raise SourceError(
         f"{shown(folder_url)}: nothing listed there is called {pattern}",
         "see whether the publisher moved the files or names them in another way",
@@ -89,7 +100,14 @@ def _child(folder_url: str, link: str) -> str:
     return "" if "/" in name[:-1] or name == "/" else name
 
 
-def _below(candidate: Candidate, folder_url: str, parts: list[re.Pattern[str]]) -> list[str]:
+@dataclass(frozen=True)
+class _File:
+    url: str
+    name: str
+    part: str  # its name without its version
+
+
+def _below(candidate: Candidate, folder_url: str, parts: list[re.Pattern[str]]) -> list[_File]:
     part, *deeper = parts
     listed = entries(candidate, folder_url)
     names = [name.removesuffix("/") for name in listed if name.endswith("/") == bool(deeper)]
@@ -97,8 +115,14 @@ def _below(candidate: Candidate, folder_url: str, parts: list[re.Pattern[str]]) 
     if deeper:
         inside = (f"{folder_url}{quote(match[0])}/" for match in reversed(matches))
         return next(filter(None, (_below(candidate, url, deeper) for url in inside)), [])
-    last = {_rank(match)[:-1]: folder_url + quote(match[0]) for match in matches}
-    return list(last.values())
+    last = {_rank(match)[:-1]: match for match in matches}
+    return [_File(folder_url + quote(m[0]), m[0], _unversioned(m)) for m in last.values()]
+
+
+def _unversioned(match: re.Match[str]) -> str:
+    """A name without its last group."""
+    begin, end = match.span(match.re.groups)
+    return match[0][:begin] + match[0][end:] if match.re.groups and begin >= 0 else match[0]
 
 
 def _rank(match: re.Match[str]) -> tuple[tuple[int, str], ...]:

@@ -13,6 +13,7 @@ from pipeline import lenient_json
 from pipeline.candidate import Candidate
 from pipeline.errors import SourceError
 from pipeline.network import joined
+from pipeline.pages import PAGES
 from pipeline.printable import escaped, shown
 
 READS = 3  # of alerts that move from part to part while they are being read
@@ -69,7 +70,7 @@ def _read(candidate: Candidate, url: str) -> list[str]:
     while url:
         asked.append(url)
         name = f"alerts-{len(asked):04}.geojson" if len(asked) > 1 else "alerts.geojson"
-        alerts = _alerts(candidate.download(url, name, check=_alerts))
+        alerts = _alerts(candidate.download(url, name, check=_alerts, part=PAGES))
         candidate.resource(name)["rows"] = len(alerts.features)
         ids += [alert.id for alert in alerts.features]
         url = _next(asked, alerts)

@@ -20,6 +20,7 @@ from pipeline.settings import redact
 
 READS = 3  # of a data set that changes while it is being read
 MOST_PAGES = 10_000
+PAGES = "pages"  # all of them are one part of a snapshot
 _ANSWER = ".answer"
 _CODES = ("code", "status", "statusCode", "errorCode")
 
@@ -142,6 +143,7 @@ def _page(candidate, service: Service, address: str, name: str) -> tuple[list[st
     told = content.row_fingerprint(*found.rows_without(source.volatile_columns))
     entry = resource(path, where, got.sha256, got.size, got.media_type, source, told)
     candidate.resources.append(entry | {"rows": len(found.keys)})
+    candidate.parts[name] = PAGES
     return found.header, found.keys
 
 

@@ -4,7 +4,6 @@
 a refused one is kept in `data/quarantine/` for inspection.
 """
 
-import mmap
 import os
 import re
 import subprocess
@@ -12,23 +11,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline import closure, data_tests, drift, durable, order, script, snapshot, state
-from pipeline.errors import SourceError
+from pipeline import closure, data_tests, drift, durable, guards, order, script, snapshot, state
+from pipeline.errors import DeclarationError, SourceError
 from pipeline.legible import Legible
-from pipeline.printable import escaped
 from pipeline.settings import ROOT, Settings
 from pipeline.snapshot import Snapshot
 
 TESTS_PASSED = 0
-LONGEST_LAST_LINE = 1024 * 1024
 
 
 def run(make_legible: Callable[[Snapshot, Path], Legible]) -> None:
     """The main program of a script in `preprocess/`.
 
     `make_legible(snapshot, output)` writes the legible file and tells what it wrote; the
-    snapshot is verified, and `output` takes its place only when the data tests pass. A file
-    without rows is right when the snapshot has none: the volume guard asked whether it may.
+    snapshot is verified, and `output` takes its place only when no guard objects and the data
+    tests pass. They are not run on a file without rows: the volume guard asked whether it may.
     """
     main = sys.modules["__main__"]
     name = Path(main.__file__).stem
@@ -93,18 +90,16 @@ def _work(here: Settings, options, source: str, make_legible) -> dict:
     aside = output.with_name(f".{source}.csv.new")
     try:
         legible = make_legible(taken, aside)
-        _refuse_cut_end(source, aside, output)
-        gone = drift.vanished(here, source, legible, output)
-        columns = [name for name in legible.columns if name not in gone]
-        drift.check(here, source, aside, columns, output, is_ordered=_is_ordered(taken))
+        remembered = guards.check(here, source, taken, legible, aside, output)
         if legible.rows:
             _run_data_tests(source, aside)
-        elif taken.descriptor.get("rows") != 0:  # what the volume guard let in, or somebody
-            raise SourceError(f"{source}: there is no row in it", f"see preprocess/{source}.py")
-    except BaseException:
+    except BaseException as error:
         snapshot.refuse(here, source, aside)
+        if isinstance(error, SourceError) and not isinstance(error, DeclarationError):
+            guards.reject(here, source, taken, error)
         raise
     durable.replace_file(aside, output)
+    guards.remember(here, source, remembered)
     return {
         "outcome": "new",
         "input": taken.content,
@@ -118,40 +113,6 @@ def _work(here: Settings, options, source: str, make_legible) -> dict:
         "notes": legible.notes,
         "stamp": _stamp(output),
     }
-
-
-def _is_ordered(taken: Snapshot) -> bool:
-    """Whether the order of columns is the publisher's: members of a JSON object have none."""
-    return not any(
-        resource["format"].endswith("json") for resource in taken.descriptor["resources"]
-    )
-
-
-def _refuse_cut_end(source: str, aside: Path, output: Path) -> None:
-    """Refuse a file whose last row is the beginning of a row known from before.
-
-    Only a file without a line end at its end can be cut inside its last field unnoticed; what is
-    known is the last good file, or the bundled capture.
-    """
-    last = _last_line(aside)
-    if last.endswith(b"\n"):
-        return
-    capture = snapshot.bundled(source)
-    for known in [output] if output.exists() else capture.files if capture else []:
-        with known.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-            at = text.find(b"\n" + last)
-            follows = text[at + 1 + len(last) : at + 2 + len(last)]
-        if at >= 0 and follows not in (b"", b"\r", b"\n"):
-            raise SourceError(
-                f"{source}: the file is cut inside its last row: {escaped(last.decode())}",
-                "the old table stays; the next night fetches it again",
-            )
-
-
-def _last_line(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - LONGEST_LAST_LINE))
-        return file.read().splitlines(keepends=True)[-1]
 
 
 def _run_data_tests(source: str, legible: Path) -> None:

@@ -10,7 +10,7 @@ import json
 from pipeline import durable
 from pipeline.settings import Settings
 
-STAGES = ("api", "preprocess", "load", "transform", "validators", "drift")
+STAGES = ("api", "preprocess", "load", "transform", "validators", "drift", "rejected", "headerless")
 
 
 def read(settings: Settings, source: str) -> dict:
@@ -31,3 +31,15 @@ def update(settings: Settings, source: str, stage: str, **facts: object) -> dict
     remembered[stage] = {**remembered.get(stage, {}), **facts}
     durable.write_json(settings.state / f"{source}.json", remembered)
     return remembered[stage]
+
+
+def replace(settings: Settings, source: str, **members: object) -> None:
+    """Put members in the place of those of the same names; None leaves one out.
+
+    Nothing is written when nothing changes.
+    """
+    before = read(settings, source)
+    remembered = {**before, **members}
+    remembered = {name: value for name, value in remembered.items() if value is not None}
+    if remembered != before:
+        durable.write_json(settings.state / f"{source}.json", remembered)

@@ -86,7 +86,7 @@ def write_csv(
             for number, each in enumerate(collection.geometries, start=1)
         ),
         list(names),
-        len(collection.geometries),
+        {input.name: len(collection.geometries)},
         output,
         where=where,
         rename=rename or {},

@@ -1,18 +1,19 @@
 """The volume guard: far fewer rows than before, far more, or none, is not taken for the truth.
 
-A snapshot with less than half of the median rows of the last seven accepted ones, or more than ten
-times as many, is kept in the quarantine until `./run_pipeline.sh accept SOURCE` lets it in, unless
-the source's script declares that it may shrink (what does may grow as fast), or be empty.
+What counts are the rows that stage `preprocess` makes of a snapshot, before any are loaded. All of
+them are held against the median of the last seven accepted snapshots, and each part of a snapshot
+of several files against its own: a month that is gone shows in no total. What is refused stays as
+it came; `./run_pipeline.sh accept SOURCE` lets it in. Source.may_shrink and may_be_empty declare
+what is normal (what may shrink may grow as fast).
 """
 
+import re
 import statistics
 from pathlib import Path
 
-import msgspec
-
-from pipeline import archive, durable, lenient_json, snapshot, state
-from pipeline.candidate import Source
+from pipeline import archive, state
 from pipeline.errors import SourceError
+from pipeline.legible import Legible
 from pipeline.printable import escaped
 from pipeline.settings import Settings
 from pipeline.snapshot import Snapshot
@@ -20,137 +21,155 @@ from pipeline.snapshot import Snapshot
 REMEMBERED = 7  # accepted snapshots
 SHARE = 0.5  # of their median
 TIMES = 10
+FEW = 20  # rows; a part that usually has fewer may have any number but none
+MOST_PARTS = 3  # that an error names
 
 
-class _Features(msgspec.Struct):
-    features: list[msgspec.Raw]
+def counted(taken: Snapshot, legible: Legible) -> dict:
+    """What is remembered of a snapshot: its fingerprint, its rows, and the rows of each part.
 
-
-class _Layer(msgspec.Struct):
-    geometries: list[msgspec.Raw] = []
-
-
-class _Topology(msgspec.Struct):
-    objects: dict[str, _Layer]
-
-
-_DOCUMENTS = {"geojson": _Features, "topojson": _Topology}
-
-
-def rows(path: Path, kind: str, layer: str = "") -> int | None:
-    """The rows of a raw file of one of content.KINDS; None where that is for its script to know.
-
-    Of a TopoJSON those of one object are counted, its `layer`; of all of them when left out.
-    Records of a CSV are counted by the parity of quotes, its header is none of them. One that ends
-    inside quotes cannot be counted; stage `preprocess` names the place.
+    A part is a file, or several files that belong together (`Candidate.parts`). A snapshot of an
+    earlier version does not say which; of that no part is known.
     """
-    if kind.startswith(("csv", "tsv")):
-        records = _records(path, b'"' if kind.startswith("csv") else None)
-        return None if records is None else records - 1
-    if kind not in _DOCUMENTS:
-        return None
-    try:
-        document = lenient_json.decode(path.read_bytes(), type=_DOCUMENTS[kind])
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise SourceError(f"{path.name}: the {kind} cannot be counted: {error}") from None
-    if isinstance(document, _Features):
-        return len(document.features)
-    objects = document.objects
-    if layer and layer not in objects:
-        known = escaped(", ".join(objects))
-        raise SourceError(f"{path.name}: no object {layer} in it, but {known or 'none'}")
-    return sum(len(objects[name].geometries) for name in ([layer] if layer else objects))
+    resources = taken.descriptor["resources"]
+    part_of = {entry["path"]: entry.get("part") for entry in resources}
+    parts: dict[str, int] = {}
+    for name, rows in legible.files.items() if all(part_of.values()) else ():
+        part = part_of.get(name, name)  # a member of an archive is a part too
+        parts[part] = parts.get(part, 0) + rows
+    return {"content": taken.content, "rows": legible.rows, "parts": parts}
 
 
-def _records(path: Path, quote: bytes | None) -> int | None:
-    """The line ends outside of quotes; a last line without one is a record, a blank one none.
+def accepted(here: Settings, source: str, last: Path) -> list[dict]:
+    """What is remembered of the snapshots accepted so far, as by `counted`, the oldest first.
 
-    Of an empty file the header is counted too.
+    Without a memory it is the rows of `last`, the last good legible file.
     """
-    from pipeline import bitmask  # numpy is slow to start: not if nothing is new
-
-    records, is_inside, begun = 0, False, b""
-    for block in archive.blocks(path):
-        ends = bitmask.equal(block, b"\n")
-        if quote and (is_inside or quote in block):
-            inside = bitmask.inside(bitmask.equal(block, quote), is_inside)
-            is_inside = bitmask.at(inside, len(block) - 1)
-            ends &= ~inside
-        records += len(bitmask.positions(ends))
-        begun = (begun + block)[-4:]
-    if is_inside:
-        return None
-    last = begun.replace(b"\r", b"")
-    return records + (last[-1:] != b"\n") - (last[-2:] == b"\n\n")
+    remembered = state.read(here, source)
+    if "accepted" in remembered:
+        return remembered["accepted"]
+    rows = remembered.get("preprocess", {}).get("rows") if remembered.get("history") else None
+    if "preprocess" not in remembered and last.exists():
+        rows = records(last) - 1
+    return [] if rows is None else [{"content": "", "rows": rows, "parts": {}}]
 
 
-def check(source: Source, name: str, described: dict, accepted: list[int]) -> None:
-    """Hold the rows of a new snapshot against those of the ones accepted before.
+def with_newest(known: list[dict], newest: dict) -> list[dict]:
+    """The memory with one more accepted snapshot; each is in it once."""
+    return [*(e for e in known if e["content"] != newest["content"]), newest][-REMEMBERED:]
+
+
+def check(source: str, taken: Snapshot, newest: dict, known: list[dict], declared: dict) -> None:
+    """Hold the rows of a snapshot against those of the ones accepted before.
 
     Parameters
     ----------
-    described: descriptor of the new one; without `rows` nobody can tell.
-    accepted: rows of the snapshots accepted before, the oldest first.
+    newest:   what `counted` tells of it.
+    known:    of the ones accepted before, the oldest first.
+    declared: `may_shrink` and `may_be_empty`, as the source's script in `api/` says.
 
-    Raises SourceError with the numbers when they are too few or too many.
+    Raises SourceError with the numbers when there are too few or too many.
     """
-    count = described.get("rows")
-    if count is None:
+    left = _left(newest["parts"], known, taken.descriptor.get("window_begin", ""))
+    lost = _lost_parts(taken, newest["parts"], known, left, declared)
+    flaw = _flaw_of_all(newest["rows"], known, left, declared)
+    if not lost and not flaw:
         return
-    # Of a paged source the last page may be empty; its completeness is proven in another way.
-    files = [] if "completeness" in described else described["resources"]
-    empty = [entry["url"] for entry in files if entry.get("rows") == 0]
-    urls = [entry["url"] for entry in described["resources"]]
-    where = urls[0] if len(urls) == 1 else f"{name}, {len(urls)} files"
-    remedy = f"look at data/quarantine/{name}/; ./run_pipeline.sh accept {name} lets it in"
-    if count == 0 and not source.may_be_empty:
-        raise SourceError(f"{where}: refused, there is no row in it", remedy)
-    if empty and not source.may_be_empty:
-        raise SourceError(f"{empty[0]}: refused, there is no row in this file", remedy)
-    usual = statistics.median(accepted[-REMEMBERED:] or [0])
-    may_vary = source.may_shrink or count == 0  # which was refused above unless it may be so
-    is_odd = count < SHARE * usual or (usual and count > TIMES * usual)
-    if is_odd and not may_vary:
-        raise SourceError(
-            f"{where}: refused, {count:,} rows came where {usual:,.0f} are usual (the median of "
-            f"the last {len(accepted[-REMEMBERED:])})",
-            remedy,
-        )
+    urls = [entry["url"] for entry in taken.descriptor["resources"]]
+    where = urls[0] if len(urls) == 1 else f"{source}, {len(urls)} files"
+    whole = [f"{where}: refused, {flaw}"] if flaw else []
+    raise SourceError(
+        "; ".join([*whole, *lost[:MOST_PARTS]])
+        + f"; and {len(lost) - MOST_PARTS} more parts" * (len(lost) > MOST_PARTS),
+        f"the old rows stay; look at data/quarantine/{source}/; if the publisher means it, "
+        f"./run_pipeline.sh accept {source} takes it over",
+    )
 
 
-def accepted_rows(here: Settings, name: str, current: Snapshot | None) -> list[int]:
-    """The rows of the snapshots accepted so far, the oldest first; at least of the current one."""
-    remembered = [entry["rows"] for entry in state.read(here, name).get("history", [])]
-    if remembered or current is None or current.origin != "live":
-        return remembered
-    return [count for count in [current.descriptor.get("rows")] if count is not None]
+def _flaw_of_all(count: int, known: list[dict], left: set[str], declared: dict) -> str:
+    """What is wrong with the rows of a snapshot as a whole; empty when nothing is."""
+    if count == 0:
+        is_usual = declared["may_be_empty"] or (known and known[-1]["rows"] == 0)
+        return "" if is_usual else "there is no row in it"
+    if declared["may_shrink"] or not known:
+        return ""
+    before = statistics.median(entry["rows"] for entry in known)
+    # Rows that left the window with their part are no loss.
+    usual = statistics.median(
+        entry["rows"] - sum(entry["parts"].get(part, 0) for part in left) for entry in known
+    )
+    if count < SHARE * usual:
+        before = usual
+    elif not before or count <= TIMES * before:
+        return ""
+    return (
+        f"{count:,} rows came where {before:,.0f} are usual (the median of the last {len(known)})"
+    )
 
 
-def remember(
-    here: Settings, name: str, taken: Snapshot, validators: dict, *, is_normal: bool = False
-) -> None:
-    """Note a snapshot that was accepted, with its validators for the next night.
+def _lost_parts(
+    taken: Snapshot, now: dict[str, int], known: list[dict], left: set[str], declared: dict
+) -> list[str]:
+    """A sentence on each part of a snapshot of several that lost its rows, or most of them."""
+    before = known[-1]["parts"] if known else {}
+    names = list(dict.fromkeys([*before, *now]))
+    if not now or len(names) < 2:  # one part is the whole
+        return []
+    missing = [part for part in before if part not in now]
+    if not taken.descriptor.get("window_begin") and len(missing) <= len(now.keys() - before):
+        left = left.union(missing)  # files without a window have new names, for all that is known
+    may_begin_empty = "completeness" in taken.descriptor  # which is proven
+    sentences = []
+    for part in names:
+        history = [entry["parts"][part] for entry in known if part in entry["parts"]]
+        usual = statistics.median(history or [0])
+        if now.get(part):
+            is_lost = usual >= FEW and now[part] < SHARE * usual and not declared["may_shrink"]
+        else:
+            had_rows = before.get(part, not may_begin_empty)
+            is_lost = had_rows and part not in left and not declared["may_be_empty"]
+        if is_lost:
+            what = f"{now[part]:,} rows came" if part in now else "no such file came"
+            where_usual = f", where {usual:,.0f} are usual" if history else ""
+            sentences.append(f"{_name_of(taken, part)}: refused, {what}{where_usual}")
+    return sentences
 
-    `is_normal`: an operator said that these rows are right, so those before count no longer.
+
+def _name_of(taken: Snapshot, part: str) -> str:
+    """A part as an error names it: by its file, if it is one."""
+    resources = taken.descriptor["resources"]
+    files = [entry["path"] for entry in resources if entry.get("part") == part]
+    return escaped(files[0] if len(files) == 1 else part)
+
+
+def _left(now: dict[str, int], known: list[dict], window_begin: str) -> set[str]:
+    """The parts that left the window that a source's script declares: they are older than it."""
+    if not window_begin:
+        return set()
+    begin = _order(window_begin)
+    parts = {part for entry in known for part in entry["parts"]}
+    return {part for part in parts if part not in now and _order(part) < begin}
+
+
+def _order(part: str) -> list[str | int]:
+    """What orders the names of parts: text as text, numbers as numbers."""
+    pieces = re.split(r"([0-9]+)", part)
+    return [int(piece) if number % 2 else piece for number, piece in enumerate(pieces)]
+
+
+def records(path: Path) -> int:
+    """The records of a legible file, its header among them: the line ends outside of quotes.
+
+    A last line without one is a record.
     """
-    remembered = state.read(here, name)
-    history = [] if is_normal else remembered.get("history", [])
-    rows = taken.descriptor.get("rows")
-    last = {"fetched_at": taken.fetched_at, "content": taken.content, "rows": rows}
-    if rows is not None and last not in history:
-        history = [*history, last][-REMEMBERED:]
-    remembered.pop("refused", None)
-    remembered |= {"validators": validators, "history": history}
-    durable.write_json(here.state / f"{name}.json", remembered)
+    from pipeline import bitmask  # numpy is slow to start: not if it is remembered
 
-
-def set_aside(here: Settings, name: str, folder: Path, described: dict, validators: dict) -> None:
-    """Keep a refused snapshot, whole and with its manifest, for `accept`; one a source."""
-    snapshot.write_manifest(folder, described)
-    kept = snapshot.refuse(here, name, folder, most=archive.MAX_BYTES)
-    remembered = state.read(here, name)
-    if before := remembered.pop("refused", None):
-        snapshot.discard(here.quarantine / name / before["folder"])
-    if kept:
-        remembered["refused"] = {"folder": kept.name, "validators": validators}
-    durable.write_json(here.state / f"{name}.json", remembered)
+    count, is_inside, block = 0, False, b"\n"
+    for block in archive.blocks(path):
+        ends = bitmask.equal(block, b"\n")
+        if is_inside or b'"' in block:
+            inside = bitmask.inside(bitmask.equal(block, b'"'), is_inside)
+            is_inside = bitmask.at(inside, len(block) - 1)
+            ends &= ~inside
+        count += len(bitmask.positions(ends))
+    return count + (not block.endswith(b"\n"))

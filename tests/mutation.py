@@ -41,6 +41,7 @@ from pipeline.settings import ROOT
 # The tests of each module. Those of other files go through it too, but for less of the time.
 MODULES = {
     "volume": ["test_volume"],
+    "guards": ["test_guards", "test_volume"],
     "drift": ["test_drift"],
     "scan": ["test_delimited"],
     "dialect": ["test_delimited"],

@@ -6,7 +6,7 @@ import random
 import msgspec
 import pytest
 
-from pipeline import arcgis_answer, content, fdsn, lenient_json, nws, page, volume
+from pipeline import arcgis_answer, content, fdsn, lenient_json, nws, page
 from pipeline.errors import SourceError, Transient
 
 TEXT = "a,b\n1,é\n3,x\n"
@@ -55,7 +55,6 @@ def an_answer(value: str) -> bytes:
 
 READERS = {
     "the check": lambda path: content.check(path, "geojson", "here"),
-    "the rows": lambda path: volume.rows(path, "geojson"),
     "the fingerprint": lambda path: content.fingerprint(path, ("metadata.generated",)),
     "a page": lambda path: page.features(path, "here", "key").rows_without(("x",)),
     "an ArcGIS page": lambda path: arcgis_answer.page(
@@ -75,7 +74,7 @@ def test_what_preprocess_can_repair_passes_stage_api(reader, value, mark, tmp_pa
     path.write_bytes(mark + an_answer(value))
     READERS[reader](path)
     path.write_bytes(mark + an_answer("nan"))
-    if reader in ("the check", "the rows", "FDSN events"):
+    if reader in ("the check", "FDSN events"):
         with pytest.raises(SourceError):
             READERS[reader](path)
 

@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -24,7 +23,6 @@ from pipeline import (
     preprocess,
     snapshot,
     state,
-    volume,
 )
 from pipeline.errors import SourceError
 from pipeline.settings import ROOT, Settings
@@ -373,19 +371,22 @@ def test_the_command_accepts_once(place, monkeypatch, capsys):
 
 def test_the_command_accepts_rows_and_columns_in_one(place, monkeypatch, capsys):
     night(place, monkeypatch)
-    with pytest.raises(SourceError):
-        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
-    few = snapshot.open_candidate(place, "few")
-    (few / "airports.csv").write_text("code\n1\n")
-    digest = hashlib.sha256(b"code\n1\n").hexdigest()
-    kept = {"path": "airports.csv", "hash": f"sha256:{digest}", "bytes": 7, "content": digest}
-    described = snapshot.current(place, SOURCE).descriptor | {"resources": [kept], "rows": 1}
-    volume.set_aside(place, SOURCE, few, described, {})
+    count = load.run(place, SOURCE)["rows"]
+    state.replace(place, SOURCE, accepted=[{"content": "", "rows": count, "parts": {}}])
+
+    def few(rows):
+        return renamed(rows[: count // 3], iata="code")
+
+    with pytest.raises(SourceError) as refused:
+        night(place, monkeypatch, few)
+    assert "other columns than" in refused.value.what
+    assert f"rows came where {count:,} are usual" in refused.value.what
+    assert refused.value.remedy.count("./run_pipeline.sh accept faa_airports") == 1
     assert accept.run([SOURCE]) == errors.OK
     said = capsys.readouterr().out
-    assert "faa_airports: accepted, 1 rows" in said
+    assert f"faa_airports: accepted, {count // 3 - 1:,} rows" in said
     assert "faa_airports: load/faa_airports.sql: code (before: iata) added" in said
-    assert snapshot.current(place, SOURCE).descriptor["rows"] == 1
+    assert night(place, monkeypatch, few)["rows"] == count // 3 - 1
 
 
 def test_accept_that_was_killed_is_finished_by_the_next(place, monkeypatch, declared):
@@ -393,7 +394,7 @@ def test_accept_that_was_killed_is_finished_by_the_next(place, monkeypatch, decl
     with pytest.raises(SourceError):
         night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
     with monkeypatch.context() as patched:
-        patched.setattr(drift, "_remember", lambda *words: sys.exit(137))
+        patched.setattr(drift.state, "replace", lambda *words, **more: sys.exit(137))
         with pytest.raises(SystemExit):
             drift.accept(place, SOURCE)
     before = declared.read_text()

@@ -8,7 +8,7 @@ import pytest
 from conftest import CAPTURES
 from publisher import Answer
 
-from pipeline import candidate, content, fdsn, settings, snapshot, volume
+from pipeline import candidate, content, fdsn, settings, snapshot, state
 from pipeline.candidate import Candidate, Source
 from pipeline.errors import SourceError
 
@@ -116,7 +116,7 @@ def night(months=3, reread=2, today=TODAY, minmagnitude=2.5):
     )
     described = candidate.descriptor(SOURCE, "quakes", "live", gathered.resources, **gathered.extra)
     taken = snapshot.commit(here, "quakes", gathered.folder, described)
-    volume.remember(here, "quakes", taken, gathered.validators)
+    state.replace(here, "quakes", validators=gathered.validators)
     return taken
 
 

@@ -206,7 +206,6 @@ def test_a_script_that_fetches_nothing_has_failed(here):
         Answer(b'{"error": "quota"}'),
         Answer(OLD, cut=5),
         Answer(b""),
-        Answer(b"a,b\n"),
         Answer(OLD[:-1]),
         Answer(status=302, headers={"Location": "http://elsewhere.example/"}),
         Answer(OLD, headers={"Content-Encoding": "gzip"}),

@@ -211,11 +211,12 @@ def test_an_empty_data_set_is_one_page_without_rows(data):
     assert taken.descriptor["completeness"]["rows"] == taken.descriptor["rows"] == 0
 
 
-def test_the_volume_guard_refuses_an_empty_data_set(data):
-    data.rows = []
-    told = work()
-    assert told["outcome"] == "missing"
-    assert "row" in told["reason"]
+def test_pages_are_one_part_of_a_snapshot_however_they_are_cut(data):
+    for cap in (40, 400):
+        data.real_cap = cap
+        work()
+        resources = snapshot.current(settings.load(), "fema").descriptor["resources"]
+        assert {entry["part"] for entry in resources} == {"pages"}
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,9 @@ import argparse
 import shutil
 
 import pytest
-from publisher import Answer
 
-from pipeline import accept, delimited, fetch, preprocess, settings, snapshot, state
-from pipeline.candidate import Source
-from pipeline.errors import SourceError
+from pipeline import delimited, preprocess, snapshot, state
+from pipeline.errors import DeclarationError, SourceError
 
 SOURCE = "bls_unemployment"  # the real one: its data tests run on what is made here
 FORCE, PLAIN = argparse.Namespace(force=True), argparse.Namespace(force=False)
@@ -76,32 +74,31 @@ def test_failing_data_tests_leave_the_old_file_and_keep_the_new_for_inspection(h
     assert list(output.parent.iterdir()) == [output]
 
 
-def test_a_file_without_a_row_is_refused_unless_the_snapshot_has_none(here, taken):
-    def none(taken, aside):
-        aside.write_bytes(b"id\trate\n")
-        return delimited.write_csv(aside, aside.with_name("x"), delimiter="\t", quote=None)
+def test_a_file_without_a_row_is_refused_whatever_made_it(here, taken):
+    def none(taken, output):
+        raw = output.with_name("raw.tsv")
+        raw.write_bytes(b"id\trate\n")
+        return delimited.write_csv(raw, output, delimiter="\t", quote=None)
 
     with pytest.raises(SourceError, match="there is no row in it"):
         work(here, make=none)
 
 
-def test_a_snapshot_without_a_row_that_was_accepted_goes_through(here, publisher, monkeypatch):
-    monkeypatch.setenv("MIRRORS", f"data.example.gov={publisher.url}")
-    monkeypatch.setenv("FETCH_PATIENCE", "0")
-    settings.load.cache_clear()
-    publisher.answers["/file.tsv"] = [Answer(b"id\trate\n")]
-    source = Source("T", "P", "https://e.gov/", "L", "https://l.gov/", "tsv")
-    options = argparse.Namespace(force=False, offline=False)
+def test_what_is_rejected_is_noted_with_its_content(here, taken):
+    """By whatever step of the stage it was rejected, for whoever wants to fetch it again."""
 
-    def read(gathered):
-        gathered.download("https://data.example.gov/file.tsv")
+    def damaged(taken, output):
+        raise SourceError("cannot be read")
 
-    told = fetch.work(settings.load(), options, source, SOURCE, read)
-    assert told["outcome"] == "bundled"
-    assert "there is no row in it" in told["reason"]
-    accept.accept(settings.load(), SOURCE)
-    told = work(settings.load())
-    assert (told["outcome"], told["rows"], told["columns"]) == ("new", 0, ["id", "rate"])
+    def declared_wrongly(taken, output):
+        raise DeclarationError("line_end")
+
+    for make, noted in ((declared_wrongly, None), (damaged, taken.content)):
+        with pytest.raises(SourceError):
+            work(here, make=make)
+        assert state.read(here, SOURCE).get("rejected", {}).get("content") == noted
+    work(here)
+    assert "rejected" not in state.read(here, SOURCE)
 
 
 def test_without_a_snapshot_there_is_nothing_to_do(here):

@@ -40,7 +40,7 @@ def test_a_fault_of_ours_leaves_its_traceback_in_the_log(here, capsys):
     ("number", "said"), [(errno.ENOSPC, "the disk is full: x"), (errno.EIO, "the disk cannot be")]
 )
 def test_a_disk_that_fails_a_command_is_told_in_one_line(here, monkeypatch, capsys, number, said):
-    def fail(names):
+    def fail(*words):
         raise OSError(number, os.strerror(number), "x")
 
     monkeypatch.setattr(accept, "run", fail)

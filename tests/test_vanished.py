@@ -4,11 +4,10 @@ import argparse
 import importlib.util
 import json
 import random
-from types import SimpleNamespace
 
 import pytest
 
-from pipeline import ddl, delimited, drift, geojson, headerless, preprocess, state
+from pipeline import ddl, delimited, drift, geojson, headerless, preprocess, snapshot, state
 from pipeline.errors import SourceError
 from pipeline.legible import Legible
 from pipeline.settings import ROOT
@@ -26,8 +25,7 @@ def night(here, tmp_path, monkeypatch):
     path.write_text(f"create table if not exists source.{SOURCE} ({columns});\n")
     monkeypatch.setattr(ddl, "path", lambda source: path)
     monkeypatch.setattr(preprocess, "_run_data_tests", lambda source, path: None)
-    monkeypatch.setattr(preprocess, "_is_ordered", lambda taken: False)
-    here.state.mkdir(parents=True, exist_ok=True)
+    state.update(here, SOURCE, "api", may_be_empty=True, may_shrink=True)
     nights = iter(range(1000))
 
     def run(features: list[dict], **options) -> dict:
@@ -36,7 +34,10 @@ def night(here, tmp_path, monkeypatch):
         raw.parent.mkdir(exist_ok=True)
         members = [{"type": "Feature", "properties": each, "geometry": None} for each in features]
         raw.write_text(json.dumps({"type": "FeatureCollection", "features": members}))
-        taken = SimpleNamespace(content=str(number), descriptor={"rows": 0})
+        resource = {"path": raw.name, "format": "geojson", "url": "https://e.gov/fires"}
+        described = {"resources": [resource], "fingerprints": {"content": str(number)}}
+        described |= {"origin": "live", "created": "tonight"}
+        taken = snapshot.Snapshot(SOURCE, raw.parent, described)
         monkeypatch.setattr(preprocess.snapshot, "current", lambda here, source: taken)
 
         def make(taken, output):

@@ -1,27 +1,48 @@
 """The volume guard and `accept`: few rows are refused, kept, and let in when somebody says so."""
 
 import gzip
+import io
 import json
 import random
 import sys
-import types
+import zipfile
+from types import SimpleNamespace
 
 import pytest
 from publisher import Answer
 from test_fetch import HOST, SOURCE, URL, night, on_disk, serve
 
 from pipeline import __main__ as command_line
-from pipeline import accept, errors, lock, settings, state, volume
-from pipeline.candidate import Source
+from pipeline import (
+    accept,
+    archive,
+    delimited,
+    errors,
+    geojson,
+    guards,
+    listing,
+    lock,
+    preprocess,
+    settings,
+    snapshot,
+    state,
+    topojson,
+    volume,
+)
+from pipeline.candidate import Candidate, Source
 from pipeline.errors import SourceError
+from pipeline.legible import Legible, Output
 
-WORDS = ("T", "P", "https://e.gov/", "L", "https://l.gov/", "csv")
+WORDS = ("T", "P", "https://e.gov/", "L", "https://l.gov/")
+CSV = Source(*WORDS, "csv")
+NOTHING = {"may_shrink": False, "may_be_empty": False}
 
 
 @pytest.fixture
 def here(here, publisher, monkeypatch):
     monkeypatch.setenv("MIRRORS", f"{HOST}={publisher.url}")
     monkeypatch.setenv("FETCH_PATIENCE", "0")
+    monkeypatch.setattr(preprocess, "_run_data_tests", lambda source, path: None)
     settings.load.cache_clear()
     return settings.load()
 
@@ -30,41 +51,155 @@ def table(count, word="x"):
     return b"a,b\n" + b"".join(b"%d,%s\n" % (n, word.encode()) for n in range(count))
 
 
-def nights(publisher, *counts, **more):
+def as_csv(taken, output):
+    return delimited.write_csv(taken.files, output)
+
+
+def made(here, make=as_csv, name="alpha", force=False) -> dict:
+    """Stage preprocess of one source; what is noted of it."""
+    try:
+        facts = preprocess._work(here, SimpleNamespace(force=force), name, make)
+    except SourceError as error:
+        facts = {"outcome": "failed", "reason": error.what, "remedy": error.remedy}
+    return state.update(here, name, "preprocess", **{"reason": "", "remedy": ""} | facts)
+
+
+def nights(publisher, *counts, make=as_csv, **more):
     """A night for each count; the facts of the last."""
     for number, count in enumerate(counts):
         serve(publisher, table(count, f"night{number}"))
-        facts = night(**more)
+        night(**more)
+        facts = made(settings.load(), make)
     return facts
+
+
+def legible_rows(here, name="alpha"):
+    return volume.records(preprocess.output_of(here, name)) - 1
 
 
 # Counting
 
 
-@pytest.mark.parametrize(
-    ("kind", "body", "count"),
-    [
-        ("csv", b"a,b\n", 0),
-        ("csv", b"a,b\r\n\r\n", 0),
-        ("csv", b"", 0),
-        ("csv", b"\n", 0),
-        ("csv", b"a,b", 0),
-        ("csv", b"a\n1", 1),
-        ("csv", b"a,b\n1,2\n\n", 1),
-        ("csv", b"a,b\n1,2\n", 1),
-        ("csv", b"a,b\r\n1,2\r\n3,4", 2),
-        ("csv", b'a,b\n1,"two\nlines, and ""more""\n"\n3,4\n', 2),
-        ("csv", b'a,b\n1,6" pipe\n3,4\n', None),
-        ("tsv", b'a\tb\n6"\t7\n8\t9\n', 2),
-        ("geojson", b'{"type":"FeatureCollection","features":[{"a":[1]},{}]}', 2),
-        ("geojson", b'{"type":"FeatureCollection","features":[]}', 0),
-        ("topojson", b'{"type":"Topology","objects":{"a":{"geometries":[1,2]},"b":{}}}', 2),
-        ("json", b"[1,2]", None),
-    ],
-)
-def test_rows_are_counted(tmp_path, kind, body, count):
-    (tmp_path / "file").write_bytes(body)
-    assert volume.rows(tmp_path / "file", kind) == count
+def packed(body: bytes) -> bytes:
+    return gzip.compress(body, mtime=0)
+
+
+def zipped(body: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as opened:
+        opened.writestr("rows.csv", body)
+    return file.getvalue()
+
+
+def of_zip(taken, output):
+    member = archive.unzip(taken.file, "rows.csv", output.with_name("rows.csv"))
+    try:
+        return delimited.write_csv(member, output)
+    finally:
+        member.unlink()
+
+
+def of_json(taken, output):
+    """Rows of a JSON document, which a script writes by itself."""
+    rows = json.loads(taken.file.read_bytes())["rows"]
+    with Output(output) as out:
+        out.write(b"n\n" + b"".join(b"%d\n" % row for row in rows))
+        return out.receipt({taken.file.name: len(rows)}, ["n"], {})
+
+
+def of_json_in_a_row(taken, output):
+    """The same by a script that does not tell where its rows come from."""
+    legible = of_json(taken, output)
+    return Legible(legible.rows, legible.columns, legible.sha256, legible.bytes, {})
+
+
+def inches(count):
+    """Rows in which a quote has no meaning: an inch mark in the first, or in the first two."""
+    return b"a\tb\n" + b"".join(b"%d\t6%s\n" % (n, b'"' * (n < 1)) for n in range(count))
+
+
+def feature_collection(count):
+    feature = {"type": "Feature", "properties": {"a": 1}, "geometry": None}
+    return json.dumps({"type": "FeatureCollection", "features": [feature] * count}).encode()
+
+
+def topology(count):
+    points = [{"type": "Point", "coordinates": [1, 2]}] * count
+    layers = {"wanted": points, "other": points[:1] * 500}
+    objects = {k: {"type": "GeometryCollection", "geometries": v} for k, v in layers.items()}
+    return json.dumps({"type": "Topology", "objects": objects, "arcs": []}).encode()
+
+
+def unquoted(taken, output):
+    return delimited.write_csv(taken.files, output, delimiter="\t", quote=None)
+
+
+def of_cr(taken, output):
+    return delimited.write_csv(taken.files, output, line_end="\r")
+
+
+def of_utf16(taken, output):
+    return delimited.write_csv(taken.files, output, encoding="utf-16")
+
+
+def of_packed(taken, output):
+    """A packed file whose name does not say so."""
+    named = output.parent / ".named" / "file.csv.gz"
+    named.parent.mkdir(exist_ok=True)
+    named.write_bytes(taken.file.read_bytes())
+    return delimited.write_csv(named, output)
+
+
+KINDS = {  # of every kind: what the publisher has for so many rows, and how it is made legible
+    "csv": ("csv", table, as_csv),
+    "csv with line ends in quotes": ("csv", lambda n: table(n, '"x\n\ny"'), as_csv),
+    "csv that ends in CR alone": ("csv", lambda n: table(n).replace(b"\n", b"\r"), of_cr),
+    "csv in UTF-16": ("csv", lambda n: table(n).decode().encode("utf-16"), of_utf16),
+    "tsv with an inch mark": ("tsv", inches, unquoted),
+    "csv.gz": ("csv.gz", lambda n: packed(table(n)), None),
+    "csv.gz by another name": ("csv.gz", lambda n: packed(table(n)), of_packed),
+    "zip": ("zip", lambda n: zipped(table(n)), of_zip),
+    "json": ("json", lambda n: json.dumps({"rows": [1] * n}).encode(), of_json),
+    "json, not told by file": (
+        "json",
+        lambda n: json.dumps({"rows": [1] * n}).encode(),
+        of_json_in_a_row,
+    ),
+    "geojson": ("geojson", feature_collection, lambda t, o: geojson.write_csv(t.files, o)),
+    "topojson": (
+        "topojson",
+        topology,
+        lambda t, o: topojson.write_csv(t.file, o, object_name="wanted"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_rows_that_are_made_of_a_snapshot_of_any_kind_are_judged(here, publisher, name):
+    """3,201 rows that became 1,000 were published, where the kind was zip or json."""
+    kind, body, make = KINDS[name]
+    url = f"https://{HOST}/rows.csv.gz" if make is None else f"https://{HOST}/rows"
+    outcomes = []
+    for count in (320, 321, 100, 160, 3300, 0, 322):
+        publisher.answers[url.removeprefix(f"https://{HOST}")] = [Answer(body(count))]
+        gather = lambda candidate: candidate.download(url)  # noqa: E731
+        night(
+            source=Source(*WORDS, kind, encoding="utf-16" if "16" in name else "utf-8"),
+            gather=gather,
+        )
+        facts = made(here, make or as_csv)
+        outcomes.append((count, facts["outcome"], facts["rows"]))
+        if count == 100:
+            assert "100 rows came where 320 are usual" in facts["reason"]
+    assert outcomes == [
+        (320, "new", 320),
+        (321, "new", 321),
+        (100, "failed", 321),
+        (160, "failed", 321),
+        (3300, "failed", 321),
+        (0, "failed", 321),
+        (322, "new", 322),
+    ]
 
 
 def test_rows_of_random_tables_are_counted_however_the_file_is_cut(tmp_path, monkeypatch):
@@ -78,11 +213,8 @@ def test_rows_of_random_tables_are_counted_however_the_file_is_cut(tmp_path, mon
         count, end = chance.randrange(6), chance.choice([b"\n", b"\r\n"])
         values = [b"", b"x", b'"a,b"', b'"\n"', b'"\r\n"', b'"say ""no"""', b'"\n\n"']
         lines = [b",".join(chance.choices(values, k=2)) for _ in range(1 + count)]
-        body = end.join(lines) + chance.choice([b"", end, end + end])
-        path.write_bytes(body)
-        assert volume.rows(path, "csv") == count, body
-        path.write_bytes(body + b'"')
-        assert volume.rows(path, "csv") is None, body
+        path.write_bytes(end.join(lines) + chance.choice([b"", end]))
+        assert volume.records(path) == count + 1, path.read_bytes()
 
 
 def in_blocks(path, size):
@@ -90,53 +222,36 @@ def in_blocks(path, size):
     return (body[start : start + size] for start in range(0, len(body), size))
 
 
-def test_rows_of_a_topology_are_those_of_the_object_that_is_read(tmp_path):
-    (tmp_path / "file").write_bytes(
-        b'{"type":"Topology","objects":{"counties":{"geometries":[1,2]},"nation":{"geometries":[3]}}}'
-    )
-    assert volume.rows(tmp_path / "file", "topojson", "counties") == 2
-    assert volume.rows(tmp_path / "file", "topojson") == 3
-    with pytest.raises(SourceError, match="no object states in it, but counties, nation"):
-        volume.rows(tmp_path / "file", "topojson", "states")
-
-
-def test_rows_of_a_large_packed_file_are_counted(tmp_path):
-    quoted = b"".join(b'%d,"a\nb"\n' % n for n in range(300_000))
-    (tmp_path / "file.csv.gz").write_bytes(gzip.compress(b"a,b\n" + quoted, 1))
-    assert volume.rows(tmp_path / "file.csv.gz", "csv.gz") == 300_000
-
-
-@pytest.mark.parametrize("features", [b"5", b"[" * 200_000])
-def test_what_cannot_be_counted_is_refused(tmp_path, features):
-    (tmp_path / "file").write_bytes(b'{"type": "FeatureCollection", "features": %b}' % features)
-    with pytest.raises(SourceError, match="cannot be counted"):
-        volume.rows(tmp_path / "file", "geojson")
-
-
 # Refusing
-
-
-def test_the_manifest_has_the_rows(here, publisher):
-    assert nights(publisher, 7)["rows"] == 7
-    assert json.loads(on_disk(here)["datapackage.json"])["resources"][0]["rows"] == 7
 
 
 def test_under_half_of_the_usual_is_refused_with_the_numbers(here, publisher):
     nights(publisher, 100, 90)
-    before = on_disk(here)
+    before = preprocess.output_of(here, "alpha").read_bytes()
     facts = nights(publisher, 47)  # the median is 95
-    assert facts["outcome"] == "kept"
+    assert facts["outcome"] == "failed"
     assert f"{URL}: refused, 47 rows came where 95 are usual" in facts["reason"]
     assert "./run_pipeline.sh accept alpha" in facts["remedy"]
-    assert on_disk(here) == before
+    assert preprocess.output_of(here, "alpha").read_bytes() == before
+    assert (here.quarantine / "alpha" / "000001-alpha.csv").exists()
     assert nights(publisher, 48)["outcome"] == "new"
+
+
+def test_what_is_refused_stays_as_it_came(here, publisher):
+    """In the stash as well, which is filled before: it is history."""
+    nights(publisher, 100, 10)
+    assert on_disk(here)["file.csv"] == table(10, "night1")
+    assert state.read(here, "alpha")["api"]["outcome"] == "new"
+    content = snapshot.current(here, "alpha").content
+    assert state.read(here, "alpha")["rejected"]["content"] == content
+    assert not preprocess.is_current(here, "alpha")
 
 
 def test_the_median_is_of_the_last_seven(here, publisher):
     counts = [1000, 600, 500, 400, 400, 300, 300, 200, 200]
     assert nights(publisher, *counts)["outcome"] == "new"
     assert nights(publisher, 150)["outcome"] == "new"  # the median of all nine is 400
-    history = state.read(here, "alpha")["history"]
+    history = state.read(here, "alpha")["accepted"]
     assert [entry["rows"] for entry in history] == [400, 400, 300, 300, 200, 200, 150]
 
 
@@ -146,29 +261,21 @@ def test_one_bad_large_night_does_not_move_the_bound(here, publisher):
 
 def test_over_ten_times_the_usual_is_refused_with_the_numbers(here, publisher):
     nights(publisher, 100, 90)
-    before = on_disk(here)
     facts = nights(publisher, 951)  # the median is 95
-    assert facts["outcome"] == "kept"
+    assert facts["outcome"] == "failed"
     assert f"{URL}: refused, 951 rows came where 95 are usual" in facts["reason"]
-    assert on_disk(here) == before
+    assert legible_rows(here) == 90
     assert nights(publisher, 950)["outcome"] == "new"
 
 
-def test_accepted_rows_are_usual_however_many(here, publisher, run):
-    nights(publisher, 100, 100, 2000)
-    assert run("accept", "alpha")[0] == errors.OK
-    assert nights(publisher, 2001)["outcome"] == "new"
-    assert nights(publisher, 101)["outcome"] == "kept"
-
-
 def test_after_nights_without_a_row_any_number_is_right(here, publisher):
-    quiet = Source(*WORDS, may_be_empty=True)
+    quiet = Source(*WORDS, "csv", may_be_empty=True)
     assert nights(publisher, 0, 5, source=quiet)["outcome"] == "new"
 
 
 def test_no_row_is_refused_on_the_first_night_too(here, publisher):
     facts = nights(publisher, 0)
-    assert facts["outcome"] == "missing"
+    assert facts["outcome"] == "failed"
     assert "no row" in facts["reason"]
 
 
@@ -178,35 +285,78 @@ def test_the_guard_stands_without_its_memory(here, publisher):
     assert "100 are usual" in nights(publisher, 10)["reason"]
 
 
+def test_the_memory_of_an_earlier_version_is_the_last_good_file(here, publisher):
+    """Its own counts were those of raw bytes, which are wrong for some kinds."""
+    nights(publisher, 100)
+    history = [{"fetched_at": "then", "content": "digest", "rows": 5}]
+    state.replace(here, "alpha", accepted=None, history=history, refused={"folder": "x"})
+    assert "100 are usual" in nights(publisher, 10)["reason"]
+    assert nights(publisher, 101)["outcome"] == "new"
+    assert not {"history", "refused"} & state.read(here, "alpha").keys()
+
+
+def test_the_bundled_capture_is_no_measure(here, publisher):
+    """It may be years old, and it was never accepted."""
+    nights(publisher, 100)
+    state.replace(here, "alpha", accepted=None)
+    assert volume.accepted(here, "alpha", preprocess.output_of(here, "alpha")) == []
+    taken = SimpleNamespace(content="c", origin="bundled", descriptor={"resources": []})
+    legible = Legible(3, ["a", "b"], "", 0, {})
+    output = preprocess.output_of(here, "alpha")
+    assert guards.check(here, "alpha", taken, legible, output, output) == {}
+    taken.origin = "live"
+    assert guards.check(here, "alpha", taken, legible, output, output)["accepted"]
+
+
 def test_force_does_not_pass_the_guard(here, publisher):
     nights(publisher, 100)
-    assert nights(publisher, 10, force=True)["outcome"] == "kept"
+    assert nights(publisher, 10, force=True)["outcome"] == "failed"
+    assert made(here, force=True)["outcome"] == "failed"
+
+
+def test_another_script_that_makes_fewer_rows_is_held_too(here, publisher, monkeypatch):
+    """The snapshot is the same; what the code makes of it is not."""
+    nights(publisher, 100)
+
+    def of_half(taken, output):
+        raw = output.with_name("half.csv")
+        raw.write_bytes(b"".join(taken.file.read_bytes().splitlines(keepends=True)[:40]))
+        return delimited.write_csv(raw, output)
+
+    monkeypatch.setattr(preprocess, "code_fingerprint", lambda source: "other")
+    assert "39 rows came where 100 are usual" in made(here, of_half)["reason"]
+    assert accept.run(["alpha"]) == errors.OK
+    assert made(here, of_half)["rows"] == 39
+    assert [entry["rows"] for entry in state.read(here, "alpha")["accepted"]] == [39]
 
 
 @pytest.mark.parametrize(
     ("declared", "count", "outcome"),
     [
         ({"may_be_empty": True}, 0, "new"),
-        ({"may_be_empty": True}, 3, "kept"),
+        ({"may_be_empty": True}, 3, "failed"),
         ({"may_shrink": True}, 3, "new"),
         ({"may_shrink": True}, 3000, "new"),
-        ({"may_be_empty": True}, 3000, "kept"),
-        ({"may_shrink": True}, 0, "kept"),
+        ({"may_be_empty": True}, 3000, "failed"),
+        ({"may_shrink": True}, 0, "failed"),
         ({"may_shrink": True, "may_be_empty": True}, 0, "new"),
     ],
 )
 def test_what_a_script_declares_passes(here, publisher, declared, count, outcome):
     nights(publisher, 100)
-    assert nights(publisher, count, source=Source(*WORDS, **declared))["outcome"] == outcome
+    source = Source(*WORDS, "csv", **declared)
+    assert nights(publisher, count, source=source)["outcome"] == outcome
 
 
-def test_what_was_refused_is_kept_once_however_often_it_comes(here, publisher):
-    nights(publisher, 100)
-    for _ in range(3):
-        nights(publisher, 10)
-    kept = list((here.quarantine / "alpha").iterdir())
-    assert [folder.name for folder in kept] == [state.read(here, "alpha")["refused"]["folder"]]
-    assert (kept[0] / "file.csv").read_bytes() == table(10, "night0")
+def test_what_is_declared_after_a_refusal_lets_in_the_same_snapshot(here, publisher):
+    nights(publisher, 100, 10)
+    night(source=Source(*WORDS, "csv", may_shrink=True))
+    assert made(here)["rows"] == 10
+
+
+def test_a_source_that_says_nothing_is_held_to_the_guard():
+    assert not SOURCE.may_be_empty
+    assert not SOURCE.may_shrink
 
 
 # Accepting
@@ -236,21 +386,35 @@ def test_accept_takes_what_was_refused_without_asking_again(here, publisher, run
     assert code == errors.OK
     assert "alpha: accepted, 10 rows" in said
     assert publisher.requests == []
-    assert on_disk(here)["file.csv"] == table(10, "night3")
-    noted = state.read(here, "alpha")["api"]
-    assert (noted["outcome"], noted["rows"], noted["reason"]) == ("new", 10, "")
-    assert (
-        noted["content"] == json.loads(on_disk(here)["datapackage.json"])["fingerprints"]["content"]
-    )
-    assert list((here.quarantine / "alpha").iterdir()) == []
+    assert "rejected" not in state.read(here, "alpha")
+    facts = made(here)
+    assert (facts["outcome"], facts["rows"], facts["reason"]) == ("new", 10, "")
     assert night()["outcome"] == "unchanged"
+    assert made(here)["outcome"] == "unchanged"
 
 
 def test_what_was_accepted_is_usual_from_then_on(here, publisher, run):
     nights(publisher, 100, 100, 100, 10)
     run("accept", "alpha")
     assert nights(publisher, 9)["outcome"] == "new"
-    assert nights(publisher, 4)["outcome"] == "kept"
+    assert nights(publisher, 4)["outcome"] == "failed"
+
+
+def test_accepted_rows_are_usual_however_many(here, publisher, run):
+    nights(publisher, 100, 100, 2000)
+    assert run("accept", "alpha")[0] == errors.OK
+    assert nights(publisher, 2001)["outcome"] == "new"
+    assert nights(publisher, 101)["outcome"] == "failed"
+
+
+def test_accepted_emptiness_is_usual_until_there_are_rows_again(here, publisher, run):
+    nights(publisher, 100, 0)
+    assert run("accept", "alpha")[0] == errors.OK
+    serve(publisher, b"a,b\r\n")  # another snapshot, which is empty too
+    night()
+    assert made(here)["rows"] == 0
+    assert nights(publisher, 30)["outcome"] == "new"
+    assert "no row" in nights(publisher, 0)["reason"]
 
 
 def test_accept_lets_in_once(here, publisher, run):
@@ -261,40 +425,41 @@ def test_accept_lets_in_once(here, publisher, run):
     assert "alpha: nothing is refused" in said
 
 
-def test_validators_of_what_was_accepted_hold(here, publisher, run):
-    nights(publisher, 100)
-    serve(publisher, table(10), headers={"ETag": '"few"'})
+def test_accept_lets_in_the_very_snapshot_that_was_refused(here, publisher, run):
+    """Another one came since, and no guard has looked at it."""
+    nights(publisher, 100, 10)
+    serve(publisher, table(3, "other"))
     night()
-    run("accept", "alpha")
-    publisher.answers["/file.csv"] = [Answer(status=304)]
-    assert night()["outcome"] == "unchanged"
-    assert publisher.requests[-1].headers["If-None-Match"] == '"few"'
+    code, said = run("accept", "alpha")
+    assert code == errors.DEGRADED
+    assert "is not the one on disk any more" in said
+    assert "3 rows came where 100 are usual" in made(here)["reason"]
+    assert run("accept", "alpha")[0] == errors.OK
+    assert made(here)["rows"] == 3
 
 
 def test_a_refusal_is_forgotten_when_the_publisher_is_well_again(here, publisher, run):
     nights(publisher, 100, 10)
-    assert nights(publisher, 100)["outcome"] == "unchanged"
+    assert nights(publisher, 100)["outcome"] == "new"
     assert run("accept", "alpha")[0] == errors.USAGE
 
 
 def test_a_damaged_refused_snapshot_is_not_accepted(here, publisher, run):
     nights(publisher, 100, 10)
-    before = on_disk(here)
-    (kept,) = (here.quarantine / "alpha").iterdir()
-    (kept / "file.csv").write_bytes(table(11))
+    (here.raw / "alpha" / "file.csv").write_bytes(table(11))
     code, said = run("accept", "alpha")
     assert code == errors.DEGRADED
     assert "file.csv does not have the SHA-256" in said
-    assert on_disk(here) == before
+    assert guards.waiting(here, "alpha")
 
 
 def test_accept_that_was_killed_is_finished_by_the_next(here, publisher, run, monkeypatch):
     nights(publisher, 100, 10)
     with monkeypatch.context() as patched:
-        patched.setattr(volume, "remember", lambda *words, **more: sys.exit(137))
+        patched.setattr(state, "replace", lambda *words, **more: sys.exit(137))
         assert run("accept", "alpha")[0] == 137
     assert run("accept", "alpha")[0] == errors.OK
-    assert on_disk(here)["file.csv"] == table(10, "night1")
+    assert made(here)["rows"] == 10
 
 
 @pytest.mark.parametrize(
@@ -303,6 +468,8 @@ def test_accept_that_was_killed_is_finished_by_the_next(here, publisher, run, mo
         (["accept"], "name the source"),
         (["accept", "gamma"], "no source is called gamma"),
         (["accept", "alpha", "beta"], "nothing is refused"),
+        (["accept", "alpha", "--header"], "nothing is refused"),
+        (["status", "--header"], "--header belongs to accept"),
     ],
 )
 def test_wrong_usage(here, run, words, said):
@@ -315,61 +482,219 @@ def test_accept_waits_for_no_run(here, publisher, run):
     nights(publisher, 100, 10)
     with lock.held_by_this_run(here):
         assert run("accept", "alpha")[0] == errors.BUSY
-    assert accept.accept(here, "alpha").descriptor["rows"] == 10
+    assert guards.waiting(here, "alpha")
 
 
-def test_a_source_that_says_nothing_is_held_to_the_guard():
-    assert not SOURCE.may_be_empty
-    assert not SOURCE.may_shrink
+# The parts of a snapshot of several files
 
 
-def test_one_empty_file_of_several_is_refused():
-    entries = [
-        {"url": f"https://e.gov/{year}.csv", "rows": rows} for year, rows in ((1, 90), (2, 0))
+def snapshot_of(parts: dict[str, int], number: int, window: str = "", **more):
+    """A snapshot with a file a part, and the receipt of what was made of it."""
+    resources = [
+        {"path": f"{part}.csv", "url": f"https://e.gov/{part}.csv", "part": part} for part in parts
     ]
-    described = {"rows": 90, "resources": entries}
-    with pytest.raises(SourceError, match=r"e\.gov/2\.csv: refused, there is no row in this file"):
-        volume.check(Source(*WORDS), "alpha", described, [100])
-    volume.check(Source(*WORDS, may_be_empty=True), "alpha", described, [100])
-    proven = {"completeness": {"verdict": "complete"}}  # an empty last page is none of that
-    volume.check(Source(*WORDS), "alpha", described | proven, [100])
+    described = {"resources": resources, "window_begin": window} | more
+    taken = SimpleNamespace(content=str(number), descriptor=described, origin="live")
+    files = {f"{part}.csv": rows for part, rows in parts.items()}
+    return taken, Legible(sum(parts.values()), ["a"], "", 0, {}, files=files)
 
 
-@pytest.mark.parametrize("more", [{}, {"completeness": {"verdict": "complete"}}])
-def test_a_snapshot_without_a_row_is_refused_however_it_came(more):
-    described = {"rows": 0, "resources": [{"url": URL, "rows": 0}]} | more
-    with pytest.raises(SourceError, match="refused, there is no row in it"):
-        volume.check(Source(*WORDS), "alpha", described, [])
-    volume.check(Source(*WORDS), "alpha", {"rows": 1, "resources": [{"url": URL, "rows": 1}]}, [])
+class Nights:
+    """Nights of the guard alone; `run` returns what it says, or nothing."""
+
+    def __init__(self, **declared):
+        self.known: list[dict] = []
+        self.declared = NOTHING | declared
+
+    def run(self, parts: dict[str, int], window: str = "", accept=False, **more) -> str:
+        taken, legible = snapshot_of(
+            parts, len(self.known) + random.getrandbits(60), window, **more
+        )
+        newest = volume.counted(taken, legible)
+        try:
+            volume.check("quakes", taken, newest, self.known, self.declared)
+        except SourceError as error:
+            if accept:
+                self.known = [newest]
+            return error.what
+        self.known = volume.with_newest(self.known, newest)
+        return ""
 
 
-def test_the_guard_looks_at_the_last_seven_alone():
-    described = {"rows": 150, "resources": [{"url": URL, "rows": 150}]}
-    volume.check(Source(*WORDS), "alpha", described, [1000] * 8 + [200] * 7)
-    with pytest.raises(SourceError, match=r"where 1,000 are usual \(the median of the last 7\)"):
-        volume.check(Source(*WORDS), "alpha", described, [200] * 7 + [1000] * 8)
+PROVEN = {"completeness": {"verdict": "complete"}}
 
 
-def test_rows_of_the_bundled_capture_are_no_measure(here):
-    """It may be years old, and it was never accepted."""
-    current = types.SimpleNamespace(origin="live", descriptor={"rows": 5})
-    assert volume.accepted_rows(here, "alpha", current) == [5]
-    current.origin = "bundled"
-    assert volume.accepted_rows(here, "alpha", current) == []
-    assert volume.accepted_rows(here, "alpha", None) == []
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ({"2022": 900, "2023": 0, "2024": 900}, "2023.csv: refused, 0 rows came, where 1,000"),
+        ({"2022": 900, "2024": 900}, "2023: refused, no such file came, where 1,000"),
+        ({"2022": 900, "2023": 499, "2024": 900}, "2023.csv: refused, 499 rows came, where 1,000"),
+        ({"2022": 900, "2023": 900, "2024": 100}, "2024.csv: refused, 100 rows came"),
+        ({"2022": 900, "2023": 900}, "2024: refused, no such file came"),
+        ({"2023": 900, "2024": 900}, "2022: refused, no such file came"),
+        ({"2022": 900, "2023": 500, "2024": 900}, ""),
+        ({"2023": 900, "2024": 900, "2025": 30}, ""),  # 2025 took the place of 2022
+        ({"2022": 900, "2023": 900, "2024": 20_000}, ""),  # a part may grow
+        ({"2022": 900, "2023": 900, "2024": 900, "2025": 1}, ""),
+    ],
+)
+@pytest.mark.parametrize("more", [{}, PROVEN])
+def test_a_part_that_disappears_inside_a_whole_is_refused(now, said, more):
+    quiet = Nights()
+    for _ in range(3):
+        assert quiet.run(dict.fromkeys(("2022", "2023", "2024"), 1000), **more) == ""
+    told = quiet.run(now, **more)
+    assert said in told if said else told == ""
 
 
-def test_what_is_remembered_of_a_snapshot_is_read_by_later_versions_too(here):
-    here.state.mkdir(parents=True, exist_ok=True)
-    taken = types.SimpleNamespace(fetched_at="then", content="digest", descriptor={"rows": 5})
-    volume.remember(here, "alpha", taken, {"etag": "x"})
-    volume.remember(here, "alpha", taken, {"etag": "y"})  # the same snapshot counts once
-    kept = [{"fetched_at": "then", "content": "digest", "rows": 5}]
-    assert state.read(here, "alpha") == {"validators": {"etag": "y"}, "history": kept}
-    uncounted = types.SimpleNamespace(fetched_at="now", content="other", descriptor={})
-    volume.remember(here, "alpha", uncounted, {})
-    assert state.read(here, "alpha") == {"validators": {}, "history": kept}
+def test_a_part_of_few_rows_is_judged_on_becoming_empty_alone():
+    quiet = Nights()
+    for _ in range(3):
+        assert quiet.run({"a": 19, "b": 1000}) == ""
+    assert quiet.run({"a": 1, "b": 1000}) == ""
+    assert "a.csv: refused, 0 rows came, where 19 are usual" in quiet.run({"a": 0, "b": 1000})
+    assert "a: refused, no such file came" in quiet.run({"b": 1000})
 
 
-def test_a_snapshot_that_nobody_can_count_passes():
-    volume.check(Source(*WORDS), "alpha", {"resources": [{"url": URL}]}, [100])
+def test_a_part_that_leaves_the_declared_window_is_no_loss():
+    """A service without an event in a month may send no file of it."""
+    quiet = Nights()
+    assert quiet.run({"2023-11": 500, "2023-12": 500, "2024-01": 400}, "2023-11") == ""
+    assert quiet.run({"2024-01": 400}, "2023-11") != ""
+    assert quiet.run({"2024-01": 400}, "2024-01") == ""  # a shorter window; the total is less too
+    for _ in range(8):  # nor is it one on the nights after
+        assert quiet.run({"2024-01": 400}, "2024-01") == ""
+    assert quiet.run({"2024-01": 400, "2024-02": 100}, "2024-01") == ""
+
+
+def test_in_a_declared_window_no_other_part_takes_the_place_of_one_that_is_gone():
+    quiet = Nights()
+    assert quiet.run({"2022": 900, "2023": 900, "2024": 900}, "2022") == ""
+    now = {"2021": 5000, "2022": 900, "2024": 900}
+    assert "2023: refused, no such file came" in quiet.run(now, "2021")
+    assert "2024: refused, no such file came" in quiet.run({"2022": 900, "2023": 900}, "2022")
+
+
+@pytest.mark.parametrize("static", ["a", "z"])
+def test_files_that_have_a_new_name_every_night_are_judged_as_a_whole(static):
+    quiet = Nights()
+    for number in range(20):
+        assert quiet.run({static: 100, f"d{number}": 900, f"e{number}": 900}) == ""
+    assert "2 files" in quiet.run({"f": 100, "g": 700})
+
+
+def test_what_leaves_hides_no_loss_of_what_stays():
+    quiet = Nights()
+    assert quiet.run({"8": 1000, "9": 1000, "10": 1000}, "8") == ""
+    assert "10.csv: refused, 300 rows" in quiet.run({"9": 1000, "10": 300, "11": 1000}, "9")
+
+
+def test_an_empty_file_is_refused_on_the_first_night_too():
+    assert "b.csv: refused, 0 rows came" in Nights().run({"a": 90, "b": 0})
+    assert Nights(may_be_empty=True).run({"a": 90, "b": 0}) == ""
+    assert Nights().run({"a": 90, "b": 0}, **PROVEN) == ""  # a month begins without an event
+    accepted = Nights()
+    accepted.run({"a": 90, "b": 0}, accept=True)
+    assert accepted.run({"a": 90, "b": 0}) == ""
+
+
+def test_a_source_that_may_shrink_may_not_lose_a_part():
+    quiet = Nights(may_shrink=True)
+    assert quiet.run({"a": 900, "b": 900}) == ""
+    assert quiet.run({"a": 900, "b": 9}) == ""
+    assert "b.csv: refused" in quiet.run({"a": 900, "b": 0})
+    assert Nights(may_shrink=True, may_be_empty=True).run({"a": 9, "b": 0}) == ""
+
+
+def test_of_many_parts_some_are_named():
+    quiet = Nights()
+    assert quiet.run({str(n): 100 for n in range(10)}) == ""
+    assert "; and 5 more parts" in quiet.run({str(n): 100 * (n > 7) for n in range(10)})
+
+
+def test_a_snapshot_of_an_earlier_version_is_judged_as_a_whole():
+    """Its manifest does not say which parts there are."""
+    quiet = Nights()
+    old, legible = snapshot_of({"page-1": 100, "page-2": 100}, 1)
+    del old.descriptor["resources"][0]["part"]
+    quiet.known = [volume.counted(old, legible)]
+    assert quiet.known[0]["parts"] == {}
+    assert quiet.run({"pages": 150}) == ""
+
+
+def test_parts_of_random_nights_are_judged_by_the_rule(is_long):
+    """The rule, word by word, beside the code."""
+    chance = random.Random(3)
+    for _ in range(2000 if is_long else 100):
+        quiet, begin = Nights(), 100
+        last: dict[str, int] = {}
+        history: dict[str, list[int]] = {}
+        usual = [chance.choice([0, 3, 19, 20, 200]) for _ in range(100)]
+        for _ in range(12):
+            begin += chance.random() < 0.2
+            names = [str(number) for number in range(begin, begin + 4)]
+            now = {
+                name: round(usual[int(name) % 100] * chance.choice([1, 1, 1, 1.2, 0.7, 0.3, 0]))
+                for name in names
+                if chance.random() < 0.95
+            }
+            now |= {"anchor": 2000}  # so that the whole is never judged
+            expected = set()
+            for part, before in last.items():
+                rows = now.get(part, 0)
+                middle = sorted(history[part][-7:])
+                size = (middle[(len(middle) - 1) // 2] + middle[len(middle) // 2]) / 2
+                is_gone = rows == 0 and before > 0 and (part == "anchor" or int(part) >= begin)
+                is_less = 0 < rows < size / 2 and size >= 20
+                expected |= {part} if is_gone or is_less else set()
+            said = quiet.run(now, str(begin), **PROVEN)
+            named = {part for part in last if f"{part}.csv: ref" in said or f"{part}: ref" in said}
+            assert len(named) == min(3, len(expected)), (said, expected)
+            assert named <= expected
+            if not said:
+                last = now
+                for part, rows in now.items():
+                    history.setdefault(part, []).append(rows)
+
+
+# Which parts a snapshot has
+
+
+def test_files_of_a_listing_are_parts_whatever_their_version(here, publisher):
+    pattern = r"d_v(\d)\.(\d{4})_c(\d{8})\.csv\.gz"
+
+    def listed(*names: str, most: int | None = 2):
+        links = "".join(f'<a href="{name}">x</a>' for name in names)
+        publisher.answers["/files/"] = [Answer(f"<html>{links}</html>".encode())]
+        candidate = Candidate(here, CSV, "storms", None)
+        urls = listing.newest(candidate, f"https://{HOST}/files/", pattern, most)
+        assert [url.rpartition("/")[2] for url in urls] == list(candidate.parts)
+        return list(candidate.parts.values()), candidate.extra.get("window_begin", "")
+
+    one, two, three = (f"d_v1.{year}_c20250101.csv.gz" for year in (2022, 2023, 2024))
+    again = two.replace("c2025", "c2026")
+    parts = ["d_v1.2023_c.csv.gz", "d_v1.2024_c.csv.gz"]
+    assert listed(one, two, three) == (parts, parts[0])
+    assert listed(one, two, again, three) == (parts, parts[0])
+    assert listed(three) == (parts[1:], "")  # fewer than there should be: nothing has left
+    assert len(listed(one, two, three, most=None)[0]) == 3
+
+
+def test_files_of_a_month_and_pages_are_one_part_each(here, publisher):
+    def gather(candidate):
+        candidate.download(URL)
+        candidate.download(f"https://{HOST}/p1.csv", part="pages")
+        candidate.download(f"https://{HOST}/p2.csv", part="pages")
+
+    for path in ("/file.csv", "/p1.csv", "/p2.csv"):
+        publisher.answers[path] = [Answer(table(30))]
+    night(gather=gather)
+    assert made(here)["outcome"] == "new"
+    assert state.read(here, "alpha")["accepted"][0]["parts"] == {"file.csv": 30, "pages": 60}
+    publisher.answers["/p2.csv"] = [Answer(table(5))]
+    night(gather=gather)
+    assert made(here)["outcome"] == "new"
+    publisher.answers["/file.csv"] = [Answer(b"a,b\n")]
+    night(gather=gather)
+    assert "file.csv: refused, 0 rows came, where 30 are usual" in made(here)["reason"]

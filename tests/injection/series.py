@@ -102,7 +102,8 @@ def refused(scene: Scene) -> None:
     if not (scene.saved / REFUSED).exists():
         scene.save(WELL)
         newer(scene)
-        scene.honest(f"api/{PLAIN}.py", codes=(2,))
+        scene.honest(f"api/{PLAIN}.py")
+        scene.honest(f"preprocess/{PLAIN}.py", codes=(2,))
         scene.save(REFUSED)
     scene.rewind(REFUSED)
 
@@ -125,6 +126,7 @@ def _fetch_pages(scene: Scene) -> None:
 
 def _accept_again(scene: Scene) -> None:
     scene.honest("pipeline.__main__", "accept", PLAIN, codes=(0, 64))
+    scene.honest(f"preprocess/{PLAIN}.py")
     _fetch_file(scene)
 
 
