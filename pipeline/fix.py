@@ -14,6 +14,7 @@ from typing import BinaryIO
 from pipeline import archive, durable
 from pipeline.errors import SourceError
 from pipeline.legible import place
+from pipeline.line_ends import is_cr_alone
 
 MAX_LINE_BYTES = 1 << 30  # a JSON document may be one line
 Count = int | tuple[int, int]
@@ -94,14 +95,18 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file with their ends, unpacked; only the last may have none."""
+    """The lines of a file with their ends, unpacked; only the last may have none.
+
+    They end in LF, CR LF, or, where the beginning of the file shows it, in CR alone.
+    """
     begun: list[bytes] = []
-    size = 0
+    size, end = 0, b""
     for block in archive.blocks(path, 1 << 20):
-        for line in _split(block):
+        end = end or (b"\r" if is_cr_alone(block) else b"\n")
+        for line in _split(block, end):
             begun.append(line)
             size += len(line)
-            if line.endswith(b"\n"):
+            if line.endswith(end):
                 yield b"".join(begun)
                 begun, size = [], 0
         if size > MAX_LINE_BYTES:
@@ -110,10 +115,10 @@ def _lines(path: Path) -> Iterator[bytes]:
         yield b"".join(begun)
 
 
-def _split(block: bytes) -> list[bytes]:
-    """A block cut after each line feed, and nowhere else."""
-    *whole, last = block.split(b"\n")
-    return [line + b"\n" for line in whole] + [last] * bool(last)
+def _split(block: bytes, end: bytes) -> list[bytes]:
+    """A block cut after each line end, and nowhere else."""
+    *whole, last = block.split(end)
+    return [line + end for line in whole] + [last] * bool(last)
 
 
 def _is_expected(touched: int, total: int, expected: Count | None, share) -> bool:

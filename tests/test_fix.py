@@ -37,6 +37,19 @@ def test_a_fix_makes_a_raw_file_legible(raw, tmp_path):
     assert raw.read_bytes().endswith(b"Total: 3 rows\r\n")
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_lines_are_lines_however_they_end(raw, tmp_path, end, suffix):
+    """A file whose lines end in CR alone was one line."""
+    body = raw.read_bytes().replace(b"\r\n", end) * 20_000
+    named = raw.with_name(f"raw.csv{suffix}")
+    named.write_bytes(gzip.compress(body, 1) if suffix else body)
+    options = {"name": "inches", "expected": 40_000, "replacement": rb",\1 in"}
+    repaired = tmp_path / "repaired"
+    assert fix.lines(named, repaired, pattern=rb',(\d+)" pipe$', **options) == 40_000
+    assert repaired.read_bytes() == body.replace(b'" pipe', b" in")
+
+
 @pytest.mark.parametrize(("pattern", "touched"), [(rb"nowhere", 0), (rb"pipe", 2), (rb"^", 5)])
 def test_a_fix_refuses_another_count_than_expected(raw, tmp_path, pattern, touched):
     words = f"some_source/raw.csv: the fix 'pipes' touches {touched} lines; 3 were expected"
