@@ -59,10 +59,15 @@ def gunzip(blocks: Iterable[bytes], where: str) -> Iterator[bytes]:
 
 
 def blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:
-    """A file in blocks; what a file called `….gz` holds, unpacked as by `gunzip`."""
+    """A file in blocks; one of gzip, by its name `….gz` or its first bytes, is unpacked.
+
+    Raises as `gunzip` does.
+    """
     with path.open("rb", buffering=0) as file:
+        is_packed = path.suffix == ".gz" or file.read(len(GZIP)) == GZIP
+        file.seek(0)
         read = iter(lambda: file.read(size), b"")
-        yield from gunzip(read, place(path)) if path.suffix == ".gz" else read
+        yield from gunzip(read, place(path)) if is_packed else read
 
 
 def unpacked(path: Path) -> Iterator[bytes]:

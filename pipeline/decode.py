@@ -18,7 +18,7 @@ def utf8_lines(path: Path, encoding: str, *, is_cr: bool = False) -> Iterator[by
 
     Parameters
     ----------
-    path:     a raw file; one called `….gz` is unpacked on the way.
+    path:     a raw file; one of gzip is unpacked on the way.
     encoding: a Python codec. A byte order mark is taken off by "utf-8-sig" and refused otherwise.
               What is declared as UTF-8 passes unchecked: the scan holds it to that.
     is_cr:    the lines end in CR alone; CR and LF come exchanged (`charset.SWAPPED`), everywhere.

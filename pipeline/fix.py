@@ -35,8 +35,8 @@ def lines(
     """Repair the lines of a raw file in which a pattern is found; return how many.
 
     All other bytes stay as they are, line ends included, so that a later error names the same
-    line of the repaired file as of the raw one (unless lines were left out). A file called
-    `….gz` is unpacked on the way; the repaired one is packed if its name says so too.
+    line of the repaired file as of the raw one (unless lines were left out). A file of
+    gzip is unpacked on the way; the repaired one is packed if its name says so too.
 
     Parameters
     ----------

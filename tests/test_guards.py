@@ -62,6 +62,7 @@ def table(*rows: str) -> str:
         (["a,1,20", "a,1,2"], ["b,1,1", "a,1,2"], False),
         (["a,1,20", "a,1,2"], ["b,1,1", "c,1,1", "a,1,"], True),
         (["a,1,20", 'b,1,"20"'], ["a,1,20", "b,1,"], True),
+        (["a,1,20", "b,1,20"], ["a,1,20", "b,1,2", ""], False),  # its line end is there
     ],
 )
 def test_a_file_that_ends_inside_its_last_row_is_refused(night, before, now, is_refused):
@@ -97,6 +98,23 @@ def test_the_rows_are_judged_beside_a_last_row_that_was_accepted(night):
     assert facts["remedy"].count(TOLD) == 1
     assert accept.run([SOURCE]) == errors.OK
     assert night(table(*(f"{n},1,20" for n in range(9)), "99,1,2"))["outcome"] == "new"
+
+
+@pytest.mark.parametrize(
+    ("formats", "is_ordered"),
+    [(["csv"], True), (["geojson"], False), (["json"], False), (["csv", "json"], False)],
+)
+def test_the_order_of_columns_is_the_publishers_but_in_json(formats, is_ordered):
+    described = {"resources": [{"format": one} for one in formats]}
+    assert guards._is_ordered(snapshot.Snapshot(SOURCE, None, described)) is is_ordered
+
+
+def test_a_refused_snapshot_that_is_gone_is_not_accepted(night, monkeypatch):
+    night(table(*(f"{n},1,20" for n in range(100))))
+    night(table("a,1,2"))
+    monkeypatch.setattr(snapshot, "current", lambda here, source: None)
+    with pytest.raises(SourceError, match="is not the one on disk any more"):
+        accept.run([SOURCE])
 
 
 # A file without its header

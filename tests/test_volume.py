@@ -142,22 +142,14 @@ def of_utf16(taken, output):
     return delimited.write_csv(taken.files, output, encoding="utf-16")
 
 
-def of_packed(taken, output):
-    """A packed file whose name does not say so."""
-    named = output.parent / ".named" / "file.csv.gz"
-    named.parent.mkdir(exist_ok=True)
-    named.write_bytes(taken.file.read_bytes())
-    return delimited.write_csv(named, output)
-
-
 KINDS = {  # of every kind: what the publisher has for so many rows, and how it is made legible
     "csv": ("csv", table, as_csv),
     "csv with line ends in quotes": ("csv", lambda n: table(n, '"x\n\ny"'), as_csv),
     "csv that ends in CR alone": ("csv", lambda n: table(n).replace(b"\n", b"\r"), of_cr),
     "csv in UTF-16": ("csv", lambda n: table(n).decode().encode("utf-16"), of_utf16),
     "tsv with an inch mark": ("tsv", inches, unquoted),
-    "csv.gz": ("csv.gz", lambda n: packed(table(n)), None),
-    "csv.gz by another name": ("csv.gz", lambda n: packed(table(n)), of_packed),
+    "csv.gz": ("csv.gz", lambda n: packed(table(n)), as_csv),
+    "csv.gz by another name": ("csv.gz", lambda n: packed(table(n)), as_csv),
     "zip": ("zip", lambda n: zipped(table(n)), of_zip),
     "json": ("json", lambda n: json.dumps({"rows": [1] * n}).encode(), of_json),
     "json, not told by file": (
@@ -178,16 +170,13 @@ KINDS = {  # of every kind: what the publisher has for so many rows, and how it 
 def test_the_rows_that_are_made_of_a_snapshot_of_any_kind_are_judged(here, publisher, name):
     """3,201 rows that became 1,000 were published, where the kind was zip or json."""
     kind, body, make = KINDS[name]
-    url = f"https://{HOST}/rows.csv.gz" if make is None else f"https://{HOST}/rows"
+    path = "/rows.csv.gz" if name == "csv.gz" else "/rows"
+    source = Source(*WORDS, kind, encoding="utf-16" if "16" in name else "utf-8")
     outcomes = []
     for count in (320, 321, 100, 160, 3300, 0, 322):
-        publisher.answers[url.removeprefix(f"https://{HOST}")] = [Answer(body(count))]
-        gather = lambda candidate: candidate.download(url)  # noqa: E731
-        night(
-            source=Source(*WORDS, kind, encoding="utf-16" if "16" in name else "utf-8"),
-            gather=gather,
-        )
-        facts = made(here, make or as_csv)
+        publisher.answers[path] = [Answer(body(count))]
+        night(source=source, gather=lambda candidate: candidate.download(f"https://{HOST}{path}"))
+        facts = made(here, make)
         outcomes.append((count, facts["outcome"], facts["rows"]))
         if count == 100:
             assert "100 rows came where 320 are usual" in facts["reason"]
@@ -209,6 +198,8 @@ def test_rows_of_random_tables_are_counted_however_the_file_is_cut(tmp_path, mon
     monkeypatch.setattr(
         volume.archive, "blocks", lambda path: in_blocks(path, chance.choice(sizes))
     )
+    path.touch()
+    assert volume.records(path) == 0
     for _ in range(300):
         count, end = chance.randrange(6), chance.choice([b"\n", b"\r\n"])
         values = [b"", b"x", b'"a,b"', b'"\n"', b'"\r\n"', b'"say ""no"""', b'"\n\n"']
@@ -588,10 +579,42 @@ def test_what_leaves_hides_no_loss_of_what_stays():
     quiet = Nights()
     assert quiet.run({"8": 1000, "9": 1000, "10": 1000}, "8") == ""
     assert "10.csv: refused, 300 rows" in quiet.run({"9": 1000, "10": 300, "11": 1000}, "9")
+    assert "600 rows came where 2,000 are usual" in quiet.run({"9": 300, "10": 300}, "9")
+    assert quiet.run({"10": 1000, "11": 1000}, "10") == "", "numbers have the order of numbers"
+
+
+def test_of_the_usual_rows_those_of_what_left_are_taken_off_where_they_were():
+    quiet = Nights()
+    for parts in ({"1": 10, "2": 101}, {"2": 101, "3": 0}, {"2": 101, "3": 0}):
+        assert quiet.run(parts, min(parts), **PROVEN) == ""
+    assert "50 rows came where 101 are usual" in quiet.run({"2": 50, "3": 0}, "2", **PROVEN)
+    still = Nights()
+    assert still.run({"1": 1000, "2": 100}, "2") == ""
+    assert "200 rows came where 1,100 are usual" in still.run({"1": 100, "2": 100}, "2")
+
+
+def test_a_snapshot_of_one_part_is_judged_once():
+    quiet = Nights()
+    assert quiet.run({"a": 100}) == ""
+    said = "https://e.gov/a.csv: refused, 40 rows came where 100 are usual"
+    assert quiet.run({"a": 40}) == f"{said} (the median of the last 1)"
+
+
+def test_a_script_that_does_not_tell_where_its_rows_are_from_is_judged_as_a_whole():
+    quiet = Nights()
+    assert quiet.run({"a": 100, "b": 100}) == ""
+    taken, _ = snapshot_of({"a": 1, "b": 1}, 7)
+    for rows, is_refused in ((200, False), (90, True)):
+        newest = volume.counted(taken, Legible(rows, ["a"], "", 0, {}))
+        if is_refused:
+            with pytest.raises(SourceError, match="90 rows came where 200 are usual"):
+                volume.check("quakes", taken, newest, quiet.known, NOTHING)
+        else:
+            volume.check("quakes", taken, newest, quiet.known, NOTHING)
 
 
 def test_an_empty_file_is_refused_on_the_first_night_too():
-    assert "b.csv: refused, 0 rows came" in Nights().run({"a": 90, "b": 0})
+    assert Nights().run({"a": 90, "b": 0}) == "b.csv: refused, 0 rows came"
     assert Nights(may_be_empty=True).run({"a": 90, "b": 0}) == ""
     assert Nights().run({"a": 90, "b": 0}, **PROVEN) == ""  # a month begins without an event
     accepted = Nights()
