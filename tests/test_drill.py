@@ -436,7 +436,7 @@ def test_a_file_and_a_feed_meet_every_fault_as_they_may(clone, world, temporary,
         assert {did[source, trial] for trial in well.intersection(chosen)} == {"recovered"}
         assert {did[source, trial] for trial in unread.intersection(chosen)} == {"kept"}
     assert did["nws_alerts", "no rows"] == "taken"
-    assert did["bls_unemployment", "no rows"] == "kept"
+    assert did["bls_unemployment", "no rows"] == "refused"
     assert did["bls_unemployment", "a renamed column"] == "refused"
     assert seen_of(clone.folder) == before
     branches = subprocess.run(["git", "branch"], cwd=clone.folder, capture_output=True, text=True)
