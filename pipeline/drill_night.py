@@ -207,7 +207,8 @@ def _go_back(drill: Drill, source: str, connection: Connection, is_same_raw: boo
     if is_same_raw:
         return
     for stage in REST[1:]:
-        _run(drill, "going back", *_words(stage, [source]))
+        consent = ["--allow-older"] * (stage == "load")
+        _run(drill, "going back", *_words(stage, [source]), *consent)
     if published(connection) != drill.tables:
         raise PipelineError(
             f"{source}: the honest data could not be published again after a fault",

@@ -126,13 +126,13 @@ def refusal(ours: dict, loads: list[dict]) -> str:
     ours:  of the snapshot about to be loaded, as `of_legible` tells.
     loads: of those loaded before, the newest first, as `loaded` tells.
     """
-    is_there = bool(loads) and ours.get("content") == loads[0].get("content")
+    may_follow = _follows(ours, loads[0]) if loads else True
     loads = _in_order(loads)
     theirs = loads[0] if loads else {}
-    if is_there or not ours.get("content") or not theirs.get("content"):
+    if may_follow or not ours.get("content") or not theirs.get("content"):
         return ""
     if ours["content"] == theirs["content"] or theirs.get("origin") == "bundled":
-        return ""
+        return ""  # of the latter, whatever comes is newer, another capture too
     if ours.get("origin") == "bundled":
         return f"the bundled capture is older than the rows that are loaded, {_dated(theirs)}"
     is_successor = theirs["content"] in _before(ours)
@@ -147,6 +147,12 @@ def refusal(ours: dict, loads: list[dict]) -> str:
         return ""
     newer = f"the rows that are loaded, {_dated(theirs)}"
     return f"its snapshot, {_dated(ours)}, is older than {newer}{why}"
+
+
+def _follows(ours: dict, newest: dict) -> bool:
+    """Whether a snapshot is what is loaded, or comes after what somebody let in all the same."""
+    is_next = bool(newest.get("is_overruled")) and newest.get("content") in _before(ours)
+    return is_next or ours.get("content") == newest.get("content")
 
 
 def _in_order(loads: list[dict]) -> list[dict]:

@@ -84,6 +84,7 @@ CAPTURE = made("capture", origin="bundled")
         pytest.param(made("x"), [B], False, id="no time known"),
         pytest.param(B, [A | {"is_overruled": True}, B], False, id="back from one let in"),
         pytest.param(A, [A | {"is_overruled": True}, B], False, id="the one let in again"),
+        pytest.param(C, [B | {"is_overruled": True}, made("d"), C], False, id="after one let in"),
         pytest.param(A, [CAPTURE | {"is_overruled": True}, B, A], True, id="one before both"),
         pytest.param(C, [A | {"is_overruled": True}, B], False, id="newer than one let in"),
         pytest.param(made("a", "b", 3), [B, A], False, id="the publisher went back"),
