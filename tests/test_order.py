@@ -18,7 +18,6 @@ from test_fetch import HOST, night, serve
 from test_ledger_versions import value
 
 from pipeline import (
-    accept,
     database,
     ddl,
     fetch,
@@ -216,11 +215,13 @@ def test_it_does_so_where_the_snapshot_was_lost(here, published, lost):
     assert manifest(here)["replaces"] == second["content"]
 
 
-def test_it_does_so_where_it_was_refused_and_accepted(here, published):
+def test_it_does_so_where_what_came_between_was_rejected(here, published):
     first = published(1, rows=100)
-    assert published(2, rows=2)["outcome"] == "kept"
-    accept.accept(settings.load(), "alpha")
+    second = published(2, rows=2)
+    state.replace(here, "alpha", rejected={"content": second["content"], "overrule": {}})
     assert manifest(here)["replaces"] == first["content"]
+    published(3, rows=100)
+    assert manifest(here)["replaces"] == second["content"]
 
 
 # Two machines and one database
