@@ -36,7 +36,10 @@ def run(names: list[str], is_header: bool = False) -> int:
 def _accept(here: Settings, name: str) -> list[str]:
     said = drift.accept(here, name) if drift.waiting(here, name) else []
     said += guards.accept(here, name) if guards.waiting(here, name) else []
-    state.replace(here, name, rejected=None)
+    tried = state.read(here, name).get("preprocess", {})
+    # It counts as fetched again: what was accepted need not come once more (`refetch.due`).
+    tried = tried and tried | {"rejected_in": None}
+    state.replace(here, name, rejected=None, preprocess=tried or None)
     return said
 
 

@@ -23,6 +23,7 @@ from pipeline import (
     listing,
     lock,
     preprocess,
+    refetch,
     settings,
     snapshot,
     state,
@@ -382,6 +383,15 @@ def test_accept_takes_what_was_refused_without_asking_again(here, publisher, run
     assert (facts["outcome"], facts["rows"], facts["reason"]) == ("new", 10, "")
     assert night()["outcome"] == "unchanged"
     assert made(here)["outcome"] == "unchanged"
+
+
+def test_what_was_accepted_counts_as_fetched(here, publisher, run):
+    """What preprocess rejected is fetched again in full: see `refetch`."""
+    nights(publisher, 100, 10)
+    state.update(here, "alpha", "preprocess", run="tonight", rejected_in="tonight")
+    assert refetch.due(here, "alpha", snapshot.current(here, "alpha"))
+    run("accept", "alpha")
+    assert not refetch.due(here, "alpha", snapshot.current(here, "alpha"))
 
 
 def test_what_was_accepted_is_usual_from_then_on(here, publisher, run):
