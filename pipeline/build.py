@@ -77,9 +77,14 @@ class Build:
         return facts
 
     def standing(self, connection: psycopg.Connection) -> set[str]:
-        """The views that are still the ones an earlier build made, by the definitions of today."""
+        """The views that are still the ones an earlier build made, by the definitions of today.
+
+        dbt drops the views on whatever else it makes anew, such as a seed.
+        """
         known = self.last.get("views", {})
-        return {uid for uid, view in self._views(connection).items() if known.get(uid) == view}
+        same = {uid for uid, view in self._views(connection).items() if known.get(uid) == view}
+        anew = {node.uid for node in self.lineage.others() if node.is_relation} - same
+        return same - self.lineage.descendants(anew)
 
     def proven(self) -> set[str]:
         """The unit tests that an earlier build passed with the code of today, whatever the rows."""

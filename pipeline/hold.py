@@ -39,7 +39,11 @@ class Verdict:
     def judge(self, results: list[Result]) -> None:
         """Hold what failed, and what descends from it."""
         for result in results:
-            node = self.lineage.nodes[result.uid]
+            node = self.lineage.nodes.get(result.uid)
+            if node is None or node.kind == "operation":  # on-run-start and its like
+                if not result.is_good and result.status != "skipped":
+                    self.loose[result.name] = result.message
+                continue
             if node.kind in TESTS:
                 self._status[node.uid] = result.is_good
             if not result.is_good and result.status != "skipped":
@@ -53,6 +57,12 @@ class Verdict:
     def hold(self, names: Iterable[str], reason: str) -> None:
         """Hold marts for a reason of ours, with what descends from them."""
         self._hold({self.lineage.marts[name] for name in names}, reason)
+        self._hold_descendants()
+
+    def refuse(self, uid: str, reason: str) -> None:
+        """Hold what descends from a node that is not built, and it, if it is a mart."""
+        node = self.lineage.nodes[uid]
+        self._hold_for(node, reason if uid in self.built else f"{node.name}: {reason}")
         self._hold_descendants()
 
     def unproven(self) -> list[Node]:

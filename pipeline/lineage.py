@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 
+from pipeline import resources
 from pipeline.snapshot import fingerprint_of
 
 TESTS = ("test", "unit_test")
@@ -26,21 +27,25 @@ _DEFINITION = (
     "given",
     "expect",
     "overrides",
+    "arguments",  # of a function
+    "returns",
 )
 
 
 @dataclass(frozen=True)
 class Node:
-    """One model, seed, snapshot, source or test of the project."""
+    """One model, seed, snapshot, function, source or test of the project."""
 
     uid: str
-    name: str
+    name: str  # of what dbt builds, the name of its relation
     kind: str  # dbt's resource type
     schema: str
     fqn: str  # how `--select` names it, and of a model its unit tests too
     parents: tuple[str, ...]
     attached: str | None  # the node that a test is about, where it is about one
     own: str = field(repr=False)  # hash of its own definition
+    is_relation: bool = True  # whether something of its name stands in the database
+    refusal: str = ""  # why it is not built, and what to write instead
 
 
 class Lineage:
@@ -51,7 +56,7 @@ class Lineage:
         self.marts = {
             node.name: node.uid
             for node in self.nodes.values()
-            if node.schema == marts_schema and node.kind not in (*TESTS, "source")
+            if node.schema == marts_schema and node.kind in resources.BUILT and node.is_relation
         }
         self.tests = [node for node in self.nodes.values() if node.kind in TESTS]
         self.ancestors = cache(self._ancestors)
@@ -65,13 +70,19 @@ class Lineage:
         return frozenset(found)
 
     def others(self) -> list[Node]:
-        """What stands between the sources and the marts: staging and intermediate models, seeds."""
+        """What stands between the sources and the marts: staging and intermediate models, seeds,
+        functions."""
         marts = set(self.marts.values())
         return [
             node
             for node in self.nodes.values()
-            if node.kind not in (*TESTS, "source") and node.uid not in marts
+            if node.kind in resources.BUILT and node.uid not in marts
         ]
+
+    def descendants(self, uids: Iterable[str]) -> set[str]:
+        """All that is made of any of these nodes, without them unless one is made of another."""
+        wanted = set(uids)
+        return {uid for uid in self.nodes if wanted & self.ancestors(uid)}
 
     def sources_of(self, mart: str) -> list[str]:
         """The names of the tables in schema `source` that a mart descends from."""
@@ -138,8 +149,9 @@ def read(manifest, marts_schema: str, version: str) -> Lineage:
     version:      of dbt, part of every fingerprint.
     """
     macros = _Macros(manifest.macros, version)
-    nodes = [_node(uid, node, macros) for uid, node in manifest.nodes.items()]
-    nodes += [_node(uid, node, macros) for uid, node in manifest.unit_tests.items()]
+    parsed = manifest.nodes | manifest.functions
+    nodes = [_node(uid, node, macros, marts_schema) for uid, node in parsed.items()]
+    nodes += [_node(uid, node, macros, marts_schema) for uid, node in manifest.unit_tests.items()]
     nodes += [
         Node(uid, s.identifier, "source", s.schema, "", (), None, "")
         for uid, s in manifest.sources.items()
@@ -147,27 +159,32 @@ def read(manifest, marts_schema: str, version: str) -> Lineage:
     return Lineage(nodes, marts_schema)
 
 
-def _node(uid: str, node, macros: "_Macros") -> Node:
+def _node(uid: str, node, macros: "_Macros", marts_schema: str) -> Node:
     kind = str(node.resource_type)
+    is_built = kind in resources.BUILT
     told = node.to_dict(omit_none=True)
     parts = {key: json.dumps(told.get(key), sort_keys=True, default=str) for key in _DEFINITION}
     parts["macros"] = macros.fingerprint(node.depends_on.macros)
+    if is_built:
+        parts["content"] = resources.content_of(node)
     return Node(
         uid,
-        node.name,
+        node.alias if is_built else node.name,
         kind,
         node.schema,
         ".".join(node.fqn),
-        tuple(node.depends_on.nodes),
+        tuple(getattr(node.depends_on, "nodes", ())),  # a seed reads nothing
         _attached(node),
         fingerprint_of(parts),
+        str(getattr(node.config, "materialized", "")) != "ephemeral",
+        resources.refusal(node, marts_schema) if is_built else "",
     )
 
 
 def _attached(node) -> str | None:
     """The one node a test is about: generic ones have it, others may name it in `meta: about`."""
     about = node.config.meta.get("about") if node.resource_type == "test" else None
-    named = [uid for uid in node.depends_on.nodes if uid.endswith(f".{about}")]
+    named = [uid for uid in node.depends_on.nodes if uid.split(".")[2] == about]
     return named[0] if named else getattr(node, "attached_node", None)
 
 

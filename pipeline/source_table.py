@@ -19,6 +19,45 @@ def make_empty(connection: psycopg.Connection, source: str) -> None:
         connection.execute(ddl.text_of(source))
 
 
+def make_sure(connection: psycopg.Connection, source: str, is_loaded: bool) -> str:
+    """Let a source have a table that models can read; returns why it has none, else nothing.
+
+    One that was never loaded has an empty table with all columns of its declaration, also those
+    declared since. In the place of one that was loaded (`is_loaded`) and is gone an empty one would
+    pass for its rows: it is loaded again first.
+    """
+    if is_loaded:
+        if exists(connection, source):
+            return ""
+        again = f"./run_pipeline.sh load {source}"
+        return f"table source.{source} was loaded and is gone; {again} brings it back"
+    if not ddl.path(source).is_file():
+        if exists(connection, source):
+            return ""
+        return f"there is no table source.{source}, and no load/{source}.sql that would make it"
+    try:
+        with connection.transaction():
+            _complete(connection, source)
+    except (SourceError, psycopg.errors.SyntaxErrorOrAccessRuleViolation) as error:
+        shown = " ".join(str(error).split())
+        return f"its table cannot be made by load/{source}.sql: {shown}"
+    return ""
+
+
+def _complete(connection: psycopg.Connection, source: str) -> None:
+    """Make a table, or add what its declaration has and it has not."""
+    declared = ddl.read(source)
+    if not exists(connection, source):
+        connection.execute(declared.text)
+        return
+    present = _columns(connection, source)
+    if missing := [column for column in declared.columns if column not in present]:
+        connection.execute("set local lock_timeout = '2s'")
+        for column in missing:
+            _add(connection, source, column)
+        connection.execute(declared.text)
+
+
 def declare(connection: psycopg.Connection, source: str, published: list[str]) -> list[str]:
     """Give a table the columns and comments of its declaration, and those nobody declared yet.
 

@@ -25,6 +25,7 @@ from pipeline import (
     publication,
     script,
     snapshot,
+    source_table,
 )
 from pipeline.build import Build, due
 from pipeline.dbt_run import Dbt, Result
@@ -117,9 +118,10 @@ def _build_and_publish(here: Settings, connection, force: bool, accepted: Iterab
     room = publication.make_room(connection, here.publish_patience)
     publication.pass_through(connection, graph.marts.keys() - wanted)
     build = Build(fingerprint, loaded, graph, last, Verdict(graph, wanted), room)
+    refused = _refuse(connection, build)
     standing = set() if force else build.standing(connection)
     proven = set() if force else build.proven()
-    _judge(here, connection, build, dbt, _selection(build, standing), proven)
+    _judge(here, connection, build, dbt, _selection(build, standing, refused), proven)
     _hold_what_is_no_table(connection, build)
     _hold_broken_contracts(connection, build, accepted)
     return _publish_what_passes(here, connection, build, dbt)
@@ -136,18 +138,36 @@ def _changed(connection, graph: Lineage, made_of: dict[str, str]) -> set[str]:
     }
 
 
-def _selection(build: Build, standing: set[str]) -> set[str]:
+def _refuse(connection: psycopg.Connection, build: Build) -> set[str]:
+    """Hold what cannot be built as it is written, and for want of a source's table.
+
+    Returns the unique ids of all that dbt need not be asked for: these, and what is made of them.
+    """
+    graph = build.lineage
+    refused = {node.uid: node.refusal for node in graph.nodes.values() if node.refusal}
+    for node in graph.nodes.values():
+        if (node.kind, node.schema) == ("source", "source"):
+            is_loaded = node.name in build.loaded
+            if trouble := source_table.make_sure(connection, node.name, is_loaded):
+                refused[node.uid] = trouble
+    for uid, reason in refused.items():
+        build.verdict.refuse(uid, reason)
+    return refused.keys() | graph.descendants(refused)
+
+
+def _selection(build: Build, standing: set[str], refused: set[str]) -> set[str]:
     """What dbt is asked for: the marts, all views below any mart, and the tests about them.
 
     The tests of a view are left out that passed on the same rows before, and the views that stand
-    as they should.
+    as they should; and what cannot be built (`refused`).
     """
     graph, marts = build.lineage, build.verdict.built
     views = {node.uid for node in graph.others()}
     tested = build.last.get("tested", {})
     new_views = {uid for uid in views if tested.get(uid) != build.made_of[uid]}
     tests = {test.uid for test in graph.tests if (marts | new_views).intersection(test.parents)}
-    return {graph.nodes[uid].fqn for uid in marts | (views - standing) | tests}
+    wanted = (marts | (views - standing) | tests) - refused
+    return {graph.nodes[uid].fqn for uid in wanted}
 
 
 def _judge(
