@@ -18,6 +18,8 @@ USAGE = """
                                              load an older or bundled snapshot over newer rows
   ./run_pipeline.sh transform --accept-contract MODEL
                                              let the columns of a published table change, once
+  ./run_pipeline.sh transform --accept-rows MODEL
+                                             let a published table lose most of its rows, once
   ./run_pipeline.sh publish --list | --rollback [GENERATION] | --resume | --dry-run | --audit
                             | --take-over    prod: go back to a dump, follow again, look, try it,
                                              make it the copy of this dev database
@@ -135,6 +137,8 @@ def _refuse_misplaced(parser: argparse.ArgumentParser, options) -> None:
     """An option that a command does not know would be passed over in silence."""
     places = {"keep": ("drill",), "prod": ("db",), "accept_contract": ("night", "transform")}
     places |= {"allow_older": ("night", "load"), "header": ("accept",)}
+    places |= {"allow_older": ("night", "load")}
+    places["accept_rows"] = places["accept_contract"]
     of_publish = ("list", "rollback", "resume", "take_over", "dry_run", "audit")
     places |= dict.fromkeys(of_publish, ("publish",))
     for name, commands in places.items():
@@ -161,9 +165,9 @@ def _of_sources(parser, stages: list[str], options) -> int:
         from pipeline import drill
 
         return drill.run(names or known, keep=options.keep, offline=options.offline)
-    for model in options.accept_contract:
+    for model in (*options.accept_contract, *options.accept_rows):
         if not transform.has_model(model):
-            parser.error(f"--accept-contract {model}: stage transform has no such model")
+            parser.error(f"{model}: stage transform has no such model")
     if command == "publish":
         from pipeline import publish_command
 

@@ -22,7 +22,7 @@ COLUMNS = {
     "kind": ("text not null", "source or table"),
     "name": ("text not null", "Name of the source, or of the table in this schema"),
     "state": ("text not null", "fresh, kept, bundled, missing or held; see docs/data_status.md"),
-    "as_of": (INSTANT, "The data are as they were then; of a table, the oldest of its sources"),
+    "as_of": (INSTANT, "The data are as they were then; of a table, its oldest changing source"),
     "fetched_at": (INSTANT, "When the bytes in use were fetched from the publisher (sources)"),
     "checked_at": (INSTANT, "When the publisher was last asked with success (sources)"),
     "loaded_at": (INSTANT, "When the rows were loaded (sources)"),

@@ -72,7 +72,8 @@ class Dbt:
         `without`: unit tests that do not run; else they run with their model.
         """
         left_out = ["--exclude", *sorted(without)] if without else []
-        return self._run("build", fqns, *left_out)
+        # A seed that has other columns than before is made anew, not only filled anew.
+        return self._run("build", fqns, "--full-refresh", *left_out)
 
     def test(self, fqns: Iterable[str], *, store: bool = False) -> list[Result]:
         """Run the named tests; with `store` the rows that fail stay in tables of schema `audit`."""
@@ -97,7 +98,10 @@ class Dbt:
             # dbt's text for every error of the server, a lost connection included.
             is_of_server = "Database Error" in str(outcome.exception)
             what = "the database failed dbt" if is_of_server else "the dbt project does not parse"
-            raise PipelineError(f"{what}: {first_line(outcome.exception)}", "see the log")
+            remedy = "see the log"
+            if "dbt deps" in str(outcome.exception):
+                remedy = ".venv/bin/dbt deps --project-dir transform --profiles-dir transform"
+            raise PipelineError(f"{what}: {first_line(outcome.exception)}", remedy)
         return outcome
 
 
@@ -177,10 +181,12 @@ def _session(here: Settings, connection: psycopg.Connection) -> str:
 
 
 def files() -> list[Path]:
-    """All files that the project is made of."""
+    """All files that the project is made of, those of its packages included."""
+    # A package of this machine is a link, which rglob does not follow by itself.
+    linked = [path for path in (PROJECT / "dbt_packages").glob("*") if path.is_symlink()]
     return [
         path
-        for path in sorted(PROJECT.rglob("*"))
+        for path in sorted(path for folder in (PROJECT, *linked) for path in folder.rglob("*"))
         if path.is_file()
         and path.relative_to(PROJECT).parts[0] not in ("target", "logs")
         and path.name[0] != "."

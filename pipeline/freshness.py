@@ -42,6 +42,7 @@ def rows(
     ancestors: Mapping[str, Collection[str]],
     verified_at: datetime | None = None,
     before: Iterable[dict] = (),
+    static: Collection[str] = (),
 ) -> list[Row]:
     """What readers are to be told: sources by name, then tables by name.
 
@@ -56,6 +57,9 @@ def rows(
     verified_at: when the published tables were last found, or made, to be what the loaded rows
                  and the models say; None where tonight it did not come to that.
     before:      the rows that are told now: what holds on for a table that was not verified.
+    static:      the sources whose data never change, as their scripts declare.
+
+    A table of a source that is no longer there is not verified by any check: nobody asks for it.
     """
     earlier = {row["name"]: row for row in before if row["kind"] == "table"}
     of_sources = {
@@ -70,6 +74,7 @@ def rows(
             _held_with(name, tables, ancestors),
             verified_at if tables[name]["state"] == "published" else None,
             earlier.get(name, {}),
+            static,
         )
         for name in sorted(tables)
     ]
@@ -144,11 +149,12 @@ def _table(
     stays_old: tuple[str, ...],
     verified_at: datetime | None,
     earlier: dict,
+    static: Collection[str],
 ) -> Row:
     published_at = _instant(facts.get("published_at"))
-    dates = [row.as_of for row in sources.values() if row and row.as_of]
+    dates = _dates(sources, static)
     as_of = due = None
-    if verified_at:
+    if verified_at and None not in sources.values():
         as_of, due = min(dates, default=None), verified_at + RHYTHM + GRACE
     elif published_at:
         # The sources go on while the table stays: their dates may be newer than its rows.
@@ -165,6 +171,12 @@ def _table(
         stays_old=stays_old,
         expected_next_at=due,
     )
+
+
+def _dates(sources: Mapping[str, Row | None], static: Collection[str]) -> list[datetime]:
+    """How old the changing sources are; the static ones only where there are no others."""
+    known = {name: row.as_of for name, row in sources.items() if row and row.as_of}
+    return [known[name] for name in known if name not in static] or list(known.values())
 
 
 def _table_state(facts: dict, sources: Mapping[str, Row | None]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 
-from pipeline import resources
+from pipeline import resources, source_credits
 from pipeline.snapshot import fingerprint_of
 
 TESTS = ("test", "unit_test")
@@ -46,6 +46,7 @@ class Node:
     own: str = field(repr=False)  # hash of its own definition
     is_relation: bool = True  # whether something of its name stands in the database
     refusal: str = ""  # why it is not built, and what to write instead
+    may_shrink: bool = False  # declared in `meta`, as Source(may_shrink=True) is of a source
 
 
 class Lineage:
@@ -153,7 +154,7 @@ def read(manifest, marts_schema: str, version: str) -> Lineage:
     nodes = [_node(uid, node, macros, marts_schema) for uid, node in parsed.items()]
     nodes += [_node(uid, node, macros, marts_schema) for uid, node in manifest.unit_tests.items()]
     nodes += [
-        Node(uid, s.identifier, "source", s.schema, "", (), None, "")
+        Node(uid, s.identifier, "source", s.schema, "", (), None, source_credits.of(s.identifier))
         for uid, s in manifest.sources.items()
     ]
     return Lineage(nodes, marts_schema)
@@ -178,13 +179,15 @@ def _node(uid: str, node, macros: "_Macros", marts_schema: str) -> Node:
         fingerprint_of(parts),
         str(getattr(node.config, "materialized", "")) != "ephemeral",
         resources.refusal(node, marts_schema) if is_built else "",
+        is_built and bool(node.config.meta.get("may_shrink")),
     )
 
 
 def _attached(node) -> str | None:
     """The one node a test is about: generic ones have it, others may name it in `meta: about`."""
     about = node.config.meta.get("about") if node.resource_type == "test" else None
-    named = [uid for uid in node.depends_on.nodes if uid.split(".")[2] == about]
+    parents = getattr(node.depends_on, "nodes", ())
+    named = [uid for uid in parents if uid.split(".")[2] == about]
     return named[0] if named else getattr(node, "attached_node", None)
 
 

@@ -120,7 +120,9 @@ def _attempt(here: Settings, source: str, force: bool, allow_older: bool = False
         noted = state.read(here, source).get("preprocess", {})
         is_waiting = force or pending(connection, here, [source])
         is_there = source_table.exists(connection, source)
-        if not is_there:  # whatever comes of the file, models can build
+        # Whatever comes of the file, models can build. In the place of one that was loaded and is
+        # gone an empty one would pass for its rows.
+        if not is_there and source not in ledger.loaded(connection):
             source_table.make_empty(connection, source)
         if not noted.get("sha256"):
             return {

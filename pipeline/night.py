@@ -104,13 +104,15 @@ class Night:
         return self._run_sources("load", wanted, consent)
 
     def _transform(self) -> dict[str, dict]:
-        is_asked = self.options.force or self.options.accept_contract
+        options = self.options
+        is_asked = options.force or options.accept_contract or options.accept_rows
         if not is_asked and transform.is_current(self.books.connect()):
             if self._noted(ledger.ALL_MODELS, "transform").get("outcome") == "failed":
                 self._forget_failure("transform", ledger.ALL_MODELS)
             self.screen.line("transform", ledger.ALL_MODELS, {"outcome": "unchanged"})
             return {ledger.ALL_MODELS: {"outcome": "unchanged"}}
-        accepted = [f"--accept-contract={name}" for name in self.options.accept_contract]
+        accepted = [f"--accept-contract={name}" for name in options.accept_contract]
+        accepted += [f"--accept-rows={name}" for name in options.accept_rows]
         command = ("-m", "pipeline.transform", *self._flags(), *accepted)
         return self._run_jobs([Job("transform", ledger.ALL_MODELS, command)])
 
@@ -206,7 +208,13 @@ class Night:
             return errors.SETUP  # nothing but sources whose own files are wrong
         outcomes = [facts["outcome"] for stage in self.facts.values() for facts in stage.values()]
         degraded = any(outcome in script.DEGRADED_OUTCOMES for outcome in outcomes)
-        return errors.DEGRADED if degraded or self.backlog or self._left_over() else errors.OK
+        degraded = degraded or self.backlog or self._left_over() or self._has_removed()
+        return errors.DEGRADED if degraded else errors.OK
+
+    def _has_removed(self) -> bool:
+        """Whether a table is made of a source that nobody fetches any more."""
+        whole = self._noted(ledger.ALL_MODELS, "transform")
+        return "transform" in self.facts and bool(report.removed(whole, settings.sources()))
 
     def _left_over(self) -> bool:
         """Whether a stage that had nothing to do tonight still lacks a source's data."""
@@ -225,6 +233,7 @@ class Night:
         if whole.get("outcome") == "failed" and whole["reason"] not in ended_by:
             notes.append(f"transform: {whole['reason']} - {whole['remedy']}")
         notes += report.notes_of(whole)
+        notes += report.notes_of_removed(whole, settings.sources())
         if any(isinstance(error, errors.SettingError) for error in self.trouble):
             return notes  # that of prod is among them
         return notes + report.notes_of_prod(self._noted(ledger.PROD, "publish"))

@@ -73,6 +73,29 @@ def notes_of(whole: dict) -> list[str]:
     return [*held, *uncast, *warnings]
 
 
+def removed(whole: dict, names: list[str]) -> dict[str, list[str]]:
+    """The published tables made of sources that have no script any more, by source.
+
+    whole: facts of the newest build.
+    names: all sources that there are.
+    """
+    found: dict[str, list[str]] = {}
+    for table, sources in _dict(whole, "sources"):
+        for source in sources if table in whole.get("tables", []) else ():
+            if source not in names:
+                found.setdefault(source, []).append(f"transformed.{table}")
+    return found
+
+
+def notes_of_removed(whole: dict, names: list[str]) -> list[str]:
+    """The same in words: such a table becomes overdue, since nobody asks for newer rows."""
+    return [
+        f"source {source} has no script api/{source}.py, so its rows stay as they are and become "
+        f"overdue in {', '.join(tables)}: bring the script back, or take the source out of the models"
+        for source, tables in removed(whole, names).items()
+    ]
+
+
 def notes_of_prod(published: dict) -> list[str]:
     """What is not well with prod, from the facts of stage publish."""
     notes = []

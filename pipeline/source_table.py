@@ -38,7 +38,7 @@ def make_sure(connection: psycopg.Connection, source: str, is_loaded: bool) -> s
     try:
         with connection.transaction():
             _complete(connection, source)
-    except (SourceError, psycopg.errors.SyntaxErrorOrAccessRuleViolation) as error:
+    except (SourceError, psycopg.ProgrammingError, psycopg.errors.LockNotAvailable) as error:
         shown = " ".join(str(error).split())
         return f"its table cannot be made by load/{source}.sql: {shown}"
     return ""
@@ -77,6 +77,8 @@ def declare(connection: psycopg.Connection, source: str, published: list[str]) -
             + f"; new in it: {', '.join(new)}" * bool(new),
             f"the old rows stay; load/{source}.sql declares what the file does not have",
         )
+    if not exists(connection, source):
+        connection.execute(known.text)
     present = _columns(connection, source)
     for column in known.columns:
         if column not in present:

@@ -21,6 +21,7 @@ def show() -> int:
         built = ledger.last_build(connection)
         public = ledger.newest(connection, "publish").get(ledger.PROD)
     notes = report.notes_of(built["facts"]) if built else []
+    notes += report.notes_of_removed(built["facts"], names) if built else []
     if newest and newest["outcome"] == "failed":
         notes.insert(0, f"transform: {newest['reason']} - {newest['remedy']}")
     public = public and public["facts"] | public

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import psycopg
 
-from pipeline import data_status, freshness, ledger, publication, report, settings
+from pipeline import data_status, freshness, ledger, publication, report, settings, source_credits
 from pipeline.errors import SourceError
 
 LOCK_TIMEOUT = "1s"
@@ -40,7 +40,8 @@ def rows(
     models say; None where it did not come to that.
     """
     data_status.prepare(connection)
-    stages_of = report.from_ledger(connection, settings.sources())
+    names = settings.sources()
+    stages_of = report.from_ledger(connection, names)
     whole = ledger.last_build(connection)
     facts = whole["facts"] if whole else {}
     return freshness.rows(
@@ -51,6 +52,7 @@ def rows(
         facts.get("ancestors", {}),
         verified_at,
         data_status.read(connection),
+        {name for name in names if source_credits.is_static(name)},
     )
 
 

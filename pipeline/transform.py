@@ -7,6 +7,7 @@ marts that are made of what changed are built.
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,9 +24,13 @@ from pipeline import (
     lineage,
     prod,
     publication,
+    row_guard,
     script,
+    settings,
     snapshot,
+    source_credits,
     source_table,
+    table_comments,
 )
 from pipeline.build import Build, due
 from pipeline.dbt_run import Dbt, Result
@@ -45,13 +50,15 @@ def main() -> None:
         "transform",
         ledger.ALL_MODELS,
         __doc__,
-        lambda here, options: run(here, options.force, options.accept_contract),
+        lambda here, options: run(
+            here, options.force, options.accept_contract, options.accept_rows
+        ),
         add_options,
     )
 
 
 def add_options(parser) -> None:
-    """The option of this stage alone."""
+    """The options of this stage alone."""
     parser.add_argument(
         "--accept-contract",
         metavar="MODEL",
@@ -59,11 +66,23 @@ def add_options(parser) -> None:
         default=[],
         help="let the columns of a published table change, this once",
     )
+    parser.add_argument(
+        "--accept-rows",
+        metavar="MODEL",
+        action="append",
+        default=[],
+        help="let a published table fall below half of its rows, this once",
+    )
 
 
 def has_model(name: str) -> bool:
-    """Whether the project has a model of that name."""
-    return any(path.name == f"{name}.sql" for path in dbt_run.files())
+    """Whether the project has a model or a seed of that name, or names one so by `alias`."""
+    alias = re.compile(rf"alias\W+{re.escape(name)}\b")
+    return any(
+        (path.suffix in (".sql", ".csv") and path.stem == name)
+        or (path.suffix in (".sql", ".yml") and alias.search(path.read_text("utf-8", "replace")))
+        for path in dbt_run.files()
+    )
 
 
 def fingerprint_of(connection: psycopg.Connection) -> str:
@@ -72,6 +91,7 @@ def fingerprint_of(connection: psycopg.Connection) -> str:
     for path in dbt_run.files():
         relative = path.relative_to(dbt_run.PROJECT)
         parts[f"file {relative}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    parts |= {f"credit {name}": source_credits.of(name) for name in settings.sources()}
     parts["dbt"] = dbt_run.version_of_dbt()
     return snapshot.fingerprint_of(parts)
 
@@ -88,10 +108,16 @@ def is_current(connection: psycopg.Connection) -> bool:
     )
 
 
-def run(here: Settings, force: bool = False, accepted: Iterable[str] = ()) -> dict:
+def run(
+    here: Settings,
+    force: bool = False,
+    accepted: Iterable[str] = (),
+    accepted_rows: Iterable[str] = (),
+) -> dict:
     """Build what changed and publish what passed, unless nothing changed; returns the facts.
 
-    accepted: names of the models whose columns may change.
+    accepted:      names of the models whose columns may change.
+    accepted_rows: names of those that may lose more than half of their rows.
 
     Raises SourceError when readers or another run forbid the publication: the published tables
     stay. PipelineError when it does not come to a build, SetupError when a permission is missing.
@@ -99,14 +125,21 @@ def run(here: Settings, force: bool = False, accepted: Iterable[str] = ()) -> di
     try:
         with database.connect(here) as connection:
             database.prepare(connection)
-            if not force and not accepted and is_current(connection):
+            is_asked = force or accepted or accepted_rows
+            if not is_asked and is_current(connection):
                 return {"outcome": "unchanged"}
-            return _build_and_publish(here, connection, force, accepted)
+            return _build_and_publish(here, connection, force, accepted, accepted_rows)
     except psycopg.Error as error:
         raise database.understood(error, "nothing is published") from None
 
 
-def _build_and_publish(here: Settings, connection, force: bool, accepted: Iterable[str]) -> dict:
+def _build_and_publish(
+    here: Settings,
+    connection,
+    force: bool,
+    accepted: Iterable[str],
+    accepted_rows: Iterable[str],
+) -> dict:
     fingerprint = fingerprint_of(connection)
     dbt = Dbt(here, connection)
     graph = lineage.read(dbt.manifest, publication.NEXT, dbt_run.version_of_dbt())
@@ -124,6 +157,12 @@ def _build_and_publish(here: Settings, connection, force: bool, accepted: Iterab
     _judge(here, connection, build, dbt, _selection(build, standing, refused), proven)
     _hold_what_is_no_table(connection, build)
     _hold_broken_contracts(connection, build, accepted)
+    _hold_lost_rows(connection, build, accepted_rows)
+    table_comments.complete(
+        connection,
+        publication.NEXT,
+        {name: source_credits.line(graph.sources_of(name)) for name in build.verdict.going},
+    )
     return _publish_what_passes(here, connection, build, dbt)
 
 
@@ -223,6 +262,17 @@ def _hold_broken_contracts(connection, build: Build, accepted: Iterable[str]) ->
             if changed := contract.difference(old, new):
                 remedy = f"./run_pipeline.sh transform --accept-contract {name}"
                 build.verdict.hold([name], f"its columns changed: {changed} ({remedy})")
+
+
+def _hold_lost_rows(connection, build: Build, accepted: Iterable[str]) -> None:
+    graph = build.lineage
+    judged = [
+        name
+        for name in build.verdict.going
+        if name not in accepted and not graph.nodes[graph.marts[name]].may_shrink
+    ]
+    for name, reason in row_guard.losses(connection, judged).items():
+        build.verdict.hold([name], reason)
 
 
 def _publish_what_passes(here: Settings, connection, build: Build, dbt: Dbt) -> dict:

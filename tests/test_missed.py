@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import night, settings
 
-OPTIONS = SimpleNamespace(force=False, offline=True, accept_contract=[])
+OPTIONS = SimpleNamespace(force=False, offline=True, accept_contract=[], accept_rows=[])
 
 
 class Killed(BaseException):
