@@ -154,11 +154,13 @@ def _table(
     published_at = _instant(facts.get("published_at"))
     dates = _dates(sources, static)
     as_of = due = None
-    if verified_at and None not in sources.values():
+    is_orphan = None in sources.values()
+    if verified_at and not is_orphan:
         as_of, due = min(dates, default=None), verified_at + RHYTHM + GRACE
     elif published_at:
         # The sources go on while the table stays: their dates may be newer than its rows.
-        as_of = earlier.get("as_of") or min([*dates, published_at])
+        known = dates if is_orphan else [*dates, published_at]
+        as_of = earlier.get("as_of") or min(known, default=None)
         due = earlier.get("expected_next_at") or published_at + RHYTHM + GRACE
     return _row(
         kind="table",

@@ -91,7 +91,7 @@ def notes_of_removed(whole: dict, names: list[str]) -> list[str]:
     """The same in words: such a table becomes overdue, since nobody asks for newer rows."""
     return [
         f"source {source} has no script api/{source}.py, so its rows stay as they are and become "
-        f"overdue in {', '.join(tables)}: bring the script back, or take the source out of the models"
+        f"overdue in {', '.join(tables)}: bring the script back, or take it out of the models"
         for source, tables in removed(whole, names).items()
     ]
 

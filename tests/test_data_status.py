@@ -11,7 +11,7 @@ import pytest
 from psycopg import IsolationLevel
 from servers import new_database
 
-from pipeline import data_status, database, freshness, ledger
+from pipeline import data_status, database, freshness, ledger, report
 from pipeline.errors import SourceError
 from pipeline.settings import ROOT
 from pipeline.tell import readers as tell_readers
@@ -605,3 +605,43 @@ def test_who_keeps_the_status_to_themselves_is_named(server_settings, database_u
             tell_readers(connection)
         other.rollback()
         tell_readers(connection)
+
+
+@pytest.mark.parametrize(
+    ("static", "day"),
+    [((), "2017-01-01"), (("old",), "2026-02-01"), (("old", "a", "b"), "2017-01-01")],
+)
+def test_a_table_shows_its_oldest_changing_source(static, day):
+    dates = {"old": "2017-01-01", "a": "2026-02-01", "b": "2026-03-01"}
+    loaded = {name: {"as_of": date, "content": "c"} for name, date in dates.items()}
+    stages = {n: {"api": {"outcome": "new", "content": "c", "as_of": d}} for n, d in dates.items()}
+    tables = {"t": {"state": "published", "published_at": "2026-03-01T00:00:00Z", "rows": 1}}
+    verified = datetime(2026, 3, 1, tzinfo=UTC)
+    rows = freshness.rows(stages, loaded, tables, {"t": list(dates)}, {}, verified, (), static)
+    assert f"{rows[-1].as_of:%Y-%m-%d}" == day
+
+
+def test_the_table_of_a_removed_source_becomes_overdue_however_often_it_is_published():
+    stages = {"a": {"api": {"outcome": "new", "content": "c", "checked_at": "2026-03-01"}}}
+    loaded = {"a": {"content": "c"}}
+    before: list[dict] = []
+    dues = []
+    for night in range(1, 6):
+        at = datetime(2026, 3, night, tzinfo=UTC)
+        tables = {"t": {"state": "published", "published_at": at, "rows": 1}}
+        there = stages | ({"b": stages["a"]} if night == 1 else {})
+        of = loaded | ({"b": loaded["a"]} if night == 1 else {})
+        row = freshness.rows(there, of, tables, {"t": ["a", "b"]}, {}, at, before)[-1]
+        before = [row._asdict()]
+        dues.append(row.expected_next_at)
+    assert set(dues) == {datetime(2026, 3, 2, 3, tzinfo=UTC)}
+    assert (row.state, row.reason) == ("kept", "missing: b")
+
+
+def test_the_report_names_a_removed_source_and_its_tables():
+    whole = {"tables": ["t", "u"], "sources": {"t": ["a", "gone"], "u": ["a"], "never": ["gone"]}}
+    assert report.notes_of_removed(whole, ["a", "gone"]) == []
+    (note,) = report.notes_of_removed(whole, ["a"])
+    assert "source gone has no script api/gone.py" in note
+    assert "transformed.t" in note
+    assert "transformed.u" not in note

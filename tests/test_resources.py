@@ -112,6 +112,8 @@ def test_seeds_ephemeral_models_functions_aliases_and_packages_are_published_as_
     assert facts["published"] == ["published", "town_kinds"]
     assert place.rows("town_kinds")[0] == ("bonn", "a", "first", 4, 1)
     assert place.rows("published") == [(1, "one"), (2, "two")]
+    about = place.owner.execute("select obj_description('transformed.town_kinds'::regclass)")
+    assert about.fetchone()[0].startswith("Sources: towns (")
     place.load("towns", "ulm, bonn, kiel")  # what nothing changed below stays well
     facts = place.run()
     assert (facts["held"], facts["failed"]) == ({}, {})

@@ -1,0 +1,131 @@
+"""Whose data stand behind each table: read from the scripts, told in the comments of the tables."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pipeline import database, settings, source_credits, table_comments, transform
+from pipeline.settings import ROOT, Settings
+
+SCRIPT = """
+from pipeline.fetch import Candidate, Source, run
+{before}
+SOURCE = Source({arguments})
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch):
+    """Writes the script of a source called x."""
+    monkeypatch.setattr(source_credits, "ROOT", tmp_path)
+    (tmp_path / "api").mkdir()
+
+    def write(arguments: str, before: str = "") -> None:
+        text = SCRIPT.format(arguments=arguments, before=before)
+        (tmp_path / "api" / "x.py").write_text(text)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("arguments", "before"),
+    [
+        ('"T", "P", "https://p/", "L", "https://l/", "csv"', ""),
+        ('"T", "P", page="https://p/", licence="L", licence_page="https://l/", kind="csv"', ""),
+        (
+            'title="T", publisher=("P"), page=HOST + "p/", licence="L", licence_page=f"{HOST}l/"',
+            'HOST = "https://"',
+        ),
+        (
+            'title="" "T", publisher="P", page=PAGE, licence="L", licence_page="https://l/"',
+            'HOST = "https:"\nPAGE = f"{HOST}//p/"',
+        ),
+    ],
+)
+def test_what_a_script_declares_is_read_without_running_it(script, arguments, before):
+    script(arguments, before + "\nraise SystemExit")
+    assert source_credits.of("x") == "T by P <https://p/>, licence: L <https://l/>"
+    assert source_credits.line(["x"]).startswith("Sources: T by P")
+
+
+@pytest.mark.parametrize("text", ["SOURCE = Source(", "SOURCE = made()", "", "\0"])
+def test_what_cannot_be_read_is_said(script, tmp_path: Path, text):
+    script("")
+    (tmp_path / "api" / "x.py").write_text(text)
+    assert source_credits.of("x") == "x (its script in api/ declares no page)"
+    assert source_credits.of("nowhere").startswith("nowhere (")
+
+
+def test_only_a_declared_date_makes_a_source_static(script):
+    script('page="https://p/", as_of="2017-01-01"')
+    assert source_credits.is_static("x")
+    script('page="https://p/"')
+    assert not source_credits.is_static("x")
+
+
+@pytest.mark.parametrize("source", settings.sources())
+def test_every_script_of_the_project_is_understood(source):
+    known = source_credits.declared(source)
+    for name in ("title", "publisher", "page", "licence", "licence_page"):
+        assert known[name], f"api/{source}.py: {name}"
+    is_static = "static" in (ROOT / "api" / f"{source}.py").read_text().split("Corrections")[0]
+    assert source_credits.is_static(source) is is_static
+
+
+def test_no_comment_ends_in_white_space(database_url):
+    chance = random.Random(1)
+    texts = {name: "".join(chance.choices("a'\n \t%{", k=6)) for name in "abcdefgh"}
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute("create schema next")
+        for name, text in texts.items():
+            owner.execute(f"create table next.{name} (x text, y text)")
+            quoted = text.replace("'", "''")
+            owner.execute(f"comment on table next.{name} is '{quoted}'")
+            owner.execute(f"comment on column next.{name}.x is '{quoted}'")
+        table_comments.complete(owner, "next", {"a": "Sources: one."})
+        rows = owner.execute(
+            """select relname::text, objsubid, description from pg_description
+            join pg_class on pg_class.oid = objoid where relnamespace = 'next'::regnamespace"""
+        ).fetchall()
+    found = {(name, number): text for name, number, text in rows}
+    for name, text in texts.items():
+        about = " ".join(filter(None, [text.strip(), "Sources: one." * (name == "a")]))
+        assert found.get((name, 0), "") == about
+        assert found.get((name, 1), "") == text.strip()
+        assert (name, 2) not in found
+
+
+@pytest.mark.long  # a build of the whole project
+def test_of_nothing_but_sources_never_loaded_every_table_says_whose_data_it_is_for(
+    here: Settings, database_url
+):
+    """The whole project on an empty database: all is published, nothing of it is called fresh."""
+    place = replace(here, database_url=database_url)
+    place.state.mkdir(parents=True)
+    facts = transform.run(place)
+    assert (facts["held"], facts["failed"]) == ({}, {})
+    with database.connect(place) as owner:
+        comments = dict(
+            owner.execute(
+                """select relname::text, obj_description(oid) from pg_class
+                where relnamespace = 'transformed'::regnamespace and relkind = 'r'"""
+            ).fetchall()
+        )
+        states = owner.execute(
+            "select name, state from transformed.data_status where kind = 'table'"
+        ).fetchall()
+        odd = owner.execute(
+            r"""select objoid::regclass, description from pg_description
+            join pg_class on pg_class.oid = objoid
+            where relnamespace = 'transformed'::regnamespace and description ~ '^\s|\s$'"""
+        ).fetchall()
+    assert not odd
+    assert {state for _, state in states} <= {"missing", "kept"}, states
+    for table, sources in facts["sources"].items():
+        for source in sources:
+            known = source_credits.declared(source)
+            for name in ("title", "page", "licence", "licence_page"):
+                assert known[name] in comments[table], (table, source, name)
