@@ -20,7 +20,7 @@ from patience import eventually, joined
 from psycopg import sql
 from servers import new_database
 
-from pipeline import database, ddl, delimited, ledger, load, preprocess, state
+from pipeline import database, ddl, delimited, ledger, load, preprocess, source_table, state
 from pipeline.errors import PipelineError, SourceError
 from pipeline.settings import ROOT, Settings
 
@@ -224,6 +224,21 @@ def test_a_dropped_table_is_filled_again(place, owner, declare):
     owner.execute("drop table source.sample")
     assert load.pending(owner, place, [SOURCE]) == [SOURCE]
     assert load.run(place, SOURCE)["outcome"] == "new"
+
+
+def test_no_empty_table_takes_the_place_of_one_that_was_loaded_and_is_gone(place, owner, declare):
+    declare("a")
+    made_legible(place, b"a\n1\n")
+    load.run(place, SOURCE)
+    owner.execute("drop table source.sample")
+    made_legible(place, b"a\n2\n")
+    preprocess.output_of(place, SOURCE).write_bytes(b"altered")
+    with pytest.raises(SourceError):
+        load.run(place, SOURCE)
+    assert not source_table.exists(owner, SOURCE)
+    preprocess.output_of(place, SOURCE).write_bytes(b"a\n2\n")
+    assert load.run(place, SOURCE, force=True)["outcome"] == "new"
+    assert rows(owner) == [("2",)]
 
 
 def test_a_source_that_was_never_fetched_has_an_empty_table(place, owner, declare):
