@@ -21,7 +21,8 @@ def show() -> int:
         built = ledger.last_build(connection)
         public = ledger.newest(connection, "publish").get(ledger.PROD)
     notes = report.notes_of(built["facts"]) if built else []
-    notes += report.notes_of_removed(built["facts"], names) if built else []
+    removed = report.notes_of_removed(built["facts"], names) if built else []
+    notes += removed
     if newest and newest["outcome"] == "failed":
         notes.insert(0, f"transform: {newest['reason']} - {newest['remedy']}")
     public = public and public["facts"] | public
@@ -40,7 +41,7 @@ def show() -> int:
         ended = f"{last['ended_at']:%Y-%m-%d %H:%M %Z}"
         print(f"last run: ended {ended} with code {code} ({report.meaning(code)})")
     well = all(report.outcome_of(s)[0] in ("new", "unchanged") for s in stages_of.values())
-    well = well and tables and newest["outcome"] not in ("failed", "held")
+    well = well and tables and not removed and newest["outcome"] not in ("failed", "held")
     well = well and (not public or public["outcome"] in ("published", "unchanged"))
     return errors.OK if well else errors.DEGRADED
 

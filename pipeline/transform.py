@@ -184,8 +184,10 @@ def _refuse(connection: psycopg.Connection, build: Build) -> set[str]:
     """
     graph = build.lineage
     refused = {node.uid: node.refusal for node in graph.nodes.values() if node.refusal}
+    read = {uid for name in graph.marts for uid in graph.ancestors(graph.marts[name])}
+    read |= {uid for node in graph.others() for uid in node.parents}
     for node in graph.nodes.values():
-        if (node.kind, node.schema) == ("source", "source"):
+        if (node.kind, node.schema) == ("source", "source") and node.uid in read:
             is_loaded = node.name in build.loaded
             if trouble := source_table.make_sure(connection, node.name, is_loaded):
                 refused[node.uid] = trouble

@@ -2,6 +2,9 @@
 to write instead; and a database in which some sources were never loaded publishes what it can.
 """
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +12,7 @@ import pytest
 from test_hold import MARTS, STAGING, Place, memory, place  # noqa: F401 - fixtures
 
 from pipeline import freshness, publication, resources, row_guard, source_table, transform
+from pipeline.settings import ROOT
 
 FREE = "{{ config(contract={'enforced': false}"
 
@@ -240,3 +244,13 @@ def test_below_half_is_lost(monkeypatch, before, now, is_lost):
 def test_names_that_can_be_accepted_are_known():
     assert transform.has_model("counties")
     assert not transform.has_model("countie")
+
+
+@pytest.mark.parametrize("option", ["--accept-rows", "--accept-contract"])
+def test_a_model_that_there_is_not_cannot_be_accepted(option):
+    command = [sys.executable, "-m", "pipeline", "transform", option, "countie"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"STAGES": "transform"}, capture_output=True, text=True
+    )
+    assert done.returncode == 64
+    assert "countie: stage transform has no such model" in done.stderr
