@@ -137,7 +137,6 @@ def _refuse_misplaced(parser: argparse.ArgumentParser, options) -> None:
     """An option that a command does not know would be passed over in silence."""
     places = {"keep": ("drill",), "prod": ("db",), "accept_contract": ("night", "transform")}
     places |= {"allow_older": ("night", "load"), "header": ("accept",)}
-    places |= {"allow_older": ("night", "load")}
     places["accept_rows"] = places["accept_contract"]
     of_publish = ("list", "rollback", "resume", "take_over", "dry_run", "audit")
     places |= dict.fromkeys(of_publish, ("publish",))
