@@ -172,9 +172,9 @@ def _of_sources(parser, stages: list[str], options) -> int:
 
         if special := publish_command.chosen(options):
             return special()
-    from pipeline import night
+    from pipeline import night, nights
 
-    if options.if_missed and not night.was_missed():
+    if options.if_missed and not nights.was_missed():
         print("nothing was missed: a night ended within the last 24 hours")
         return errors.OK
     return night.run(stages if command == "night" else [command], names or known, options)

@@ -197,6 +197,21 @@ def hold_run_lock(connection: psycopg.Connection, patience: float = 0) -> None:
     take_lock(connection, "pg_try_advisory_lock", RUN_LOCK, patience, busy)
 
 
+def is_run_in_progress(connection: psycopg.Connection) -> bool:
+    """Whether a run of some machine holds its lock on this database."""
+    return connection.execute(
+        """select exists (
+            select from pg_catalog.pg_locks
+            where locktype = 'advisory' and granted and objsubid = 1
+                and database = (
+                    select oid from pg_catalog.pg_database where datname = current_database()
+                )
+                and (classid::bigint << 32) + objid::bigint = %s
+        )""",
+        [RUN_LOCK],
+    ).fetchone()[0]
+
+
 def take_lock(
     connection: psycopg.Connection, function: str, lock: int, patience: float, busy: str
 ) -> None:

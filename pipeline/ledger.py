@@ -1,6 +1,7 @@
 """The ledger in schema `pipeline`: runs, and what each source's and model's stages did."""
 
 import json
+from datetime import datetime
 
 import psycopg
 from psycopg.rows import dict_row
@@ -135,3 +136,36 @@ def last_run(connection: psycopg.Connection) -> dict | None:
             order by ended_at desc limit 1"""
         )
         return cursor.fetchone()
+
+
+def night_since(connection: psycopg.Connection, since: datetime | None) -> dict | None:
+    """The newest whole night of any machine that has ended, if it began after an instant."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(
+            """select * from pipeline.runs
+            where words ~ '^night\\M' and ended_at is not null
+                and started_at > coalesce(%s, '-infinity') and started_at <= now()
+            order by started_at desc limit 1""",
+            [since],
+        )
+        return cursor.fetchone()
+
+
+def unfinished(connection: psycopg.Connection) -> list[dict]:
+    """The runs that began after the newest one that ended, and did not end; the newest first.
+
+    What began in stages `api` and `preprocess` alone is copied into the ledger later, and has no
+    end there.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(
+            """with of_database as (
+                select * from pipeline.runs
+                where words ~ '^(night|load|transform|publish)\\M' and started_at <= now()
+            )
+            select * from of_database where ended_at is null and started_at > coalesce(
+                (select max(started_at) from of_database where ended_at is not null), '-infinity'
+            )
+            order by started_at desc"""
+        )
+        return cursor.fetchall()

@@ -3,11 +3,14 @@
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 
 from pipeline import durable, folders
 from pipeline.errors import BusyError, SetupError
 from pipeline.settings import Settings
+
+TRIES, PAUSE = 5, 0.02  # seconds; who only looks (`holder`) has the lock for an instant
 
 
 @contextlib.contextmanager
@@ -33,16 +36,44 @@ def held_by_this_run(settings: Settings) -> Iterator[None]:
             "give this user the folder, or set DATA_DIR to another one",
         ) from None
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 100).decode("utf-8", "replace").strip()
-            raise BusyError(
-                f"another run is in progress ({holder or 'it gave no name'}); nothing was done"
-            ) from None
+        if not _is_taken(descriptor):
+            name = _name(descriptor)
+            raise BusyError(f"another run is in progress ({name}); nothing was done")
         with contextlib.suppress(OSError):  # a full disk: the lock holds without a name, too
             os.truncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()}\n".encode())
         yield
     finally:
         os.close(descriptor)
+
+
+def holder(settings: Settings) -> str:
+    """Who works on this data folder now, such as "process 4711"; empty when nobody does."""
+    try:
+        descriptor = os.open(settings.state / "run.lock", os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _name(descriptor)
+    finally:
+        os.close(descriptor)
+    return ""
+
+
+def _is_taken(descriptor: int) -> bool:
+    """Take the lock, if no run holds it."""
+    for attempt in range(TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(PAUSE if attempt < TRIES - 1 else 0)
+        else:
+            return True
+    return False
+
+
+def _name(descriptor: int) -> str:
+    """What the holder of the lock wrote into it."""
+    return os.pread(descriptor, 100, 0).decode("utf-8", "replace").strip() or "it gave no name"

@@ -1,21 +1,19 @@
 """The night: stages in order, sources side by side, and the truth about it at the end."""
 
-import json
 import os
 import time
-from contextlib import suppress
-from datetime import datetime
+from contextlib import nullcontext, suppress
 
 import psycopg
 
 from pipeline import (
     database,
     declaration,
-    durable,
     errors,
     ledger,
     load,
     lock,
+    nights,
     preprocess,
     report,
     script,
@@ -32,7 +30,6 @@ from pipeline.screen import Screen
 from pipeline.settings import Settings
 from pipeline.signals import Stopped
 
-DAY = 24 * 3600
 SOURCE_STAGES = ("api", "preprocess", "load")
 NOT_LOADED = ("failed", "kept")
 OF_DATABASE = {"load", "transform", "publish"}
@@ -54,7 +51,7 @@ class Night:
         """Run the stages; returns the exit code."""
         is_whole = len(stages) > 1
         if is_whole:  # until it ends, no night has ended since
-            _note_night(self.here, began_at=script.now())
+            nights.begin(self.here, self.books.run_id)
         if stages[0] not in OF_DATABASE and OF_DATABASE.intersection(stages):
             self.books.meet_database()
         for stage in stages:
@@ -74,7 +71,7 @@ class Night:
                 break
         code = self._close(stages)
         if is_whole:
-            _note_night(self.here, ended_at=script.now(), exit_code=code)
+            nights.end(self.here, code, "; ".join(map(str, self.trouble)))
         return code
 
     def _api(self) -> dict[str, dict]:
@@ -244,7 +241,11 @@ def run(stages: list[str], sources: list[str], options) -> int:
 
     Raises BusyError (75) and SetupError (78) before anything was touched.
     """
-    here = settings.load()
+    with nights.noting() if len(stages) > 1 else nullcontext():
+        return _run(settings.load(), stages, sources, options)
+
+
+def _run(here: Settings, stages: list[str], sources: list[str], options) -> int:
     declaration.refuse_missing_parts(sources, stages)
     with lock.held_by_this_run(here):
         _check_folders(here)
@@ -256,6 +257,8 @@ def run(stages: list[str], sources: list[str], options) -> int:
                 return night.run(stages)
             except Stopped as stopped:
                 night.runner.stop()
+                if len(stages) > 1:
+                    nights.stopped(here, run_id, stopped.exit_code, stopped.name)
                 return _say_stopped(night, stopped)
             finally:
                 screen.close()
@@ -285,21 +288,3 @@ def _check_folders(here: Settings) -> None:
             )
     for left_by_a_kill in here.state.glob(".*.json.*"):
         left_by_a_kill.unlink(missing_ok=True)
-
-
-def _note_night(here: Settings, **facts: object) -> None:
-    """Note how far the newest whole night came."""
-    with suppress(OSError):  # a full disk: the night says so
-        durable.write_json(here.state / "night.json", facts)
-
-
-def was_missed() -> bool:
-    """Whether no whole night ended, well or not, within the last 24 hours, or the newest did not.
-
-    One that a power cut or a kill ended is missed, however short before it another one ended.
-    """
-    try:
-        ended = json.loads((settings.load().state / "night.json").read_bytes())["ended_at"]
-        return not 0 <= time.time() - datetime.fromisoformat(ended).timestamp() < DAY
-    except (OSError, ValueError, KeyError, TypeError):
-        return True

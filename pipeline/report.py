@@ -1,5 +1,6 @@
 """What a person wants to know after a night: each source, each published table, what to do."""
 
+import signal
 from datetime import UTC, datetime
 
 from rich import box
@@ -122,6 +123,11 @@ def meaning(code: int) -> str:
         errors.OK: "all is well",
         errors.DEGRADED: "finished, but not all is fresh",
         errors.FAILED: "nothing could be published",
+        errors.BUSY: "another run was in progress",
+        errors.SETUP: "a setting, a permission or a program was missing",
+        128 + signal.SIGHUP: "stopped by a signal",
+        128 + signal.SIGINT: "stopped by a signal",
+        128 + signal.SIGTERM: "stopped by a signal",
     }.get(code, "see above")
 
 

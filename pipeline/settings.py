@@ -149,6 +149,18 @@ def load() -> Settings:
     )
 
 
+def state_folder() -> Path:
+    """The folder of what the pipeline remembers, also when another setting cannot be understood."""
+    try:
+        given = values()
+    except SetupError:  # `.env` cannot be read
+        given = _values({})
+    try:
+        return checks.folder("DATA_DIR", given["DATA_DIR"], ROOT) / "state"
+    except SetupError:
+        return ROOT / DEFAULTS["DATA_DIR"] / "state"
+
+
 def key(name: str) -> str:
     """A publisher's key, for a header or a parameter of an address: `EIA` is that of KEY_EIA.
 

@@ -1,51 +1,196 @@
-"""`./run_pipeline.sh status`: what readers have now, from the ledger."""
+"""`./run_pipeline.sh status`: what readers have now, and how the newest night went."""
 
 import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
-from pipeline import database, errors, ledger, postgres_place, publish, report, settings
+import psycopg
+
+from pipeline import (
+    data_status,
+    database,
+    errors,
+    ledger,
+    lock,
+    nights,
+    postgres_place,
+    publish,
+    report,
+    settings,
+)
+from pipeline.errors import PipelineError
+from pipeline.nights import Night
+from pipeline.settings import Settings
+
+NOTHING = "nothing has run yet: ./run_pipeline.sh"
+DOWN = "the database server was not running, so that readers had nothing; it is started now"
+_DOCTOR = "./run_pipeline.sh doctor says whether cron starts it"
 
 
 def show() -> int:
-    """Print what readers have now; returns 0 when all is well, else 2. Changes nothing."""
+    """Print what readers have now; returns 0 when all is well, else 2.
+
+    Changes nothing; an embedded server that is down is started, since readers need it.
+    """
     here = settings.load()
-    names = settings.sources()
+    running = lock.holder(here)
+    known = nights.newest(here)
     if not here.database_url and postgres_place.find(here) is None:
-        return _say_nothing_ran()
-    with database.connect(here, lambda text: None, database.GLANCE) as connection:
-        if not ledger.is_there(connection):
-            return _say_nothing_ran()
-        stages_of = report.from_ledger(connection, names)
-        tables = report.published(connection)
-        newest = ledger.newest(connection, "transform").get(ledger.ALL_MODELS)
-        last = ledger.last_run(connection)
-        built = ledger.last_build(connection)
-        public = ledger.newest(connection, "publish").get(ledger.PROD)
-    notes = report.notes_of(built["facts"]) if built else []
-    removed = report.notes_of_removed(built["facts"], names) if built else []
-    notes += removed
-    if newest and newest["outcome"] == "failed":
-        notes.insert(0, f"transform: {newest['reason']} - {newest['remedy']}")
-    public = public and public["facts"] | public
-    pinned = publish.noted(here).get("pinned")
-    if public and pinned and public["outcome"] != "failed":  # since the last night, maybe
-        public |= publish.held(pinned) | {"generation": pinned["generation"]}
-    if public:
-        notes += report.notes_of_prod(public)
+        return _say_nothing_ran(known, running)
+    started: list[str] = []
+    notes: list[str] = []
+    try:
+        with database.connect(here, started.append, database.GLANCE) as connection:
+            if not ledger.is_there(connection):
+                return _say_nothing_ran(known, running)
+            notes += [DOWN] if started else []
+            is_well = _show_tables(here, connection, running, notes)
+            known = _of_all_machines(connection, known, running)
+            lost = _killed(connection, known, running)
+            _show_last_run(connection, known)
+    except (psycopg.Error, PipelineError):
+        _show_nights(known, running)
+        raise
+    is_well &= _show_nights(known, running, notes)
+    for line in lost:
+        print(line)
+    return errors.OK if is_well and not lost and not started else errors.DEGRADED
+
+
+def _show_tables(here: Settings, connection, running: str, notes: list[str]) -> bool:
+    """Print sources, tables and what needs attention; returns whether nothing does."""
+    stages_of = report.from_ledger(connection, settings.sources())
+    tables = report.published(connection)
+    newest = ledger.newest(connection, "transform").get(ledger.ALL_MODELS)
+    built = ledger.last_build(connection)
+    public = _prod(here, connection)
+    overdue = [row for row in data_status.read(connection) if row["is_overdue"]]
     if not tables:
-        notes.insert(0, "nothing is published yet: ./run_pipeline.sh")
+        notes.append("nothing is published yet" + ("" if running else ": ./run_pipeline.sh"))
+    if newest and newest["outcome"] == "failed":
+        notes.append(f"transform: {newest['reason']} - {newest['remedy']}")
+    notes += report.notes_of(built["facts"]) if built else []
+    removed = report.notes_of_removed(built["facts"], settings.sources()) if built else []
+    notes += removed
+    notes += report.notes_of_prod(public)
+    notes += _overdue(overdue)
     report.show(sys.stdout, stages_of, tables, notes)
     if public:
         print(f"prod: {public['outcome']}, generation {public.get('generation')}")
-    if last:
-        code = last["exit_code"]
-        ended = f"{last['ended_at']:%Y-%m-%d %H:%M %Z}"
-        print(f"last run: ended {ended} with code {code} ({report.meaning(code)})")
-    well = all(report.outcome_of(s)[0] in ("new", "unchanged") for s in stages_of.values())
-    well = well and tables and not removed and newest["outcome"] not in ("failed", "held")
-    well = well and (not public or public["outcome"] in ("published", "unchanged"))
-    return errors.OK if well else errors.DEGRADED
+    is_well = all(report.outcome_of(s)[0] in ("new", "unchanged") for s in stages_of.values())
+    is_well = is_well and bool(tables) and newest["outcome"] not in ("failed", "held")
+    is_well = is_well and (not public or public["outcome"] in ("published", "unchanged"))
+    return is_well and not overdue and not removed
 
 
-def _say_nothing_ran() -> int:
-    print("nothing has run yet: ./run_pipeline.sh")
+def _prod(here: Settings, connection: psycopg.Connection) -> dict:
+    """What stage publish did last; a prod that was pinned since is held."""
+    step = ledger.newest(connection, "publish").get(ledger.PROD)
+    if not step:
+        return {}
+    public = step["facts"] | step
+    pinned = publish.noted(here).get("pinned")
+    if pinned and public["outcome"] != "failed":
+        public |= publish.held(pinned) | {"generation": pinned["generation"]}
+    return public
+
+
+def _overdue(rows: list[dict]) -> list[str]:
+    """One line on the sources and tables that no night has checked in time."""
+    late = [row for row in rows if row["expected_next_at"]]
+    if not late:
+        return []
+    since = min(row["expected_next_at"] for row in late)
+    names = ", ".join(f"{row['kind']} {row['name']}" for row in late)
+    return [f"overdue since {since:%Y-%m-%d %H:%M %Z}: {names}"]
+
+
+def _is_of(run: str, running: str) -> bool:
+    """Whether a run, whose id ends on its process, is the one that holds the lock."""
+    return bool(running) and run.rpartition("-")[2] == running.rpartition(" ")[2]
+
+
+def _in_progress(known: list[Night], running: str) -> list[Night]:
+    """The newest night, if it is in progress."""
+    return [night for night in known[:1] if not night.is_over and _is_of(night.run, running)]
+
+
+def _of_all_machines(
+    connection: psycopg.Connection, known: list[Night], running: str
+) -> list[Night]:
+    """The newest nights; one that another machine ended on this database later is among them."""
+    going = _in_progress(known, running)
+    over = known[len(going) :]
+    found = ledger.night_since(connection, over[0].began_at or over[0].at if over else None)
+    if not found or any(night.run == found["run_id"] for night in known):
+        return known
+    names = ("run_id", "started_at", "ended_at", "exit_code", "note")
+    return [*going, Night(*(found[name] for name in names)), *over]
+
+
+def _killed(connection: psycopg.Connection, known: list[Night], running: str) -> list[str]:
+    """A line on each run of stages that did not end, other than the nights that are known."""
+    left = [run for run in ledger.unfinished(connection) if not _is_of(run["run_id"], running)]
+    if not running and database.is_run_in_progress(connection):  # on another machine
+        left = left[1:]
+    noted = {night.run for night in known}
+    return [
+        f"unfinished run: {run['words']}, begun {run['started_at']:%Y-%m-%d %H:%M %Z}, was killed "
+        "or lost the database; the next run does the rest"
+        for run in left
+        if run["run_id"] not in noted
+    ]
+
+
+def _show_last_run(connection: psycopg.Connection, known: list[Night]) -> None:
+    """Print how the newest run of any kind ended, if it ended after the nights that are known."""
+    last = ledger.last_run(connection)
+    is_known = last and any(night.run == last["run_id"] for night in known)
+    newest = max((night.at for night in known if night.at), default=None)
+    if last and not is_known and (newest is None or last["ended_at"] > newest):
+        code, at = last["exit_code"], f"{last['ended_at']:%Y-%m-%d %H:%M %Z}"
+        print(f"last run: {last['words']}, ended {at} with code {code} ({report.meaning(code)})")
+
+
+def _show_nights(known: list[Night], running: str, notes: Sequence[str] = ()) -> bool:
+    """Print what runs now and how the newest night went; returns whether that was well.
+
+    notes: what was said before; the reason of a night is said once.
+    """
+    going = _in_progress(known, running)
+    if running:
+        since = going[0].began_at if going else None
+        began = f", begun {since:%Y-%m-%d %H:%M %Z}" if since else ""
+        print(f"a run is in progress ({running}{began}); until it ends readers have the above")
+    known = known[len(going) :]
+    if not known:
+        return True
+    what = known[0].reason.partition(" - ")[0]
+    is_said = not what or any(what in note for note in notes)
+    print(f"last night: {in_words(known[0])}" + ("" if is_said else f": {known[0].reason}"))
+    is_old = known[0].is_old(datetime.now(UTC))
+    if is_old:
+        print(f"no night has ended since {known[0].at:%Y-%m-%d %H:%M %Z}: {_DOCTOR}")
+    return known[0].is_well and not is_old
+
+
+def in_words(night: Night) -> str:
+    """When a night ended and how."""
+    began = f"began {night.began_at:%Y-%m-%d %H:%M %Z}" if night.began_at else "began"
+    if not night.is_over:
+        return f"{began} and did not end: it was killed, or the machine stopped"
+    how = f"with code {night.exit_code} ({report.meaning(night.exit_code)})"
+    return (
+        f"ended {night.ended_at:%Y-%m-%d %H:%M %Z} {how}"
+        if night.ended_at
+        else f"{began} and ended {how}"
+    )
+
+
+def _say_nothing_ran(known: list[Night], running: str) -> int:
+    if running or known:
+        print("nothing is published yet" + ("" if running else ": ./run_pipeline.sh"))
+    else:
+        print(NOTHING)
+    _show_nights(known, running)
     return errors.DEGRADED
