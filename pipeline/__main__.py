@@ -12,6 +12,7 @@ USAGE = """
   ./run_pipeline.sh STAGE [SOURCE …]         one stage ({stages}), every source or those named
   ./run_pipeline.sh status                   what readers have now, how old, and what is not well
   ./run_pipeline.sh doctor                   what would stop tonight's run, with the remedy
+                                             (--offline: without asking the publishers)
   ./run_pipeline.sh accept SOURCE            let in what was refused of a source: few rows,
                                              other columns, a shorter last row (--header)
   ./run_pipeline.sh load SOURCE --allow-older
@@ -126,9 +127,9 @@ def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
             from pipeline import status
 
             return status.show()
-        from pipeline import doctor
+        from pipeline import cron, doctor
 
-        return doctor.check() if command == "doctor" else doctor.print_crontab()
+        return doctor.check(options.offline) if command == "doctor" else cron.show()
     parser.error(f"no such command: {' '.join([command, *names])}")
     return errors.USAGE
 

@@ -7,7 +7,7 @@ known only when it runs: then that source keeps its last good data, and its scri
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from pipeline.errors import DeclarationError, SetupError
+from pipeline.errors import DeclarationError
 from pipeline.settings import ROOT
 
 PARTS_OF = {
@@ -28,12 +28,6 @@ def missing_parts(names: Iterable[str], stages: Iterable[str] = PARTS_OF) -> lis
         for part in PARTS_OF.get(stage, ())
         if not (ROOT / part.format(name)).is_file()
     ]
-
-
-def refuse_missing_parts(names: Iterable[str], stages: Iterable[str]) -> None:
-    """Raise SetupError when a source lacks a file that one of these stages needs."""
-    if missing := missing_parts(names, stages):
-        raise SetupError("; ".join(missing), "see docs/adding_a_source.md")
 
 
 def check_kind(kind: str, kinds: Sequence[str], script: str) -> None:

@@ -1,9 +1,9 @@
-"""`./run_pipeline.sh doctor`: what would stop tonight's run, and `cron`: when it runs."""
+"""`./run_pipeline.sh doctor`: what would stop tonight's run, and what else is not well."""
 
-import os
+import importlib.util
 import platform
-import shlex
 import shutil
+from datetime import UTC, datetime
 
 import psycopg
 from rich import box
@@ -11,30 +11,48 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import database, declaration, errors, folders, ownership, prod, settings, stash
-from pipeline.errors import PipelineError, SettingError, SetupError
+from pipeline import (
+    cron,
+    database,
+    errors,
+    lock,
+    nights,
+    ownership,
+    preflight,
+    prod,
+    publishers,
+    settings,
+    stash,
+)
+from pipeline.errors import PipelineError, SettingError
 from pipeline.settings import ROOT, Settings
 
-PARTS = declaration.PARTS
 NO_ROOM = 100 * 1024**2  # bytes free below which a night cannot succeed
 LITTLE_ROOM = 2 * 1024**3  # bytes free below which a night may fail
 
 
-def check() -> int:
-    """Print the settings in force and every check; returns 0, or 78 when a run would be stopped."""
+def check(offline: bool = False) -> int:
+    """Print the settings in force and every check; returns 0, or 78 when a run would be stopped.
+
+    offline: whether publishers are left out.
+    """
     console = Console(soft_wrap=True, width=1000)  # a path must stay whole, to be copied
-    here = settings.load()
+    here, sources = settings.load(), settings.sources()
     _print_facts(console, "Setting", _settings())
-    stops = _folders(here) + _room(here, NO_ROOM)
-    stops += declaration.missing_parts(settings.sources())
+    stops = [str(error) for error in preflight.problems(here, sources)]
+    stops += _room(here, NO_ROOM) + _dbt()
     remarks = [] if stops else _room(here, LITTLE_ROOM)
-    remarks += _programs(here) + stash.problems(here)
-    remarks += filter(None, [settings.exposed()])
+    remarks += _programs(here) + stash.problems(here) + stash.gap(here, sources)
+    remarks += settings.unsafe_env()
+    facts, notes = _nights(here)
+    _print_facts(console, "Night", facts)
+    remarks += notes
     try:
         _print_facts(console, "Database", _database(here))
     except PipelineError as error:
         stops.append(str(error))
     stops += [] if stops else _prod(here)
+    remarks += [] if offline else publishers.silent(here, sources)
     for problem in stops:
         console.print(f"stops tonight's run: {problem}", markup=False, style="red")
     for problem in remarks:
@@ -43,18 +61,26 @@ def check() -> int:
     return errors.SETUP if stops else errors.OK
 
 
-def print_crontab() -> int:
-    """Print the lines of `crontab` for this clone, to be added to the user's own jobs."""
-    here = settings.load()
-    text = (ROOT / "crontab").read_text("utf-8")
-    text = text.replace("@ROOT@", _for_cron(ROOT)).replace("@LOGS@", _for_cron(here.logs))
-    print(text, end="")
-    return errors.OK
+def _nights(here: Settings) -> tuple[dict[str, str], list[str]]:
+    """When the newest night ended and how, what cron does: facts to show, and what is not well."""
+    facts, notes = cron.facts(here)
+    running, known = lock.holder(here), nights.newest(here)
+    if running:
+        facts["now"] = f"a run is in progress ({running})"
+    over = [night for night in known if night.is_over or not running][:1]
+    facts["last night"] = nights.in_words(over[0]) if over else "none yet"
+    for night in over:
+        if not night.is_well:
+            why = f": {night.reason}" if night.reason else ""
+            notes.append(f"the last night {nights.in_words(night)}{why}")
+        if night.is_old(datetime.now(UTC)):
+            notes.append(f"no night has ended since {night.at:%Y-%m-%d %H:%M %Z}")
+    return facts, notes
 
 
-def _for_cron(path: os.PathLike) -> str:
-    """A path as a word of a crontab line: quoted for the shell, `%` escaped for cron."""
-    return shlex.quote(str(path)).replace("%", r"\%")
+def _dbt() -> list[str]:
+    is_there = importlib.util.find_spec("dbt") is not None
+    return [] if is_there else ["dbt is not there: delete .venv; the next run installs it anew"]
 
 
 def _print_facts(console: Console, title: str, facts: dict[str, str]) -> None:
@@ -103,19 +129,6 @@ def _prod(here: Settings) -> list[str]:
     except (psycopg.Error, PipelineError):
         return []
     return []
-
-
-def _folders(here: Settings) -> list[str]:
-    try:
-        folders.refuse_links(here)
-    except SetupError as error:
-        return [str(error)]
-    folder = here.data_dir
-    while not folder.exists():
-        folder = folder.parent
-    if os.access(folder, os.W_OK | os.X_OK):
-        return []
-    return [f"{folder} cannot be written by this user: chown it, or set DATA_DIR"]
 
 
 def _room(here: Settings, wanted: int) -> list[str]:

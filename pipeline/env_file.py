@@ -50,6 +50,22 @@ def exposed(path: Path, names: list[str]) -> str:
     )
 
 
+def changeable(path: Path) -> str:
+    """Whether others may change a file, and so what a run does; a sentence with the remedy.
+
+    Empty where they may not, or there is no file.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"{path.name} can be changed by other users of this machine: chmod go-w {path}"
+    if status.st_uid not in (os.geteuid(), 0):
+        return f"{path.name} belongs to another user, who can change it: chown it to this one"
+    return ""
+
+
 def _text(path: Path) -> str:
     try:
         data = path.read_bytes()

@@ -4,6 +4,8 @@ An error says what happened, where, what was kept and what to do. The frame arou
 prints it as one line; a traceback is for faults of our own and goes to the log.
 """
 
+import signal
+
 OK = 0
 FAILED = 1
 DEGRADED = 2
@@ -75,3 +77,17 @@ class BusyError(PipelineError):
     """Another run is in progress; nothing was done."""
 
     exit_code = BUSY
+
+
+def meaning(code: int) -> str:
+    """An exit code in a few words."""
+    return {
+        OK: "all is well",
+        DEGRADED: "finished, but not all is fresh",
+        FAILED: "nothing could be published",
+        BUSY: "another run was in progress",
+        SETUP: "a setting, a permission or a program was missing",
+        128 + signal.SIGHUP: "stopped by a signal",
+        128 + signal.SIGINT: "stopped by a signal",
+        128 + signal.SIGTERM: "stopped by a signal",
+    }.get(code, "see above")

@@ -29,6 +29,7 @@ from pipeline.refetch import Rejected
 from pipeline.settings import Settings
 from pipeline.snapshot import Snapshot
 
+KEEP_LOST = 5  # of the snapshots that never entered the stash, the newest
 FETCH_SHARE = 0.9  # of SOURCE_TIMEOUT; the rest is left to fall back in good order
 
 
@@ -241,10 +242,22 @@ def facts(
 
 
 def _stashed(here: Settings, name: str, taken: Snapshot, remembered: dict) -> dict:
-    """Stash a snapshot that is not stashed yet; what hinders it is a note, not a failure."""
+    """Stash a snapshot that is not stashed yet; what hinders it is a note, not a failure.
+
+    A snapshot that was replaced before it could be stashed is a gap in the history: it is kept in
+    mind when it was fetched (`stash.LOST`), for `doctor`.
+    """
     identity = f"{here.stash} {taken.content} {taken.fetched_at}"
     if here.stash == "off" or remembered.get("stashed") == identity:
-        return {"stashed": remembered.get("stashed"), "stash_note": ""}
+        return {"stashed": remembered.get("stashed"), "stash_note": "", "unstashed": None}
     what = f"fetched {taken.fetched_at}" if taken.origin == "live" else "the bundled capture"
     stored = stash.store(here, name, f"{name}: {what}")
-    return {"stashed": identity if stored.done else None, "stash_note": stored.note}
+    waiting, lost = remembered.get("unstashed"), remembered.get(stash.LOST, [])
+    if waiting and waiting != identity:
+        lost = [*lost, waiting.rpartition(" ")[2]][-KEEP_LOST:]
+    return {
+        "stashed": identity if stored.done else None,
+        "stash_note": stored.note,
+        "unstashed": None if stored.done else identity,
+        stash.LOST: lost,
+    }

@@ -12,6 +12,7 @@ from pipeline.settings import Settings
 # With `/*`: and the folders in it, which are named for the sources.
 _OWN = ("raw", "raw/.incoming", "raw/.begun", "preprocessed", "preprocessed/.repaired/*")
 _OWN += ("state", "state/hosts", "state/dbt", "quarantine/*", "dumps", "logs", "logs/dbt")
+NAMES = tuple(pattern.removesuffix("/*") for pattern in _OWN)
 
 
 def refuse_links(settings: Settings) -> None:

@@ -8,12 +8,12 @@ import psycopg
 
 from pipeline import (
     database,
-    declaration,
     errors,
     ledger,
     load,
     lock,
     nights,
+    preflight,
     preprocess,
     report,
     script,
@@ -188,7 +188,7 @@ class Night:
         self.screen.report(stages_of, tables, self._notes())
         # A single stage judges its own work only.
         meaning = f"the stage is well: {stages[0]}" if not code and len(stages) == 1 else ""
-        meaning = meaning or report.meaning(code)
+        meaning = meaning or errors.meaning(code)
         self.screen.say(f"ended with code {code} ({meaning}); log: {self.screen.path}")
         return code
 
@@ -246,9 +246,11 @@ def run(stages: list[str], sources: list[str], options) -> int:
 
 
 def _run(here: Settings, stages: list[str], sources: list[str], options) -> int:
-    declaration.refuse_missing_parts(sources, stages)
+    preflight.refuse(here, sources, stages)
     with lock.held_by_this_run(here):
-        _check_folders(here)
+        preflight.make_folders(here)
+        for left_by_a_kill in here.state.glob(".*.json.*"):
+            left_by_a_kill.unlink(missing_ok=True)
         run_id = f"{time.strftime('%Y-%m-%dT%H-%M-%SZ', time.gmtime())}-{os.getpid()}"
         screen = Screen(here.logs, run_id)
         night = Night(here, sources, options, screen, run_id)
@@ -274,17 +276,3 @@ def _say_stopped(night: Night, stopped: Stopped) -> int:
             with database.connect(night.here, patience=database.GLANCE) as connection:
                 ledger.end(connection, night.books.run_id, code, f"stopped by {name}")
     return code
-
-
-def _check_folders(here: Settings) -> None:
-    for folder in (here.raw, here.preprocessed, here.state, here.quarantine, here.logs):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SetupError(f"{folder} cannot be made: {error.strerror}", "set DATA_DIR") from None
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise SetupError(
-                f"{folder} cannot be written by this user", "chown it, or set DATA_DIR"
-            )
-    for left_by_a_kill in here.state.glob(".*.json.*"):
-        left_by_a_kill.unlink(missing_ok=True)

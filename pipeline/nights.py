@@ -105,6 +105,19 @@ def newest(here: Settings) -> list[Night]:
     return [_night(one) for one in given if one]
 
 
+def in_words(night: Night) -> str:
+    """When a night ended and how, in a few words."""
+    began = f"began {night.began_at:%Y-%m-%d %H:%M %Z}" if night.began_at else "began"
+    if not night.is_over:
+        return f"{began} and did not end: it was killed, or the machine stopped"
+    how = f"with code {night.exit_code} ({errors.meaning(night.exit_code)})"
+    return (
+        f"ended {night.ended_at:%Y-%m-%d %H:%M %Z} {how}"
+        if night.ended_at
+        else f"{began} and ended {how}"
+    )
+
+
 def was_missed() -> bool:
     """Whether no whole night ended, well or not, within the last 24 hours, or the newest did not.
 

@@ -1,6 +1,5 @@
 """What a person wants to know after a night: each source, each published table, what to do."""
 
-import signal
 from datetime import UTC, datetime
 
 from rich import box
@@ -8,7 +7,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import errors, ledger, state
+from pipeline import ledger, state
 from pipeline.printable import escaped
 from pipeline.settings import Settings
 
@@ -115,20 +114,6 @@ def notes_of_prod(published: dict) -> list[str]:
 
 def _dict(whole: dict, key: str) -> list[tuple[str, str]]:
     return list((whole.get(key) or {}).items())
-
-
-def meaning(code: int) -> str:
-    """An exit code in a few words."""
-    return {
-        errors.OK: "all is well",
-        errors.DEGRADED: "finished, but not all is fresh",
-        errors.FAILED: "nothing could be published",
-        errors.BUSY: "another run was in progress",
-        errors.SETUP: "a setting, a permission or a program was missing",
-        128 + signal.SIGHUP: "stopped by a signal",
-        128 + signal.SIGINT: "stopped by a signal",
-        128 + signal.SIGTERM: "stopped by a signal",
-    }.get(code, "see above")
 
 
 def render(

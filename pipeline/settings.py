@@ -242,6 +242,11 @@ def exposed() -> str:
     return env_file.exposed(file, [name for name, secrets in found.items() if secrets])
 
 
+def unsafe_env() -> list[str]:
+    """What is wrong with `.env`: secrets that others can read, or a file that they can change."""
+    return [what for what in (exposed(), env_file.changeable(ROOT / ".env")) if what]
+
+
 def _secrets_by_setting(given: Mapping[str, str]) -> dict[str, set[str]]:
     """The secrets in the values of some settings, by the name of the setting."""
     found = {name: {value} for name, value in given.items() if name in KEYS or KEY.fullmatch(name)}

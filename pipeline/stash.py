@@ -1,18 +1,20 @@
 """The stash: the history of the raw snapshots, beside the current copy on disk.
 
 This is all that the rest of the pipeline knows of storage. Setting `STASH` picks the store, a
-module with the four functions of this one (docs/stash.md says how to add another).
+module with the five functions of this one (docs/stash.md says how to add another).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import snapshot, stash_git
+from pipeline import snapshot, stash_git, state
 from pipeline.errors import PipelineError
 from pipeline.settings import SOURCE_NAME, Settings
 
 STORES = {"git": stash_git, "git+push": stash_git}
 PUSHED = {"git+push"}
+LOST = "never_stashed"  # of a source: when snapshots were fetched that never entered the stash
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,26 @@ def problems(settings: Settings) -> list[str]:
     if settings.stash not in STORES:
         return []
     return STORES[settings.stash].problems(settings.stash in PUSHED)
+
+
+def gap(settings: Settings, sources: Iterable[str]) -> list[str]:
+    """What the history in the stash lacks: snapshots on disk, and those that were replaced since.
+
+    A line each; empty when there is no gap, or no stash.
+    """
+    if settings.stash not in STORES:
+        return []
+    noted = {name: state.read(settings, name).get("api", {}) for name in sources}
+    lost = [f"{name} of {at}" for name, facts in noted.items() for at in facts.get(LOST, [])]
+    what = "the stash has a gap: snapshots were replaced before they could be stashed"
+    found = [f"{what}: {', '.join(lost)}"] if lost else []
+    try:
+        waiting = STORES[settings.stash].lacking(settings.raw / _named(name) for name in noted)
+    except PipelineError as error:
+        return [*found, str(error)]
+    if waiting:
+        found.append(f"not in the stash yet: {', '.join(waiting)} - the next night tries again")
+    return found
 
 
 def _named(source: str) -> str:

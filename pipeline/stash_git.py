@@ -9,7 +9,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ BRANCH = "raw-data"
 REF = f"refs/heads/{BRANCH}"
 PUSHED_REF = f"refs/remotes/origin/{BRANCH}"
 NETWORK_SECONDS = 900  # a push or a fetch; objects that went through by then stay there
+LOCKED_SECONDS = 1.0  # for which a git command at work may have the branch locked
 MOVES = 5  # attempts when somebody else moves the branch meanwhile
 RAW = "data/raw"  # in the branch, whatever DATA_DIR is
 TEXT = (DESCRIPTOR, SUMS)
@@ -147,11 +148,49 @@ def problems(pushes: bool) -> list[str]:
             check()
         except PipelineError as error:
             found.append(str(error))
+    found += _stale_lock(checkout)
     if pushes and not git.setting(checkout.root, "remote.origin.url"):
         found.append("STASH=git+push without a remote - git remote add origin URL, or STASH=git")
     elif pushes and (waiting := _waiting(checkout)):
         found.append(f"{waiting} waiting to be pushed - docs/stash.md, Push")
     return found
+
+
+def lacking(folders: Iterable[Path]) -> list[str]:
+    """The names of those snapshots, of the folders named for sources, that the branch has not.
+
+    What the branch has is what it has last of each source. Raises PipelineError when git cannot be
+    asked.
+    """
+    checkout = _checkout()
+    tip = next(filter(None, _tips(checkout)), "")
+    listed = checkout.git("ls-tree", "-r", "-z", tip, "--", RAW).split(b"\0")[:-1] if tip else []
+    there = {
+        os.fsdecode(path): entry.split()[2] for entry, path in (e.split(b"\t") for e in listed)
+    }
+    given = [folder for folder in folders if (folder / SUMS).is_file()]
+    paths = "".join(f"{folder / SUMS}\n" for folder in given).encode()
+    blobs = checkout.git("hash-object", "--no-filters", "--stdin-paths", stdin=paths).split()
+    pairs = zip(given, blobs, strict=True)
+    return [
+        folder.name for folder, blob in pairs if there.get(f"{RAW}/{folder.name}/{SUMS}") != blob
+    ]
+
+
+def _stale_lock(checkout: Checkout) -> list[str]:
+    """What a git command that was killed left on the branch: nothing enters the stash until then.
+
+    A git command at work has the lock for an instant.
+    """
+    path = checkout.folder / f"{REF}.lock"
+    deadline = time.monotonic() + LOCKED_SECONDS
+    while os.path.lexists(path):
+        if time.monotonic() > deadline:
+            return [
+                f"no snapshot enters the stash: {path} is left by a git that was killed - rm it"
+            ]
+        time.sleep(0.05)
+    return []
 
 
 def _checkout() -> Checkout:

@@ -149,7 +149,7 @@ def _show_last_run(connection: psycopg.Connection, known: list[Night]) -> None:
     newest = max((night.at for night in known if night.at), default=None)
     if last and not is_known and (newest is None or last["ended_at"] > newest):
         code, at = last["exit_code"], f"{last['ended_at']:%Y-%m-%d %H:%M %Z}"
-        print(f"last run: {last['words']}, ended {at} with code {code} ({report.meaning(code)})")
+        print(f"last run: {last['words']}, ended {at} with code {code} ({errors.meaning(code)})")
 
 
 def _show_nights(known: list[Night], running: str, notes: Sequence[str] = ()) -> bool:
@@ -167,24 +167,11 @@ def _show_nights(known: list[Night], running: str, notes: Sequence[str] = ()) ->
         return True
     what = known[0].reason.partition(" - ")[0]
     is_said = not what or any(what in note for note in notes)
-    print(f"last night: {in_words(known[0])}" + ("" if is_said else f": {known[0].reason}"))
+    print(f"last night: {nights.in_words(known[0])}" + ("" if is_said else f": {known[0].reason}"))
     is_old = known[0].is_old(datetime.now(UTC))
     if is_old:
         print(f"no night has ended since {known[0].at:%Y-%m-%d %H:%M %Z}: {_DOCTOR}")
     return known[0].is_well and not is_old
-
-
-def in_words(night: Night) -> str:
-    """When a night ended and how."""
-    began = f"began {night.began_at:%Y-%m-%d %H:%M %Z}" if night.began_at else "began"
-    if not night.is_over:
-        return f"{began} and did not end: it was killed, or the machine stopped"
-    how = f"with code {night.exit_code} ({report.meaning(night.exit_code)})"
-    return (
-        f"ended {night.ended_at:%Y-%m-%d %H:%M %Z} {how}"
-        if night.ended_at
-        else f"{began} and ended {how}"
-    )
 
 
 def _say_nothing_ran(known: list[Night], running: str) -> int:

@@ -11,7 +11,7 @@ import pytest
 from publisher import Answer
 from test_fetch import HOST, SOURCE, URL, night
 
-from pipeline import ddl, declaration, delimited, fetch, settings, socrata, state
+from pipeline import ddl, declaration, delimited, fetch, preflight, settings, socrata, state
 from pipeline import night as nights
 from pipeline.errors import SETUP, DeclarationError, SetupError
 from pipeline.settings import ROOT
@@ -153,7 +153,7 @@ def test_a_source_without_one_of_its_files_stops_the_run_before_it_begins(
         (tmp_path / each.format("alpha")).touch()
     monkeypatch.setattr(declaration, "ROOT", tmp_path)
     stages = ["api", "preprocess", "load", "transform", "publish"]
-    declaration.refuse_missing_parts(["alpha"], stages)
+    preflight.refuse(here, ["alpha"], stages)
     (tmp_path / part.format("alpha")).unlink()
     with pytest.raises(SetupError, match=f"^source alpha has no {part.format('alpha')}") as caught:
         nights.run(stages, ["alpha"], SimpleNamespace(force=False, offline=False))

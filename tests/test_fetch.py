@@ -510,6 +510,23 @@ def test_what_could_not_be_stashed_is_tried_again(here, publisher, stashed, monk
     assert "alpha" in stashed
 
 
+def test_a_snapshot_that_never_entered_the_stash_is_a_gap(here, publisher, stashed, monkeypatch):
+    store = stash.store
+    serve(publisher, OLD)
+    night()
+    monkeypatch.setattr(stash, "store", lambda *words: stash.Stored(False, "not stashed", "why"))
+    serve(publisher, NEW)
+    missed = night()["fetched_at"]
+    assert not night()[stash.LOST], "it may still be stashed"
+    monkeypatch.setattr(stash, "store", store)
+    serve(publisher, OLD)
+    assert night()[stash.LOST] == [missed]
+    monkeypatch.setattr(stash, "STORES", {"git": SimpleNamespace(lacking=lambda folders: [])})
+    (said,) = stash.gap(settings.load(), ["alpha"])
+    assert said.startswith("the stash has a gap")
+    assert said.endswith(f": alpha of {missed}")
+
+
 def test_a_new_snapshot_that_is_refused_raises_nothing_by_itself(here, publisher):
     """A SourceError of the script is told as it was raised."""
 

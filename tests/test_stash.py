@@ -330,6 +330,30 @@ def test_a_linked_worktree_shares_the_branch(clone, tmp_path, monkeypatch):
     assert "OK" in git(clone, "lfs", "fsck", "raw-data")
 
 
+def test_a_lock_that_a_killed_git_left_is_named_and_what_it_keeps_out(clone, monkeypatch):
+    monkeypatch.setattr(stash.stash_git, "LOCKED_SECONDS", 0.1)
+    put(clone, "alpha", data=b"1\n")
+    put(clone, "beta", data=b"1\n")
+    sources = ["alpha", "beta", "never_fetched"]
+    (said,) = stash.gap(here(clone), sources)
+    assert said.startswith("not in the stash yet: alpha, beta - ")
+    assert stash.store(here(clone), "alpha", "first").done
+    assert "yet: beta - " in stash.gap(here(clone), sources)[0]
+    assert stash.store(here(clone), "beta", "first").done
+    assert stash.gap(here(clone), sources) == []
+    lock = clone / ".git/refs/heads/raw-data.lock"
+    lock.touch()
+    put(clone, "alpha", data=b"2\n")
+    assert not stash.store(here(clone), "alpha", "second").done
+    (said,) = stash.problems(here(clone))
+    assert said == f"no snapshot enters the stash: {lock} is left by a git that was killed - rm it"
+    assert "yet: alpha - " in stash.gap(here(clone), sources)[0]
+    lock.unlink()
+    assert stash.problems(here(clone)) == []
+    assert stash.store(here(clone), "alpha", "second").done
+    assert stash.gap(here(clone), sources) == []
+
+
 def test_the_branch_is_not_moved_under_a_checkout_of_it(clone, tmp_path):
     put(clone, "alpha", data=b"1\n")
     stash.store(here(clone), "alpha", "first")

@@ -92,8 +92,8 @@ def a_night(monkeypatch, error: BaseException | None = None, code: int = 0, **wh
         if error:
             target = {
                 "settings": (settings, "load"),
-                "parts": (night.declaration, "refuse_missing_parts"),
-                "folders": (night, "_check_folders"),
+                "parts": (night.preflight, "refuse"),
+                "folders": (night.preflight, "make_folders"),
                 "database": (night.Books, "meet_database"),
                 "stage": (night.Night, "_load"),
             }[place]
