@@ -26,14 +26,13 @@ class Books:
     def meet_database(self) -> None:
         """Find out before anything is touched what the database would stop the night with later.
 
-        A server that is down is none of that: what comes before stage load needs none.
+        The embedded server is started if it is down: readers need it before the night does. One
+        that cannot be reached stops nothing: what comes before stage load needs none.
         Raises BusyError and SetupError.
         """
         try:
             if not self.here.database_url:
                 postgres.binaries()
-                if not postgres.url(self.here):
-                    return
             self.connect(patience=database.GLANCE)
         except (psycopg.Error, PipelineError) as error:
             if isinstance(error, psycopg.Error):

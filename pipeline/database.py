@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 import psycopg
 from psycopg import conninfo
@@ -13,12 +14,14 @@ from pipeline import dsn, ledger_versions, pooler
 from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
 from pipeline.settings import Settings, redact
 
+T = TypeVar("T")
 OLDEST, NEWEST = 15, 18  # major versions of PostgreSQL
 PATIENCE = 15.0  # seconds for a server that is starting, or has no connection left
 # How often a server looks whether the client of a long statement is still there. Else it goes on to
 # the end for a process that was killed.
 CHECK_INTERVAL = "client_connection_check_interval", "2s"
 PREPARE_TIMEOUT = "10s"  # for a lock on the ledger, whose writers take milliseconds
+PAUSE = 1.0  # seconds in which a server that lost a session to a kill has ended all others too
 GLANCE = 3.0  # seconds for a server that need not be there
 RUN_LOCK = 7_305_812_164  # advisory lock: one run at a time on one database, from any machine
 LOST_LOCK_PATIENCE = 10.0  # seconds until a killed process of ours has let go of its lock
@@ -155,6 +158,48 @@ def answers(connection: psycopg.Connection) -> bool:
         connection.close()
         return False
     return True
+
+
+def once_more(settings: Settings, work: Callable[[psycopg.Connection], T]) -> T:
+    """Do work on a connection to the dev database; once more when the server went away meanwhile.
+
+    It recovers from a crash by itself, and the embedded one is started again. Not once more when
+    another run began since: its rows are newer. Raises what the work raises.
+    """
+    with connect(settings) as connection:
+        try:
+            return work(connection)
+        except (psycopg.Error, PipelineError) as error:
+            if not is_gone(connection):
+                raise
+            first = error
+    print(f"the database went away ({one_line(first)}): once more")
+    time.sleep(PAUSE)
+    with connect(settings) as connection:
+        if _was_overtaken(connection):
+            raise first
+        return work(connection)
+
+
+def is_gone(connection: psycopg.Connection) -> bool:
+    """Whether a connection, or the server behind it, is no more."""
+    try:
+        connection.execute("select 1")
+    except psycopg.Error as error:
+        return is_lost(error)
+    return False
+
+
+def _was_overtaken(connection: psycopg.Connection) -> bool:
+    """Whether another run began after the one that this process works for."""
+    return connection.execute(
+        """select exists (
+            select from pipeline.runs as ours join pipeline.runs as later
+                on later.started_at > ours.started_at
+            where ours.run_id = %s
+        )""",
+        [os.environ.get("PIPELINE_RUN", "")],
+    ).fetchone()[0]
 
 
 def prepare(connection: psycopg.Connection) -> None:

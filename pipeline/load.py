@@ -23,7 +23,6 @@ from pipeline.settings import Settings, sources
 
 BLOCK = 1024 * 1024
 LOCK_TIMEOUT = "2s"  # for how long new readers may queue behind our TRUNCATE
-PAUSE = 1  # seconds in which a server that lost a session to a kill has ended all others too
 
 
 class _Altered(Exception):
@@ -107,7 +106,7 @@ def run(here: Settings, source: str, force: bool = False, allow_older: bool = Fa
         if not database.is_lost(error):
             raise database.understood(error, f"{source} was not loaded") from None
     # The server went away, perhaps to recover from a crash. Nothing was changed: once more.
-    time.sleep(PAUSE)
+    time.sleep(database.PAUSE)
     try:
         return attempt(here, source, force)
     except psycopg.Error as error:

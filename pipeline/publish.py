@@ -5,6 +5,7 @@ only `data_status` is brought up to date. Permissions are written anew and tried
 """
 
 import os
+import time
 from collections.abc import Callable
 
 import psycopg
@@ -41,38 +42,49 @@ def run(here: Settings, force: bool = False, take_over: bool = False) -> dict:
     """Bring prod up to date; returns the facts of the stage.
 
     When prod cannot be reached, or does not take it, the outcome is `failed`: dev stays published,
-    prod stays as it was. `force` replaces tables that others changed in prod, too; `take_over` a
-    prod that is the copy of another dev database.
+    prod stays as it was. When a server goes away meanwhile, all of it is done once more. `force`
+    replaces tables that others changed in prod, too; `take_over` a prod that is the copy of another
+    dev database.
 
     Raises SourceError when dev is lost meanwhile: prod is as it was, or has it all. Raises
     SettingError when what a setting leads to is not ours, or not usable: nothing was changed there.
     """
     try:
-        return _run(here, force, take_over)
+        return database.once_more(here, lambda dev: _run(here, dev, force, take_over))
     except psycopg.Error as error:
         trouble = database.understood(error, "dev was lost, prod may be behind")
         raise SourceError(trouble.what, f"{trouble.remedy}; {STAYS}") from None
 
 
-def _run(here: Settings, force: bool, take_over: bool) -> dict:
-    with database.connect(here, lambda text: None) as dev:
-        database.prepare(dev)
-        if not dump.published(dev):
-            return {"outcome": "missing", "reason": "nothing is published in dev yet"}
-        pinned = noted(here).get("pinned")
-        made = dump.make(here, dev, pinned and pinned["generation"])
-        about = {"generation": made.generation, "bytes": made.path.stat().st_size}
-        try:
-            facts = _bring(here, dev, made, force, take_over)
-        except SettingError as error:
-            _note(dev, _failed(error) | about)
-            raise
-        except psycopg.Error as error:
-            facts = _failed(database.understood(error, "prod failed"))
-        except PipelineError as error:
-            facts = _failed(error)
-        _note(dev, facts | about)
+def _run(here: Settings, dev: psycopg.Connection, force: bool, take_over: bool) -> dict:
+    database.prepare(dev)
+    if not dump.published(dev):
+        return {"outcome": "missing", "reason": "nothing is published in dev yet"}
+    pinned = noted(here).get("pinned")
+    made = dump.make(here, dev, pinned and pinned["generation"])
+    about = {"generation": made.generation, "bytes": made.path.stat().st_size}
+    try:
+        facts = _bring_or_once_more(here, dev, made, force, take_over)
+    except SettingError as error:
+        _note(dev, _failed(error) | about)
+        raise
+    except psycopg.Error as error:
+        facts = _failed(database.understood(error, "prod failed"))
+    except PipelineError as error:
+        facts = _failed(error)
+    _note(dev, facts | about)
     return facts | about
+
+
+def _bring_or_once_more(here: Settings, dev: psycopg.Connection, made: Dump, *how: bool) -> dict:
+    """Let prod follow; once more when prod's server went away, and not that of dev with it."""
+    try:
+        return _bring(here, dev, made, *how)
+    except psycopg.Error as error:
+        if not database.is_lost(error) or database.is_gone(dev):
+            raise
+    time.sleep(database.PAUSE)
+    return _bring(here, dev, made, *how)
 
 
 def _failed(trouble: PipelineError) -> dict:

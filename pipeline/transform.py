@@ -119,16 +119,21 @@ def run(
     accepted:      names of the models whose columns may change.
     accepted_rows: names of those that may lose more than half of their rows.
 
+    When the server goes away meanwhile, all of it is done once more.
+
     Raises SourceError when readers or another run forbid the publication: the published tables
     stay. PipelineError when it does not come to a build, SetupError when a permission is missing.
     """
+
+    def work(connection: psycopg.Connection) -> dict:
+        database.prepare(connection)
+        is_asked = force or accepted or accepted_rows
+        if not is_asked and is_current(connection):
+            return {"outcome": "unchanged"}
+        return _build_and_publish(here, connection, force, accepted, accepted_rows)
+
     try:
-        with database.connect(here) as connection:
-            database.prepare(connection)
-            is_asked = force or accepted or accepted_rows
-            if not is_asked and is_current(connection):
-                return {"outcome": "unchanged"}
-            return _build_and_publish(here, connection, force, accepted, accepted_rows)
+        return database.once_more(here, work)
     except psycopg.Error as error:
         raise database.understood(error, "nothing is published") from None
 

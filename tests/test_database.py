@@ -1,5 +1,6 @@
 """The dev database: found, understood when it is not, and the same session everywhere."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import psycopg
@@ -16,7 +18,7 @@ import pytest
 from patience import Stopwatch, eventually
 from servers import PASSWORD, new_database
 
-from pipeline import database, ledger, ledger_versions, settings
+from pipeline import database, ledger, ledger_versions, postgres, settings
 from pipeline.books import Books
 from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
 from pipeline.screen import Screen
@@ -399,3 +401,85 @@ def test_libpqs_variables_do_not_lead_away_from_the_embedded_server(server_setti
     monkeypatch.setenv("PGOPTIONS", "-c no_such_setting=1")
     with database.connect(server_settings) as connection:
         assert connection.execute("select current_database()").fetchone() == ("dev",)
+
+
+# Once more
+
+
+@pytest.fixture
+def run(owner, monkeypatch):
+    """A run of tonight that is known in the ledger."""
+    database.prepare(owner)
+    monkeypatch.setattr(database, "PAUSE", 0)
+    monkeypatch.setenv("PIPELINE_RUN", "tonight")
+    ledger.begin(owner, "tonight", "night", "2026-01-01T04:17:00Z")
+
+
+LOST = "select pg_terminate_backend(pg_backend_pid())"
+
+
+def failing(*errors: Exception | None):
+    """Work that meets errors in turn; None: its session is ended. Returns how often it was done."""
+    left = list(errors)
+
+    def work(connection):
+        if not left:
+            return "done"
+        if error := left.pop(0):
+            raise error
+        return connection.execute(LOST)
+
+    work.left = left
+    return work
+
+
+def test_what_lost_its_session_is_done_once_more(place, run, capsys):
+    assert database.once_more(place, failing(None)) == "done"
+    assert "the database went away (terminating connection" in capsys.readouterr().out
+
+
+def test_it_is_done_twice_and_no_more(place, run):
+    with pytest.raises(psycopg.OperationalError):
+        database.once_more(place, failing(None, None))
+
+
+@pytest.mark.parametrize(
+    "error", [SourceError("a reader"), PipelineError("no room"), psycopg.errors.DataError("bad")]
+)
+def test_what_failed_for_another_reason_is_not_done_again(place, run, error):
+    work = failing(error, error)
+    with pytest.raises(type(error)):
+        database.once_more(place, work)
+    assert len(work.left) == 1
+
+
+def test_an_error_of_another_program_counts_when_the_session_is_gone_too(place, run):
+    def work(connection, met=[]):  # noqa: B006 - what it remembers
+        if met:
+            return "done"
+        met.append(1)
+        with contextlib.suppress(psycopg.Error):
+            connection.execute(LOST)
+        raise SourceError("pg_dump failed")
+
+    assert database.once_more(place, work) == "done"
+
+
+def test_a_run_that_another_one_overtook_does_nothing_again(place, run, owner):
+    ledger.begin(owner, "another", "night", "2026-01-01T04:18:00Z")
+    with pytest.raises(psycopg.OperationalError):
+        database.once_more(place, failing(None))
+
+
+def test_the_embedded_server_is_started_before_a_publisher_is_asked(here, monkeypatch):
+    started = []
+    monkeypatch.setattr(postgres, "binaries", lambda: None)
+    monkeypatch.setattr(
+        postgres,
+        "ensure_running",
+        lambda *words: started.append(words) or "postgresql://h.invalid/x",
+    )
+    monkeypatch.setattr(database, "GLANCE", 0)
+    screen = SimpleNamespace(say=print, log=print)
+    Books(here, screen, "tonight", []).meet_database()
+    assert started

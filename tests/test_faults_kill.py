@@ -198,6 +198,28 @@ def test_a_run_that_slept_while_another_took_over_publishes_nothing(small):
     small.well_again()
 
 
+def test_a_server_killed_before_a_night_and_in_stage_transform_costs_nothing(small):
+    """Readers need it before stage load does, and what was lost with it is done once more."""
+    kill(small.postmaster())
+    small.something_new()
+    run = small.start()
+    wait_for_log(small, run, STAGES["transform"])
+    kill(small.postmaster())
+    said, _ = end_of(run)
+    assert run.returncode == 0, said
+    assert said.index("Starting PostgreSQL") < said.index("api left")
+    assert small.published() == {small.newest}
+    done = small.run("db", "start")
+    assert (done.returncode, done.stderr) == (0, ""), "it runs: nothing is said"
+    kill(small.postmaster())
+    done = small.run("status")
+    assert done.returncode == 2
+    assert "the database server was not running, so that readers had nothing" in done.stdout
+    assert small.run("status").returncode == 0
+    kill(small.postmaster())
+    assert "Starting PostgreSQL" in small.run("db", "start").stderr
+
+
 def test_dbt_killed_by_the_kernel_for_its_memory_is_named(small):
     """The kernel's way: SIGKILL to the largest process of the run."""
     before = small.newest
