@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from pipeline import ledger, publication, script, tell
+from pipeline import ledger, marks, publication, script, tell
 from pipeline.dbt_run import Result
 from pipeline.freshness import Row
 from pipeline.hold import Verdict
 from pipeline.lineage import Lineage
+from pipeline.marks import Made
 
 GRACE = timedelta(days=7)  # for the table of a model that is no more
 
@@ -144,6 +145,8 @@ class Build:
             result = self.results[uid]
             told = stamp | {"outcome": "published", "rows": result.rows, "seconds": result.seconds}
             ledger.note(connection, run_id, "transform", name, told, self.made_of[uid])
+            made = Made(str(facts["generation"]), result.rows)
+            marks.note(connection, publication.PUBLISHED, name, made, where=publication.NEXT)
         for name, reason in facts["held"].items():
             told = stamp | {"outcome": "held", "reason": reason}
             ledger.note(connection, run_id, "transform", name, told)

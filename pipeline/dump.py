@@ -20,10 +20,12 @@ from psycopg import sql
 
 from pipeline import (
     contract,
+    current,
     data_status,
     database,
     durable,
     ledger,
+    marks,
     publication,
     script,
     signals,
@@ -36,10 +38,6 @@ SUMS = "SHA256SUMS"
 # zlib's fastest level: the others take longer than the rest of a replication. The programs of the
 # wheel know no newer method.
 _PG_DUMP = ("--format=custom", "--compress=gzip:1", "--no-owner", "--no-privileges")
-_HASH = """
-select count(*), coalesce(sum(hashtextextended(published::text, 0)::numeric), 0)::text
-from {} as published
-"""
 
 
 class Dump(NamedTuple):
@@ -68,8 +66,10 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
     """Dump what is published in dev, unless that was done before; returns the dump.
 
     The newest KEEP_DUMPS are kept, and the one that prod is pinned to. Raises SourceError when
-    pg_dump fails, or somebody keeps a table to themselves for longer than PUBLISH_PATIENCE.
+    pg_dump fails, somebody keeps a table to themselves for longer than PUBLISH_PATIENCE, or changed
+    one since it was published.
     """
+    current.refuse_altered(dev, {})
     here.dumps.mkdir(parents=True, exist_ok=True)
     aside = here.dumps / f".dump.{os.getpid()}"
     try:
@@ -87,6 +87,8 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
             # Side by side, on the same snapshot.
             with _pg_dump(dev, aside, snapshot, names, limit):
                 described = {name: facts | content(dev, name) for name, facts in tables.items()}
+        current.refuse_altered(dev, described)  # what was changed meanwhile may be in it
+        current.note_hashes(dev, described)
         about = {"generation": generation, "made_at": script.now(), "tables": described}
         path = here.dumps / f"{generation}.dump"
         durable.replace_file(aside, path)
@@ -128,7 +130,7 @@ def published(dev: psycopg.Connection) -> dict[str, dict]:
 def content(connection: psycopg.Connection, table: str) -> dict:
     """Rows of a published table, and a hash of them in whatever order they stand."""
     name = sql.Identifier(publication.PUBLISHED, table)
-    rows, digest = connection.execute(sql.SQL(_HASH).format(name)).fetchone()
+    rows, digest = marks.content(connection, name)
     return {"rows": rows, "hash": digest}
 
 

@@ -144,7 +144,7 @@ def night_since(connection: psycopg.Connection, since: datetime | None) -> dict 
         cursor.execute(
             """select * from pipeline.runs
             where words ~ '^night\\M' and ended_at is not null
-                and started_at > coalesce(%s, '-infinity') and started_at <= now()
+                and started_at > coalesce(%s::timestamptz, '-infinity') and started_at <= now()
             order by started_at desc limit 1""",
             [since],
         )

@@ -80,9 +80,28 @@ from (
 ) as made
 where loads.step_id = made.step_id
 """
+_MARKS = """
+create table pipeline.table_marks (
+    schema_name text not null,
+    table_name text not null,
+    made_of text not null,
+    row_count bigint,
+    content_hash text,
+    file bigint not null,
+    changes bigint not null,
+    columns text not null,
+    noted_at timestamptz not null default clock_timestamp(),
+    primary key (schema_name, table_name)
+);
+comment on table pipeline.table_marks is
+'What each table was when only the pipeline had changed it (pipeline/marks.py): one row a table.';
+comment on column pipeline.table_marks.file is 'pg_relation_filenode: TRUNCATE gives another one';
+comment on column pipeline.table_marks.changes is
+'Rows inserted, updated and deleted since the server began to count';
+"""
 # Statements by which version n + 1 is made of version n. The first two are also those of ledgers
 # from before versions were counted: they change nothing in one that has their tables.
-STEPS = (_FIRST, _IDENTITY, _SNAPSHOTS)
+STEPS = (_FIRST, _IDENTITY, _SNAPSHOTS, _MARKS)
 _VERSION = """
 create table pipeline.ledger_version (
     is_only boolean primary key default true check (is_only),

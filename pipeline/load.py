@@ -17,8 +17,20 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from pipeline import database, ddl, ledger, order, preprocess, script, source_table, state
+from pipeline import (
+    current,
+    database,
+    ddl,
+    ledger,
+    marks,
+    order,
+    preprocess,
+    script,
+    source_table,
+    state,
+)
 from pipeline.errors import SourceError
+from pipeline.marks import Made
 from pipeline.settings import Settings, sources
 
 BLOCK = 1024 * 1024
@@ -65,14 +77,29 @@ def fingerprint_of(here: Settings, source: str) -> str | None:
     return hashlib.sha256(f"{noted['sha256']} {declared}".encode()).hexdigest()
 
 
+def _made_again(noted: dict, loaded: dict) -> bool:
+    """Whether stage preprocess was told to make the file anew since it was loaded."""
+    facts = loaded["facts"] or {}
+    return noted.get("forced_at", "") > facts.get("forced_at", "")
+
+
+def _file_of(loaded: dict) -> str:
+    """What the rows of a source were made of, however often they were loaded from it."""
+    return (loaded["facts"] or {}).get("made_of") or loaded["fingerprint"]
+
+
 def _words_of(source: str) -> str:
     """What the declaration of a source says in all, comments included: its SHA-256."""
     return hashlib.sha256(ddl.text_of(source).encode()).hexdigest()
 
 
 def pending(connection: psycopg.Connection, here: Settings, names: list[str]) -> list[str]:
-    """The sources whose table is not what their files say, in rows or comments, or not there."""
-    loaded = ledger.newest(connection, "load", ("new",))
+    """The sources whose table is not what their files say, in rows or comments, or not there.
+
+    So also what somebody else changed since it was loaded.
+    """
+    loaded = ledger.newest(connection, "load", ledger.MADE["load"])
+    changed = current.altered_sources(connection, names)
     tables = {
         row[0]
         for row in connection.execute(
@@ -82,7 +109,9 @@ def pending(connection: psycopg.Connection, here: Settings, names: list[str]) ->
     waiting = []
     for name in names:
         wanted = fingerprint_of(here, name)
-        is_loaded = name in loaded and loaded[name]["fingerprint"] == wanted
+        is_loaded = name in loaded and _file_of(loaded[name]) == wanted and name not in changed
+        noted = state.read(here, name).get("preprocess", {})
+        is_loaded = is_loaded and not _made_again(noted, loaded[name])
         is_described = is_loaded and (loaded[name]["facts"] or {}).get("declared") == _words_of(
             name
         )
@@ -130,15 +159,37 @@ def _attempt(here: Settings, source: str, force: bool, allow_older: bool = False
             }
         if not is_waiting:
             return {"outcome": "unchanged", "rows": noted["rows"]}
-        wanted = fingerprint_of(here, source)
-        if is_there and not force and ledger.loaded(connection).get(source) == wanted:
-            work = partial(_describe, connection, source, noted)
-        else:
-            kept = order.kept(connection, here, source)
-            if kept and not allow_older:
-                return kept
-            work = partial(_load, connection, here, source, noted, is_overruled=bool(kept))
-        return _patiently(here, source, work)
+        loaded = ledger.newest(connection, "load", ledger.MADE["load"]).get(source)
+        before = (loaded or {"facts": {}})["facts"] or {}
+        is_same = is_there and loaded and _file_of(loaded) == fingerprint_of(here, source)
+        why = current.altered_sources(connection, [source]).get(source, "")
+        if is_same and not (force or why or _made_again(noted, loaded)):
+            return _patiently(here, source, partial(_describe, connection, source, noted))
+        kept = order.kept(connection, here, source)
+        if kept and not allow_older:
+            return kept
+        # What is let in once all the same stays so when the same file is loaded again.
+        was_overruled = is_same and before.get("snapshot", {}).get("is_overruled")
+        is_overruled = bool(kept or was_overruled)
+        again = _again(loaded) if is_same else {}
+        about = {"forced_at": max(noted.get("forced_at", ""), before.get("forced_at", ""))} | again
+        work = partial(_load, connection, here, source, noted, is_overruled, about)
+        return _patiently(here, source, work) | _mended(source, why)
+
+
+def _again(loaded: dict) -> dict:
+    """What is noted of a file that is loaded again: of what the rows are made, and after which.
+
+    What is made of the rows is made again too, since nobody knows what was made of them meanwhile.
+    """
+    return {"made_of": _file_of(loaded), "after": loaded["fingerprint"]}
+
+
+def _mended(source: str, why: str) -> dict:
+    """What is told of a table that somebody had changed."""
+    if not why:
+        return {}
+    return {"reason": f"somebody had changed source.{source}, {why}: it is loaded again"}
 
 
 def _patiently(here: Settings, source: str, work: Callable[[], dict]) -> dict:
@@ -172,8 +223,17 @@ def _describe(connection: psycopg.Connection, source: str, noted: dict) -> dict:
 
 
 def _load(
-    connection: psycopg.Connection, here: Settings, source: str, noted: dict, is_overruled: bool
+    connection: psycopg.Connection,
+    here: Settings,
+    source: str,
+    noted: dict,
+    is_overruled: bool,
+    about: dict,
 ) -> dict:
+    """Load the file in a transaction, and note the table as it is then.
+
+    about: what is noted of the load beside that; of a file that is loaded again, `_again`.
+    """
     started = time.monotonic()
     table = sql.Identifier("source", source)
     with connection.transaction():
@@ -181,13 +241,14 @@ def _load(
         connection.execute("set local statement_timeout = 0")
         added = source_table.declare(connection, source, noted["columns"])
         connection.execute(sql.SQL("truncate {}").format(table))
+        counted = marks.changes(connection, "source", source)
         rows = _copy(connection, table, preprocess.output_of(here, source), noted)
         if rows != noted["rows"]:
             raise SourceError(
                 f"{source}: {rows:,} rows were copied where the file has {noted['rows']:,}",
                 "the old rows stay; this is a fault of the pipeline, please report it",
             )
-        facts = {"outcome": "new", "rows": rows, "bytes": noted["bytes"]}
+        facts = about | {"outcome": "new", "rows": rows, "bytes": noted["bytes"]}
         facts["declared"] = _words_of(source)
         facts["snapshot"] = order.of_legible(here, source) | {"is_overruled": is_overruled}
         facts["seconds"] = round(time.monotonic() - started, 3)
@@ -200,9 +261,15 @@ def _load(
         run_id = os.environ.get("PIPELINE_RUN") or f"{script.now()} {os.getpid()}"
         ledger.begin(connection, run_id, f"load {source}", script.now())
         fingerprint = fingerprint_of(here, source)
+        if "after" in about:
+            again = f"{fingerprint} {about['after']} {run_id}"
+            fingerprint = hashlib.sha256(again.encode()).hexdigest()
         ledger.note(
             connection, run_id, "load", source, facts | {"started_at": script.now()}, fingerprint
         )
+    marks.flush(connection)
+    if marks.changes(connection, "source", source) == counted + rows:  # and nobody's but ours
+        marks.note(connection, "source", source, Made(fingerprint, rows))
     return facts
 
 

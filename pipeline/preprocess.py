@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline import closure, data_tests, drift, durable, guards, order, script, snapshot, state
@@ -100,7 +101,9 @@ def _work(here: Settings, options, source: str, make_legible) -> dict:
         raise
     durable.replace_file(aside, output)
     guards.remember(here, source, remembered)
-    return {
+    # Stage load takes it from here, though the file may be the same as before.
+    forced = {"forced_at": datetime.now(UTC).isoformat()} if options.force else {}
+    return forced | {
         "outcome": "new",
         "input": taken.content,
         "snapshot": order.of_snapshot(here, source, taken),

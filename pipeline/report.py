@@ -7,7 +7,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import ledger, state
+from pipeline import freshness, ledger, state
 from pipeline.printable import escaped
 from pipeline.settings import Settings
 
@@ -191,8 +191,9 @@ def _advice(stages_of: dict[str, dict[str, dict]]) -> list[str]:
         note = stages.get("api", {}).get("stash_note")
         if note:
             groups.setdefault(("not in the stash", note, ""), []).append(source)
-        note = stages.get("api", {}).get("note")
-        if note:
+        fetched = stages.get("api", {})
+        note = fetched.get("note")
+        if note and fetched["outcome"] in freshness.CHECKED:  # else it is of an earlier night
             groups.setdefault(("note", note, ""), []).append(source)
         for what, count in (stages.get("preprocess", {}).get("notes") or {}).items():
             groups.setdefault(("note", f"{what}: {count:,}", ""), []).append(source)

@@ -10,6 +10,9 @@ import json
 from pipeline import durable
 from pipeline.settings import Settings
 
+# What a stage tells beside its outcome. It is of the night in which it was told: a stage that fails
+# later, of whatever cause, tells nothing of it.
+NOTES = ("note", "stash_note", "notes", "revoked", "not_checked")
 STAGES = ("api", "preprocess", "load", "transform", "validators", "drift", "rejected", "headerless")
 
 
@@ -26,9 +29,15 @@ def read(settings: Settings, source: str) -> dict:
 
 
 def update(settings: Settings, source: str, stage: str, **facts: object) -> dict:
-    """Add facts to what is remembered of a stage of a source; returns all of that stage."""
+    """Add facts to what is remembered of a stage of a source; returns all of that stage.
+
+    A failure leaves what is remembered of the last good data, and none of NOTES.
+    """
     remembered = read(settings, source)
-    remembered[stage] = {**remembered.get(stage, {}), **facts}
+    before = remembered.get(stage, {})
+    if facts.get("outcome") == "failed":
+        before = {name: value for name, value in before.items() if name not in NOTES}
+    remembered[stage] = {**before, **facts}
     durable.write_json(settings.state / f"{source}.json", remembered)
     return remembered[stage]
 

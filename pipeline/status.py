@@ -175,6 +175,8 @@ def _show_nights(known: list[Night], running: str, notes: Sequence[str] = ()) ->
 
 
 def _say_nothing_ran(known: list[Night], running: str) -> int:
+    """Say that there is nothing in the database, and why; of a night that was well it knows not."""
+    known = [night for night in known if not night.is_well]
     if running or known:
         print("nothing is published yet" + ("" if running else ": ./run_pipeline.sh"))
     else:

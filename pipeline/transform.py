@@ -16,6 +16,7 @@ import psycopg
 
 from pipeline import (
     contract,
+    current,
     data_status,
     database,
     dbt_run,
@@ -105,6 +106,7 @@ def is_current(connection: psycopg.Connection) -> bool:
         and not due(last["facts"].get("gone", {}))
         and last["fingerprint"] == fingerprint_of(connection)
         and set(last["facts"]["tables"]) <= publication.tables(connection).keys()
+        and not current.altered_tables(connection)
     )
 
 
@@ -153,10 +155,14 @@ def _build_and_publish(
     loaded = ledger.loaded(connection)
     wanted = set(graph.marts) if force else _changed(connection, graph, graph.made_of(loaded))
     last = (ledger.last_build(connection) or {"facts": {}})["facts"]
+    blocked = _made_of_altered(connection, graph, wanted)
+    wanted -= blocked.keys()
     room = publication.make_room(connection, here.publish_patience)
     publication.pass_through(connection, graph.marts.keys() - wanted)
     build = Build(fingerprint, loaded, graph, last, Verdict(graph, wanted), room)
     refused = _refuse(connection, build)
+    for name, reason in blocked.items():
+        build.verdict.hold([name], reason)
     standing = set() if force else build.standing(connection)
     proven = set() if force else build.proven()
     _judge(here, connection, build, dbt, _selection(build, standing, refused), proven)
@@ -174,7 +180,7 @@ def _build_and_publish(
 def _changed(connection, graph: Lineage, made_of: dict[str, str]) -> set[str]:
     """The marts that are not published as they should be now."""
     known = ledger.newest(connection, "transform", ("published",))
-    there = publication.tables(connection)
+    there = publication.tables(connection).keys() - current.altered_tables(connection).keys()
     return {
         name
         for name, uid in graph.marts.items()
@@ -199,6 +205,20 @@ def _refuse(connection: psycopg.Connection, build: Build) -> set[str]:
     for uid, reason in refused.items():
         build.verdict.refuse(uid, reason)
     return refused.keys() | graph.descendants(refused)
+
+
+def _made_of_altered(connection, graph: Lineage, wanted: Iterable[str]) -> dict[str, str]:
+    """Why marts are not built, by name: somebody changed the rows that they are made of."""
+    changed = {
+        source: f"somebody changed source.{source}, {why} (./run_pipeline.sh load {source})"
+        for source, why in current.altered_sources(connection).items()
+    }
+    return {
+        name: changed[source]
+        for name in wanted
+        for source in graph.sources_of(name)
+        if source in changed
+    }
 
 
 def _selection(build: Build, standing: set[str], refused: set[str]) -> set[str]:

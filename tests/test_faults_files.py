@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from publisher import Answer
-from small_clone import HOST, SOURCES, Small
+from small_clone import HOST, SOURCES, Small, whole_nights
 
 
 def flip(path: Path) -> None:
@@ -194,6 +194,46 @@ def test_the_script_of_one_source_does_not_run(small):
     finally:
         path.write_text(text)
     small.well_again()
+
+
+def by_hand(small: Small, *statements: str) -> None:
+    with psycopg.connect(small.url(), autocommit=True) as somebody:
+        for statement in statements:
+            somebody.execute(statement)
+        somebody.execute("select pg_stat_force_next_flush()")
+
+
+def in_prod(small: Small) -> set[int]:
+    with psycopg.connect(small.run("db", "url", "--prod").stdout.strip()) as connection:
+        return whole_nights(connection)
+
+
+def test_what_somebody_changed_in_dev_is_mended_and_never_reaches_prod(small: Small):
+    by_hand(
+        small,
+        "delete from source.left where id::integer % 2 = 0",
+        "update transformed.right_rows set night = 0 where id < 9",
+    )
+    done = small.run()
+    assert done.returncode == 0, done.stdout
+    assert "somebody had changed source.left, it has 150 rows, and was made with 300" in done.stdout
+    assert small.published() == in_prod(small) == {small.newest}
+    done = small.run()
+    assert re.search("load left: unchanged.*transform all models: unchanged", done.stdout, re.S)
+
+
+def test_the_documented_recovery_makes_everything_of_a_source_again(small: Small):
+    by_hand(small, "update source.left set night = '0'", "select pg_stat_reset()")
+    for words, said in (
+        (["preprocess", "left", "--force"], "preprocess left: new"),
+        (["load"], "load left: new"),
+        (["transform"], "transform all models: published"),
+        (["publish"], "publish database prod: published"),
+    ):
+        done = small.run(*words)
+        assert (done.returncode, said in done.stdout) == (0, True), done.stdout
+    assert small.published() == in_prod(small) == {small.newest}
+    assert small.query("select distinct night from source.left") == [[str(small.newest)]]
 
 
 def test_a_dbt_project_that_does_not_parse(small: Small):

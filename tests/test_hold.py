@@ -9,7 +9,7 @@ import dbt_project
 import psycopg
 import pytest
 
-from pipeline import build, database, dbt_run, ledger, publication, tell, transform
+from pipeline import build, database, dbt_run, ledger, marks, publication, tell, transform
 from pipeline.errors import SourceError
 from pipeline.settings import Settings
 
@@ -66,8 +66,9 @@ class Place:
             self.owner.execute(f"insert into source.{source} values ({values})")
         self.loads += 1
         ledger.begin(self.owner, "run", "load", "2026-01-01T00:00:00Z")
-        facts = {"outcome": "new"}
+        facts = {"outcome": "new", "rows": len(rows.split(", "))}
         ledger.note(self.owner, "run", "load", source, facts, f"load {self.loads}")
+        marks.flush(self.owner)
 
     def write(self, name: str, text: str) -> None:
         dbt_project.write(self.project, {name: text})
@@ -117,6 +118,38 @@ def test_only_what_is_made_of_a_changed_source_is_built(place):
     steps = ledger.newest(place.owner, "transform", ("published",))
     assert [steps[n]["facts"]["generation"] for n in ("ages", "averages", "towns")] == [1, 1, 2]
     assert len(place.rows("towns")) == 3
+
+
+def by_hand(place: Place, statement: str) -> None:
+    with psycopg.connect(place.here.database_url, autocommit=True) as somebody:
+        somebody.execute(statement)
+        marks.flush(somebody)
+
+
+def test_a_table_that_somebody_changed_is_built_again(place):
+    assert place.run()["outcome"] == "unchanged"
+    changes = ("delete from {}", "update {} set town = 'x'", "truncate {}")
+    for number, change in enumerate(changes, 2):
+        by_hand(place, change.format("transformed.towns"))
+        facts = place.run()
+        assert (facts["published"], facts["generation"]) == (["towns"], number), change
+        assert place.rows("towns") == [("bonn",), ("ulm",)]
+    assert place.run()["outcome"] == "unchanged"
+
+
+def test_nothing_is_made_of_rows_that_somebody_changed(place):
+    assert place.run()["outcome"] == "unchanged"
+    by_hand(place, "update source.people set age = '99'")
+    place.write(MARTS + "averages.sql", "select max(age) as age from {{ ref('ages') }}")
+    place.load("towns", "ulm, bonn, kiel")
+    facts = place.run()
+    assert facts["published"] == ["towns"]
+    assert facts["held"]["averages"].startswith("somebody changed source.people, rows of it")
+    assert "./run_pipeline.sh load people" in facts["held"]["averages"]
+    assert place.rows("averages") == [(35,)]
+    place.load("people", "ann 30 ulm, bob 40 bonn")
+    assert place.run()["published"] == ["ages", "averages"]
+    assert place.rows("averages") == [(40,)]
 
 
 def test_only_what_is_made_of_a_changed_model_macro_or_test_is_built(place):

@@ -20,7 +20,18 @@ from patience import eventually, joined
 from psycopg import sql
 from servers import new_database
 
-from pipeline import database, ddl, delimited, ledger, load, preprocess, source_table, state
+from pipeline import (
+    current,
+    database,
+    ddl,
+    delimited,
+    ledger,
+    load,
+    marks,
+    preprocess,
+    source_table,
+    state,
+)
 from pipeline.errors import PipelineError, SourceError
 from pipeline.settings import ROOT, Settings
 
@@ -184,6 +195,74 @@ def test_the_same_snapshot_twice_is_loaded_once(place, owner, declare):
     assert load.run(place, SOURCE) == {"outcome": "unchanged", "rows": 1}
     assert owner.execute("select xmin, ctid from source.sample").fetchall() == before
     assert load.run(place, SOURCE, force=True)["outcome"] == "new"
+
+
+BY_HAND = (
+    "delete from source.sample where a = '2'",
+    "update source.sample set a = 'mine' where a = '2'",
+    "insert into source.sample values ('mine')",
+    "truncate source.sample",
+    "alter table source.sample drop column a",
+)
+
+
+def by_hand(place: Settings, statement: str) -> None:
+    with psycopg.connect(place.database_url, autocommit=True) as somebody:
+        somebody.execute(statement)
+        marks.flush(somebody)
+
+
+def test_what_somebody_changed_is_loaded_again_and_what_is_made_of_it_made_again(
+    place, owner, declare
+):
+    declare("a")
+    made_legible(place, b"a\n1\n2\n")
+    load.run(place, SOURCE)
+    for statement in BY_HAND:
+        before = ledger.loaded(owner)[SOURCE]
+        assert load.pending(owner, place, [SOURCE]) == []
+        by_hand(place, statement)
+        assert load.pending(owner, place, [SOURCE]) == [SOURCE], statement
+        facts = load.run(place, SOURCE)
+        assert facts["outcome"] == "new"
+        assert facts["reason"].startswith("somebody had changed source.sample, ")
+        assert rows(owner, "a") == [("1",), ("2",)]
+        assert ledger.loaded(owner)[SOURCE] != before
+        assert load.run(place, SOURCE)["outcome"] == "unchanged"
+    assert owner.execute("select count(*) from pipeline.table_marks").fetchone() == (1,)
+
+
+def test_a_file_that_was_made_again_on_demand_is_loaded_again(place, owner, declare):
+    """The documented recovery: `preprocess SOURCE --force`, then `load`."""
+    declare("a")
+    made_legible(place, b"a\n1\n")
+    load.run(place, SOURCE)
+    for day in ("2026-01-01", "2026-01-02"):
+        before = ledger.loaded(owner)[SOURCE]
+        state.update(place, SOURCE, "preprocess", forced_at=f"{day}T00:00:00+00:00")
+        assert load.pending(owner, place, [SOURCE]) == [SOURCE]
+        assert load.run(place, SOURCE)["outcome"] == "new"
+        assert ledger.loaded(owner)[SOURCE] != before
+        assert load.pending(owner, place, [SOURCE]) == []
+    # Another machine on the same database, whose file nobody made again.
+    state.update(place, SOURCE, "preprocess", forced_at="")
+    assert load.pending(owner, place, [SOURCE]) == []
+
+
+def test_a_load_that_failed_is_nobodys_change(place, owner, declare, monkeypatch):
+    """The server forgets the counts of a transaction that truncated the table and was undone."""
+    declare("a")
+    made_legible(place, b"a\n1\n2\n")
+    load.run(place, SOURCE)
+    made_legible(place, b"a\n3\n")
+    note(place, 7, ["a"])  # so that the count of what was copied is not the file's
+    with pytest.raises(SourceError, match="1 rows were copied where the file has 7"):
+        load.run(place, SOURCE)
+    others = "select count(*) from pg_stat_activity where datname = current_database()"
+    eventually(lambda: owner.execute(others).fetchone() == (1,), "the end of its session")
+    assert marks.changes(owner, "source", SOURCE) == 2
+    assert rows(owner, "a") == [("1",), ("2",)]
+    assert current.altered_sources(owner) == {}
 
 
 def test_the_step_in_the_ledger_is_part_of_the_load(place, owner, declare, monkeypatch):

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import psycopg
 import pytest
@@ -32,6 +33,7 @@ from pipeline import (
     dump,
     dump_reader,
     ledger,
+    marks,
     postgres,
     prod,
     publication,
@@ -58,24 +60,42 @@ class Place:
         self.here, self.dev = here, dev
 
     def publish_dev(
-        self, number: int, tables: tuple[str, ...] = TABLES, statement: str = ""
+        self,
+        number: int,
+        tables: tuple[str, ...] = TABLES,
+        statement: str = "",
+        keep: tuple[str, ...] = (),
+        rows_of: Mapping[str, list[tuple]] = MappingProxyType({}),
     ) -> None:
         """What stage transform does: tables of a generation, published in dev."""
 
         def note(connection: psycopg.Connection, generation: int) -> list:
             run, told = f"run {number}", {"outcome": "published", "generation": generation}
             ledger.begin(connection, run, "transform", "2026-01-01T00:00:00Z")
-            facts = told | {"tables": list(tables), "held": {}, "sources": {t: [] for t in tables}}
+            facts = told | {
+                "tables": [*tables, *keep],
+                "held": {},
+                "sources": {t: [] for t in tables},
+            }
             for name in tables:
-                step = told | {"rows": 200, "started_at": "2026-01-01T00:00:00Z"}
+                count = f"select count(*) from transformed_next.{name}"
+                rows = connection.execute(count).fetchone()[0]
+                step = told | {"rows": rows, "started_at": "2026-01-01T00:00:00Z"}
                 ledger.note(connection, run, "transform", name, step, "made")
+                made = marks.Made(str(generation), rows)
+                marks.note(connection, "transformed", name, made, where="transformed_next")
             ledger.note(connection, run, "transform", ledger.ALL_MODELS, facts, "made")
             return tell.rows(connection)
 
         room = build(self.dev, number, tables)
         if statement:
             self.dev.execute(statement)
-        gone = publication.tables(self.dev).keys() - {*tables, data_status.FACTS, "mine"}
+        for name, rows in rows_of.items():
+            for row in rows:
+                signs = ", ".join(["%s"] * len(row))
+                self.dev.execute(f"insert into transformed_next.{name} values ({signs})", row)
+        marks.flush(self.dev)
+        gone = publication.tables(self.dev).keys() - {*tables, *keep, data_status.FACTS, "mine"}
         publication.publish(self.dev, self.here, room, tables, note, gone)
 
     def run(self, **words) -> dict:
@@ -177,17 +197,6 @@ def test_plain_pg_restore_reads_a_dump(place, server_settings):
 
 
 def test_odd_values_names_and_types_arrive_as_they_are(place, reader):
-    place.publish_dev(
-        2,
-        ("one", "odd"),
-        """drop table transformed_next.odd;
-        create table transformed_next.odd (
-            "a ""name"" with; everything" text, n numeric, f double precision,
-            at timestamptz, list text[], ring polygon, j jsonb
-        );
-        create index on transformed_next.odd using gist (ring);
-        comment on table transformed_next.odd is e'a;\nCOPY x FROM stdin;\n\\\\.\nSET a = b;\n'""",
-    )
     row = (
         1.10,
         float("nan"),
@@ -196,11 +205,16 @@ def test_odd_values_names_and_types_arrive_as_they_are(place, reader):
         "((0,0),(1,0),(1,1))",
         "{}",
     )
-    with place.dev.cursor() as cursor:
-        for text in [*NAUGHTY, None]:
-            cursor.execute(
-                "insert into transformed.odd values (%s, %s, %s, %s, %s, %s, %s)", [text, *row]
-            )
+    statement = """drop table transformed_next.odd;
+        create table transformed_next.odd (
+            "a ""name"" with; everything" text, n numeric, f double precision,
+            at timestamptz, list text[], ring polygon, j jsonb
+        );
+        create index on transformed_next.odd using gist (ring);
+        comment on table transformed_next.odd is e'a;\nCOPY x FROM stdin;\n\\\\.\nSET a = b;\n'"""
+    place.publish_dev(
+        2, ("one", "odd"), statement, rows_of={"odd": [(text, *row) for text in [*NAUGHTY, None]]}
+    )
     place.run()
     assert place.schema(place.here.prod_database_url) == place.schema(place.here.database_url)
     found = {row[0] for row in reader.execute("select * from transformed.odd")}
@@ -451,6 +465,55 @@ def test_the_commit_may_be_done_though_its_answer_is_lost(place, reader, monkeyp
 
     monkeypatch.setattr(replicate, "replicate", lose_the_answer)
     assert place.run()["outcome"] == "published"
+    assert generations(reader) == {1}
+
+
+BY_HAND = (
+    "delete from transformed.one where id < 5",
+    "update transformed.one set generation = 99 where id < 5",
+    "truncate transformed.one",
+    "alter table transformed.one add column more text",
+)
+
+
+def by_hand(place: Place, statement: str) -> None:
+    """What somebody does in dev in a session of their own."""
+    with psycopg.connect(place.here.database_url, autocommit=True) as somebody:
+        somebody.execute(statement)
+        marks.flush(somebody)
+
+
+@pytest.mark.parametrize("is_dumped", [False, True])
+def test_what_somebody_changed_in_dev_does_not_reach_prod(place, reader, is_dumped):
+    """Also when another table is published: that is when all of dev is dumped."""
+    place.run()
+    for number, change in enumerate(BY_HAND, 1):
+        place.publish_dev(2 * number)
+        if is_dumped:
+            assert place.run()["outcome"] == "published"
+        place.publish_dev(2 * number + 1, ("two",), keep=("one",))
+        by_hand(place, change)
+        before = generations(reader)
+        words = r"changed what is published in dev: transformed\.one \("
+        with pytest.raises(SourceError, match=words):
+            place.run()
+        assert generations(reader) == before
+        assert not [path for path in place.here.dumps.iterdir() if path.name[0] == "."]
+
+
+def test_what_somebody_changes_while_it_is_dumped_does_not_reach_prod(place, reader, monkeypatch):
+    place.run()
+    place.publish_dev(2)
+    content = dump.content
+
+    def change_and_read(connection, table):
+        if table == "one":
+            by_hand(place, "update transformed.two set generation = 7")
+        return content(connection, table)
+
+    monkeypatch.setattr(dump, "content", change_and_read)
+    with pytest.raises(SourceError, match="changed what is published in dev"):
+        place.run()
     assert generations(reader) == {1}
 
 

@@ -5,7 +5,7 @@ from io import StringIO
 
 import pytest
 
-from pipeline import report
+from pipeline import report, state
 
 FRESH = {"api": {"outcome": "new"}, "preprocess": {"outcome": "new"}, "load": {"outcome": "new"}}
 
@@ -51,6 +51,32 @@ def test_what_a_publisher_announces_is_told_and_nothing_is_wrong():
     told = FRESH | {"api": {"outcome": "unchanged", "note": "DataSet v1 is deprecated"}}
     assert "- one: note, DataSet v1 is deprecated" in printed({"one": told, "two": FRESH})
     assert report.outcome_of(told) == ("unchanged", "", "")
+
+
+@pytest.mark.parametrize("outcome", ["new", "unchanged", "kept", "bundled", "failed"])
+def test_no_note_of_an_earlier_night_stands_beside_a_failure(outcome):
+    noted = FRESH | {"api": {"outcome": outcome, "note": "v1 is deprecated", "reason": "no answer"}}
+    assert ("v1 is deprecated" in printed({"one": noted})) == (outcome in ("new", "unchanged"))
+
+
+@pytest.mark.parametrize(
+    ("stage", "facts"),
+    [
+        ("api", {"note": "v1 is deprecated", "stash_note": "git-lfs is missing"}),
+        ("preprocess", {"notes": {"rings that are not closed": 3}}),
+        ("publish", {"revoked": ["revoke all"], "not_checked": ["a right"]}),
+    ],
+)
+def test_what_a_stage_told_is_forgotten_as_it_fails(here, stage, facts):
+    good = {"outcome": "new", "rows": 7, "sha256": "abc", "reason": "", "remedy": ""}
+    state.update(here, "one", stage, **good, **facts)
+    assert state.update(here, "one", stage, run="later") == good | facts | {"run": "later"}
+    bad = {"outcome": "failed", "reason": "it crashed", "remedy": "see the log"}
+    told = state.update(here, "one", stage, **bad)
+    assert told == good | bad | {"run": "later"}, "rows and hash of the last good file stay"
+    text = printed({"one": FRESH | {stage: told}}, report.notes_of_prod(told))
+    assert not any(word in text for word in ("deprecated", "git-lfs", "rings", "revoked", "right"))
+    assert "it crashed" in text
 
 
 def test_markup_and_control_characters_of_publishers_do_nothing():

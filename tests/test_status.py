@@ -324,6 +324,22 @@ def test_who_looks_keeps_no_run_from_its_lock(here):
     assert lock.holder(here) == ""
 
 
+def test_before_the_first_night_the_stages_count(connection, capsys):
+    code, said = shown(capsys)
+    assert (code, "last run: load, ended" in said) == (errors.OK, True), said
+
+
+def test_a_night_that_failed_before_there_was_a_database_is_told(here, monkeypatch, capsys):
+    with pytest.raises(SetupError):
+        a_night(monkeypatch, SetupError("a thing is missing"), place="parts")
+    code, said = shown(capsys)
+    assert (code, "nothing has run yet" in said) == (errors.DEGRADED, True)
+    here.state.mkdir(parents=True)
+    with pytest.raises(SetupError):
+        a_night(monkeypatch, SetupError("a thing is missing"), place="parts")
+    assert shown(capsys)[1].startswith("nothing is published yet: ./run_pipeline.sh\nlast night: ")
+
+
 def test_one_cause_is_said_once(connection, monkeypatch, capsys):
     facts = {"outcome": "failed", "reason": "it does not parse", "remedy": "see the log"}
     ledger.note(connection, "first", "transform", ledger.ALL_MODELS, facts)
