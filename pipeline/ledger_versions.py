@@ -81,7 +81,7 @@ from (
 where loads.step_id = made.step_id
 """
 _MARKS = """
-create table pipeline.table_marks (
+create table if not exists pipeline.table_marks (
     schema_name text not null,
     table_name text not null,
     made_of text not null,
