@@ -5,6 +5,7 @@ password stands in no file and on no command line.
 """
 
 import gc
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -108,6 +109,18 @@ class Dbt:
 def version_of_dbt() -> str:
     """The versions of what turns the project into tables."""
     return f"{version('dbt-core')} {version('dbt-postgres')}"
+
+
+def foundations() -> str:
+    """What every table of a parsed project depends on: dbt's versions, the project's variables.
+
+    Which model asks for which variable dbt does not tell, so a changed one builds all of them.
+    """
+    import yaml  # comes with dbt
+
+    declared = yaml.safe_load((PROJECT / "dbt_project.yml").read_bytes()).get("vars")
+    of_project = f" {json.dumps(declared, sort_keys=True, default=str)}" if declared else ""
+    return f"{version_of_dbt()}{of_project}"
 
 
 def first_line(message: object) -> str:

@@ -140,16 +140,16 @@ def _rows_of(source: Node, loaded: dict[str, str]) -> str:
     return " ".join(sorted(loaded))
 
 
-def read(manifest, marts_schema: str, version: str) -> Lineage:
+def read(manifest, marts_schema: str, foundations: str) -> Lineage:
     """The lineage of a project that dbt has parsed.
 
     Parameters
     ----------
     manifest:     dbt's Manifest.
     marts_schema: where dbt builds what is published.
-    version:      of dbt, part of every fingerprint.
+    foundations:  what all depends on, part of every fingerprint: `dbt_run.foundations`.
     """
-    macros = _Macros(manifest.macros, version)
+    macros = _Macros(manifest.macros, foundations)
     parsed = manifest.nodes | manifest.functions
     nodes = [_node(uid, node, macros, marts_schema) for uid, node in parsed.items()]
     nodes += [_node(uid, node, macros, marts_schema) for uid, node in manifest.unit_tests.items()]
@@ -194,11 +194,11 @@ def _attached(node) -> str | None:
 class _Macros:
     """Hashes of the project's macros, with those they call."""
 
-    def __init__(self, macros: dict, version: str):
-        self._macros, self._version = macros, version
+    def __init__(self, macros: dict, foundations: str):
+        self._macros, self._foundations = macros, foundations
 
     def fingerprint(self, uids: Iterable[str]) -> str:
-        found: dict[str, str] = {"dbt": self._version}
+        found: dict[str, str] = {"dbt": self._foundations}
         waiting = list(uids)
         while waiting:
             uid = waiting.pop()

@@ -149,7 +149,7 @@ def _build_and_publish(
 ) -> dict:
     fingerprint = fingerprint_of(connection)
     dbt = Dbt(here, connection)
-    graph = lineage.read(dbt.manifest, publication.NEXT, dbt_run.version_of_dbt())
+    graph = lineage.read(dbt.manifest, publication.NEXT, dbt_run.foundations())
     if not graph.marts:
         raise PipelineError("the dbt project has no mart: nothing is built", "see transform/models")
     loaded = ledger.loaded(connection)
@@ -293,11 +293,11 @@ def _hold_broken_contracts(connection, build: Build, accepted: Iterable[str]) ->
 
 def _hold_lost_rows(connection, build: Build, accepted: Iterable[str]) -> None:
     graph = build.lineage
-    judged = [
-        name
+    judged = {
+        name: graph.sources_of(name)
         for name in build.verdict.going
         if name not in accepted and not graph.nodes[graph.marts[name]].may_shrink
-    ]
+    }
     for name, reason in row_guard.losses(connection, judged).items():
         build.verdict.hold([name], reason)
 

@@ -166,6 +166,9 @@ def test_only_what_is_made_of_a_changed_model_macro_or_test_is_built(place):
     assert place.run()["published"] == ["averages"]
     place.write("tests/grown.sql", "select * from {{ ref('averages') }} where age < 18")
     assert place.run()["published"] == ["averages"]
+    declared = (place.project / "dbt_project.yml").read_text()
+    place.write("dbt_project.yml", declared + "\nvars: {least_age: 18}\n")
+    assert place.run()["published"] == ["ages", "averages", "towns"], "any may ask for it"
     assert place.run(force=True)["published"] == ["ages", "averages", "towns"]
 
 
