@@ -33,6 +33,7 @@ from pipeline import (
 )
 from pipeline import night as nights
 from pipeline.__main__ import _parser, _refuse_misplaced
+from pipeline.candidate import Source
 from pipeline.settings import ROOT, Settings
 
 DAYS = [f"2026-03-0{day}T04:20:00Z" for day in range(1, 8)]
@@ -338,7 +339,8 @@ def test_a_fresh_offline_clone_does_not_replace_live_rows_by_the_bundled_capture
         ledger.begin(owner, "a night", "night", DAYS[2])
         ledger.note(owner, "a night", "load", name, live | {"outcome": "new"}, "of live")
     options = SimpleNamespace(offline=True, force=False)
-    source = SimpleNamespace(kind="tsv", keys={}, page="https://e.gov/")
+    page = "https://e.gov/"
+    source = Source("rates", "a publisher", page, "none", page, kind="tsv")
     fetched = fetch.work(here, options, source, name, None)
     assert fetched["outcome"] == "bundled"
     state.update(here, name, "api", **fetched, run="a clone")
