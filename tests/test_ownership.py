@@ -336,8 +336,9 @@ def test_what_another_left_is_replaced_though_its_generations_are_the_same(
 ):
     """Also when the run that took it over was killed before it filled it."""
     first, second = make(prod_url), make(prod_url)
+    first.publish_dev(2)
+    second.publish_dev(2, statement="update transformed_next.one set id = id + 1000")
     first.run()
-    second.dev.execute("update transformed.one set id = id + 1000")
     with monkeypatch.context() as patched:
         patched.setattr(replicate, "replicate", lambda *words: 1 / 0)
         with pytest.raises(ZeroDivisionError):
