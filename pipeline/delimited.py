@@ -80,7 +80,9 @@ def write_csv(
                 out.write(block)
                 ended = block[-1:] == b"\n"
             files[path.name] += scan.records - 1
-            notes["header with another line end than its rows"] += part.is_header_unlike
+            notes["files whose header has another line end than their rows"] += (
+                part.is_header_unlike
+            )
         return out.receipt(files, columns, +notes)
 
 

@@ -90,8 +90,8 @@ def _chunks(
     lines, size = [header], len(header)
     for feature in features:
         line = _row(feature, names)
-        notes["feature_id null"] += feature.feature_id == NULL
-        notes["geometry null"] += feature.geometry == NULL
+        notes["features without an id"] += feature.feature_id == NULL
+        notes["features without a geometry"] += feature.geometry == NULL
         lines.append(line)
         size += len(line)
         if size >= CHUNK:

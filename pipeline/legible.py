@@ -33,7 +33,7 @@ class Legible:
     columns: list[str]  # names as in the header, in order
     sha256: str  # of the whole file, in hex
     bytes: int
-    notes: dict[str, int]  # what was met, and how often: {"geometry null": 3}
+    notes: dict[str, int]  # what was met, and how often: {"features without a geometry": 3}
     # Columns declared to be there, not as optional, of which no feature had the property.
     absent: list[str] = member(default_factory=list)
     # The rows that came from each raw file, by its name; empty when a script does not tell.

@@ -62,13 +62,13 @@ def check(geometry: bytes, bounds: Bounds, where: str, notes: Counter[str]) -> N
     try:
         found = _decode_geometry(geometry)
     except (msgspec.DecodeError, RecursionError):
-        notes["geometry of an unknown kind"] += 1
+        notes["geometries of an unknown kind, kept as they came"] += 1
         return
     if found.type == "GeometryCollection":
         for part in found.geometries or ():
             check(bytes(part), bounds, where, notes)
     elif not isinstance(found.type, str) or found.type not in DEPTHS:
-        notes["geometry of an unknown kind"] += 1
+        notes["geometries of an unknown kind, kept as they came"] += 1
     else:
         _check_coordinates(found, bounds, where, notes)
 
@@ -82,7 +82,9 @@ def _check_coordinates(found: _Geometry, bounds: Bounds, where: str, notes: Coun
         for position in _positions(loose, DEPTHS[found.type], where):
             _check_position(position, bounds, where, notes)
         rings = _rings(found.type, loose)
-    notes["ring not closed"] += sum(bool(ring) and ring[0] != ring[-1] for ring in rings)
+    notes["rings that are not closed, kept as they came"] += sum(
+        bool(ring) and ring[0] != ring[-1] for ring in rings
+    )
 
 
 @cache
@@ -135,9 +137,11 @@ def _check_position(position: list, bounds: Bounds, where: str, notes: Counter[s
     numbers = [_number(value) for value in position[:2]]
     if len(numbers) < 2 or any(number is not None and math.isnan(number) for number in numbers):
         raise SourceError(f"{where}: not a position: {excerpt(repr(position))}")
-    notes["number in quotes"] += any(isinstance(value, str) for value in position[:2])
+    notes["positions with a number in quotes"] += any(
+        isinstance(value, str) for value in position[:2]
+    )
     if None in numbers:
-        notes["position with null"] += 1
+        notes["positions with a null"] += 1
         return
     west, south, east, north = bounds
     if west <= numbers[0] <= east and south <= numbers[1] <= north:

@@ -196,7 +196,7 @@ def _advice(stages_of: dict[str, dict[str, dict]]) -> list[str]:
         if note and fetched["outcome"] in freshness.CHECKED:  # else it is of an earlier night
             groups.setdefault(("note", note, ""), []).append(source)
         for what, count in (stages.get("preprocess", {}).get("notes") or {}).items():
-            groups.setdefault(("note", f"{what}: {count:,}", ""), []).append(source)
+            groups.setdefault(("note", f"{count:,} {what}", ""), []).append(source)
     return [
         escaped(f"{', '.join(names)}: " + ", ".join(filter(None, (outcome, reason, remedy))), 2000)
         for (outcome, reason, remedy), names in groups.items()

@@ -139,7 +139,7 @@ class _Shapes:
         if not points or points[0] != points[-1]:
             raise SourceError(f"{self.where}: a ring of {len(points)} points that is not closed")
         missing = max(0, 4 - len(points))
-        self.notes["ring without area"] += missing > 0
+        self.notes["rings of two or three points, closed and kept"] += missing > 0
         return points + points[:1] * missing
 
 

@@ -30,7 +30,7 @@ def make_legible(snapshot: Snapshot, output: Path) -> Legible:
         replacement=rb"\g<before>\g<longitude>",
     )
     legible = delimited.write_csv(repaired, output)
-    return replace(legible, notes=legible.notes | {"longitudes put east": touched})
+    return replace(legible, notes=legible.notes | {"longitudes moved from west to east": touched})
 
 
 if __name__ == "__main__":

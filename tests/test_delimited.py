@@ -329,7 +329,7 @@ def test_utf16_may_stand_in_a_list_of_encodings(made, block):
 def test_rows_may_end_in_another_way_than_their_header(made, block):
     receipt, written = made(b'a,b\n1,2\r\n"3\n",4\r\n')
     assert written == b'a,b\r\n1,2\r\n"3\n",4\r\n'
-    assert receipt.notes == {"header with another line end than its rows": 1}
+    assert receipt.notes == {"files whose header has another line end than their rows": 1}
     assert made(b"a,b\r\n1,2\n3,4\n")[1] == b"a,b\n1,2\n3,4\n"
     assert made(b"a;b\n1;2\r\n3;4", delimiter=";", final_newline=False)[0].rows == 2
 

@@ -145,7 +145,7 @@ def test_a_new_column_anywhere_leaves_the_fix_of_airports_as_it_is(at, value, tm
     raw.write_bytes(b"".join(b",".join(row) + b"\n" for row in cut))
     taken = SimpleNamespace(source="faa_airports", file=raw)
     legible = script["make_legible"](taken, tmp_path / "out.csv")
-    assert legible.notes["longitudes put east"] == 5
+    assert legible.notes["longitudes moved from west to east"] == 5
     assert legible.rows == len(wide)
     assert b",-14" not in b"".join(
         row for row in (tmp_path / "out.csv").read_bytes().splitlines() if b",CQ," in row

@@ -72,7 +72,7 @@ def test_null_missing_and_empty_text_are_told_apart(made):
         f'"01",,,{geometry}',
         ",,,",
     ]
-    assert receipt.notes == {"feature_id null": 2, "geometry null": 2}
+    assert receipt.notes == {"features without an id": 2, "features without a geometry": 2}
 
 
 def test_columns_are_the_union_in_the_order_first_met(made):
@@ -138,13 +138,13 @@ def test_pretty_printed_documents_and_strings_like_members_are_read(made):
     document = json.loads(collection(feature('{"a":"\\":","b":{"c":{"d":"e"}}}'), more=',"x":[1]'))
     receipt = made(json.dumps(document, indent=2, separators=(",", " \n: ")))[0]
     assert receipt.rows == 1
-    assert receipt.notes == {"feature_id null": 1}
+    assert receipt.notes == {"features without an id": 1}
     assert rows(made(json.dumps(document))[1])[1][1] == '":'
 
 
 def test_foreign_members_are_noted(made):
     receipt = made(collection(feature(more=',"bbox":[1,2,3,4]'), feature()))[0]
-    assert receipt.notes == {"feature_id null": 2, "member bbox left out": 1}
+    assert receipt.notes == {"features without an id": 2, "member bbox left out": 1}
 
 
 @pytest.mark.parametrize("name", ["urn:ogc:def:crs:OGC:1.3:CRS84", "EPSG:4326"])

@@ -28,8 +28,8 @@ WRONG = {  # a position, as JSON
 RIGHT = {  # a position, as JSON, and the note
     "at the antimeridian": ("[180, -90, 12.5]", ""),
     "west of all": ("[-180.0, 90]", ""),
-    "in quotes": ('["-74.006", " 40.7 "]', "number in quotes"),
-    "null": ("[null, null]", "position with null"),
+    "in quotes": ('["-74.006", " 40.7 "]', "positions with a number in quotes"),
+    "null": ("[null, null]", "positions with a null"),
 }
 TRIANGLE = "[[1, 2], [3, 4], %s, [1, 2]]"
 INSIDE = {
@@ -81,14 +81,14 @@ def test_what_is_no_longitude_and_latitude_is_refused(name, kind, made):
 def test_what_is_odd_is_counted(name, kind, made):
     position, note = RIGHT[name]
     found = made(a_geometry(kind, position)).notes
-    assert found == {"feature_id null": 1} | ({note: 1} if note else {})
+    assert found == {"features without an id": 1} | ({note: 1} if note else {})
 
 
 def test_rings_that_are_not_closed_are_counted(made):
     ring, left_open = "[[0,0],[0,1],[1,1],[0,0]]", "[[0,0],[0,1],[1,1]]"
     polygon = f'{{"type":"Polygon","coordinates":[{ring},{left_open}]}}'
     several = f'{{"type":"MultiPolygon","coordinates":[[{left_open}],[{ring}],[{left_open}]]}}'
-    assert made(polygon, several, "null").notes["ring not closed"] == 3
+    assert made(polygon, several, "null").notes["rings that are not closed, kept as they came"] == 3
 
 
 @pytest.mark.parametrize("empty", ["[]", "null", "[[]]"])
