@@ -70,15 +70,6 @@ def blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:
         yield from gunzip(read, place(path)) if is_packed else read
 
 
-def unpacked(path: Path) -> Iterator[bytes]:
-    """What a file of gzip holds, by its first bytes, whatever its name; another file as it is."""
-    with path.open("rb") as file:
-        is_gzip = file.read(len(GZIP)) == GZIP
-        file.seek(0)
-        read = iter(lambda: file.read(BLOCK), b"")
-        yield from gunzip(read, place(path)) if is_gzip else read
-
-
 def members(path: Path) -> list[str]:
     """The names of a zip's files, its whole directory checked.
 

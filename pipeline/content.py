@@ -107,7 +107,7 @@ def _ends(path: Path, kind: str) -> tuple[bytes, bytes]:
             file.seek(max(0, path.stat().st_size - _LAST))
             return begin, file.read()
     begin = last = b""
-    for block in archive.unpacked(path):
+    for block in archive.blocks(path):
         begin += block[: _BEGIN - len(begin)]
         last = (last + block)[-_LAST:]
     return begin, last

@@ -31,9 +31,9 @@ def content_of(path: Path, source: "Source") -> str:
     if source.volatile:
         return content.fingerprint(path, source.volatile)
     if source.volatile_columns:
-        data = b"".join(archive.unpacked(path))
+        data = b"".join(archive.blocks(path))
         return _of_rows(data, path.name, source, source.kind.removesuffix(".gz"))
-    return _sha256(archive.unpacked(path)) if source.kind.endswith(".gz") else ""
+    return _sha256(archive.blocks(path)) if source.kind.endswith(".gz") else ""
 
 
 def _of_zip(path: Path, source: "Source") -> str:

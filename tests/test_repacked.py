@@ -8,9 +8,8 @@ import zipfile
 
 import pytest
 from publisher import Answer
-from test_fetch import HOST, night
+from test_fetch import HOST, here, night  # noqa: F401 - `here` is a fixture
 
-from pipeline import settings
 from pipeline.candidate import Source
 from pipeline.errors import SourceError
 from pipeline.fingerprint import content_of
@@ -20,14 +19,6 @@ TABBED = b"name\tid\nA, b\tx1\nC\tx2\n"
 QUOTED = b'"name"\t"id"\n"A\tb"\t"x1"\n"C"\t"x2"\n'
 INCHES = b'name\tid\n6" pipe\tx1\n"\tx2\n'
 DOCUMENT = b'{"metadata":{"generated":1},"features":[1.10]}'
-
-
-@pytest.fixture
-def here(here, publisher, monkeypatch):
-    monkeypatch.setenv("MIRRORS", f"{HOST}={publisher.url}")
-    monkeypatch.setenv("FETCH_PATIENCE", "0")
-    settings.load.cache_clear()
-    return settings.load()
 
 
 def source(kind, **more):
@@ -241,7 +232,7 @@ def test_a_volatile_column_that_is_not_there_is_an_error(tmp_path, kind, body, m
         "csv.gz": [squeezed(TABLE), squeezed(TABLE, 2), squeezed(TABLE.replace(*CHANGED))],
     }.items(),
 )
-def test_a_night_that_packed_the_same_again_is_unchanged(here, publisher, kind, nights):
+def test_a_night_that_packed_the_same_again_is_unchanged(here, publisher, kind, nights):  # noqa: F811
     def gather(candidate):
         candidate.download(f"https://{HOST}/file.{kind}")
 
