@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from pipeline import database, ledger, postgres, script, state, tell
+from pipeline import database, ledger, postgres, state, tell
 from pipeline.errors import BusyError, PipelineError, SetupError
 from pipeline.screen import Screen
 from pipeline.settings import Settings
@@ -18,7 +18,7 @@ class Books:
 
     def __init__(self, here: Settings, screen: Screen, run_id: str, sources: list[str]):
         self.here, self.screen, self.run_id, self.sources = here, screen, run_id, sources
-        self.started_at = script.now()
+        self.started_at = state.now()
         self.connection: psycopg.Connection | None = None
         self._server_process: tuple = (None, None)  # of the connection: pid, since when
         self._noted_failures: set[tuple[str, str]] = set()  # stage and name

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from pipeline import ledger, marks, publication, script, tell
+from pipeline import ledger, marks, publication, state, tell
 from pipeline.dbt_run import Result
 from pipeline.freshness import Row
 from pipeline.hold import Verdict
@@ -36,7 +36,7 @@ class Build:
         ours = ledger.newest(connection, "transform", ("published",)).keys()
         without = (ours & publication.tables(connection).keys()) - self.lineage.marts.keys()
         before = self.last.get("gone", {})
-        return {name: before.get(name, script.now()) for name in sorted(without)}
+        return {name: before.get(name, state.now()) for name in sorted(without)}
 
     def due(self, connection: psycopg.Connection) -> list[str]:
         """Those of them whose time is up; what was found to be in use by others stays."""
@@ -138,8 +138,8 @@ class Build:
     def note(self, connection: psycopg.Connection, run_id: str, facts: dict) -> list[Row]:
         """Write the ledger's rows; returns what readers are to be told."""
         generation = {"generation": facts["generation"]}
-        stamp = generation | {"started_at": script.now()}
-        ledger.begin(connection, run_id, "transform", script.now())
+        stamp = generation | {"started_at": state.now()}
+        ledger.begin(connection, run_id, "transform", state.now())
         for name in facts["published"]:
             uid = self.lineage.marts[name]
             result = self.results[uid]

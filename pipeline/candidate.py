@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline import content, script, snapshot, state
+from pipeline import content, snapshot, state
 from pipeline.begun import Finished, Journal
 from pipeline.download import Client, Received
 from pipeline.errors import SourceError
@@ -321,7 +321,7 @@ def descriptor(source: Source, name: str, origin: str, resources: list[dict], **
         "name": name,
         "title": source.title,
         "homepage": source.page,
-        "created": script.now(),
+        "created": state.now(),
         "sources": [{"title": source.publisher, "path": source.page}],
         "licenses": [{"title": source.licence, "path": source.licence_page}],
         "origin": origin,

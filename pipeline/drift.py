@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-from pipeline import ddl, durable, headerless, renames, script, state
+from pipeline import ddl, durable, headerless, renames, state
 from pipeline.errors import SourceError
 from pipeline.legible import Legible
 from pipeline.printable import escaped
@@ -50,7 +50,7 @@ def check(
         state.replace(here, source, drift=None, headerless=None)
         return
     before = waiting(here, source) or first_row(here, source)
-    since = before["since"] if before.get("columns") == columns else script.now()[:10]
+    since = before["since"] if before.get("columns") == columns else state.now()[:10]
     seen = {"columns": columns, "renamed": {}, "since": since}
     if _is_a_row(columns, declared, new, last):
         state.replace(here, source, drift=None, headerless=seen)

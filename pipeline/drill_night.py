@@ -7,15 +7,7 @@ from dataclasses import dataclass, field
 
 from psycopg import Connection
 
-from pipeline import (
-    drill_server,
-    drill_trials,
-    drill_verdict,
-    errors,
-    script,
-    snapshot,
-    state,
-)
+from pipeline import drill_server, drill_trials, drill_verdict, errors, snapshot, state
 from pipeline.drill_readers import Readers, Seen, Tables, published
 from pipeline.drill_scratch import Done, Scratch
 from pipeline.drill_server import Server
@@ -221,7 +213,7 @@ def _reason(drill: Drill, source: str) -> str:
     here = drill.scratch.here
     stages = state.read(here, source)
     told = [stages.get(stage, {}) for stage in ("api", *REST)]
-    reasons = [f.get("reason") for f in told if f.get("outcome") in script.DEGRADED_OUTCOMES]
+    reasons = [f.get("reason") for f in told if f.get("outcome") in state.DEGRADED_OUTCOMES]
     return "; ".join(filter(None, reasons))
 
 

@@ -27,8 +27,8 @@ from pipeline import (
     ledger,
     marks,
     publication,
-    script,
     signals,
+    state,
 )
 from pipeline.errors import SourceError
 from pipeline.postgres_clients import program
@@ -89,7 +89,7 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
                 described = {name: facts | content(dev, name) for name, facts in tables.items()}
         current.refuse_altered(dev, described)  # what was changed meanwhile may be in it
         current.note_hashes(dev, described)
-        about = {"generation": generation, "made_at": script.now(), "tables": described}
+        about = {"generation": generation, "made_at": state.now(), "tables": described}
         path = here.dumps / f"{generation}.dump"
         durable.replace_file(aside, path)
         durable.write_json(path.with_suffix(".json"), about)

@@ -81,7 +81,7 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
         told |= rejected.facts(taken.content)
     told |= {"may_shrink": source.may_shrink, "may_be_empty": source.may_be_empty}
     told["reason"] = "; ".join(filter(None, [damage.what, trouble.what, told["reason"]]))
-    if outcome in script.DEGRADED_OUTCOMES:
+    if outcome in state.DEGRADED_OUTCOMES:
         remedy = trouble.remedy or damage.remedy or _waiting(source, trouble, options)
         told["remedy"] = f"{remedy}; what came is in {trouble.kept}" if trouble.kept else remedy
     return told
@@ -223,7 +223,7 @@ def facts(
     facts |= {"outcome": outcome, "reason": "", "remedy": "", "content": None, "fetched_at": None}
     facts["was_live"] = bool(remembered.get("was_live")) or bool(taken and taken.origin == "live")
     if outcome in ("new", "unchanged"):
-        facts["checked_at"] = script.now()
+        facts["checked_at"] = state.now()
     if not taken:
         if outcome == "kept":
             facts["reason"] = "no copy on disk or in the stash; the database keeps its rows"

@@ -7,7 +7,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from pipeline.errors import DEGRADED, OK
-from pipeline.script import DEGRADED_OUTCOMES, now
+from pipeline.state import DEGRADED_OUTCOMES, now
 
 ALL_MODELS = "all models"  # the step of a whole build; no source or model is called so
 PROD = "database prod"  # the step of stage publish; no source can be called so

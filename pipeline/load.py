@@ -7,7 +7,6 @@ Whatever happens, readers find the old rows or the new ones.
 
 import argparse
 import hashlib
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -258,14 +257,14 @@ def _load(
         elif back := _published_again(source, noted):
             facts["reason"] = f"published again: {', '.join(back)}"
             facts["remedy"] = f"their comments in load/{source}.sql say otherwise"
-        run_id = os.environ.get("PIPELINE_RUN") or f"{script.now()} {os.getpid()}"
-        ledger.begin(connection, run_id, f"load {source}", script.now())
+        run_id = state.run_id()
+        ledger.begin(connection, run_id, f"load {source}", state.now())
         fingerprint = fingerprint_of(here, source)
         if "after" in about:
             again = f"{fingerprint} {about['after']} {run_id}"
             fingerprint = hashlib.sha256(again.encode()).hexdigest()
         ledger.note(
-            connection, run_id, "load", source, facts | {"started_at": script.now()}, fingerprint
+            connection, run_id, "load", source, facts | {"started_at": state.now()}, fingerprint
         )
     marks.flush(connection)
     if marks.changes(connection, "source", source) == counted + rows:  # and nobody's but ours

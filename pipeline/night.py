@@ -135,7 +135,7 @@ class Night:
     def _forget_failure(self, stage: str, name: str) -> None:
         """Note that a stage which failed before has nothing to do now."""
         facts = {"outcome": "unchanged", "reason": "", "remedy": "", "run": self.books.run_id}
-        facts["started_at"] = script.now()
+        facts["started_at"] = state.now()
         if stage == "preprocess":
             state.update(self.here, name, stage, **facts)
             return
@@ -204,7 +204,7 @@ class Night:
         if self.runner.codes and all(code == errors.SETUP for code in self.runner.codes):
             return errors.SETUP  # nothing but sources whose own files are wrong
         outcomes = [facts["outcome"] for stage in self.facts.values() for facts in stage.values()]
-        degraded = any(outcome in script.DEGRADED_OUTCOMES for outcome in outcomes)
+        degraded = any(outcome in state.DEGRADED_OUTCOMES for outcome in outcomes)
         degraded = degraded or self.backlog or self._left_over() or self._has_removed()
         return errors.DEGRADED if degraded else errors.OK
 
@@ -218,7 +218,7 @@ class Night:
         for stage in self.facts:
             for name in self.sources if stage in SOURCE_STAGES else ():
                 noted = state.read(self.here, name).get(stage, {})
-                if noted.get("outcome") in script.DEGRADED_OUTCOMES:
+                if noted.get("outcome") in state.DEGRADED_OUTCOMES:
                     return True
         return False
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline import durable, errors, script, settings
+from pipeline import durable, errors, settings, state
 from pipeline.errors import BusyError, SetupError
 from pipeline.freshness import GRACE, RHYTHM
 from pipeline.settings import Settings
@@ -53,13 +53,13 @@ class Night:
 
 def begin(here: Settings, run: str) -> None:
     """Note that a whole night begins: until it ends, no night has ended since."""
-    _write(here.state, {"run": run, "began_at": script.now()}, _noted(here.state))
+    _write(here.state, {"run": run, "began_at": state.now()}, _noted(here.state))
 
 
 def end(here: Settings, exit_code: int, reason: str = "") -> None:
     """Note how the night that is in progress ended."""
     noted = _noted(here.state)
-    told = {"ended_at": script.now(), "exit_code": exit_code, "reason": reason}
+    told = {"ended_at": state.now(), "exit_code": exit_code, "reason": reason}
     _write(here.state, noted | told, noted.get("before"))
 
 
@@ -81,7 +81,7 @@ def noting() -> Iterator[None]:
             if is_begun and not _is_over(noted):
                 _write(folder, before, before.get("before"))
         elif folder.is_dir():
-            began = noted if is_begun else {"began_at": script.now()}
+            began = noted if is_begun else {"began_at": state.now()}
             code = getattr(error, "exit_code", errors.FAILED)
             told = {"exit_code": code, "reason": settings.redact(str(error))}
             _write(folder, began | told, before)

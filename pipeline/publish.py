@@ -4,7 +4,6 @@
 only `data_status` is brought up to date. Permissions are written anew and tried every night.
 """
 
-import os
 import time
 from collections.abc import Callable
 
@@ -218,9 +217,9 @@ def _audited(here: Settings, connection: psycopg.Connection, rights: permissions
 
 
 def _note(dev: psycopg.Connection, facts: dict) -> None:
-    run_id = os.environ.get("PIPELINE_RUN") or f"{script.now()} {os.getpid()}"
-    ledger.begin(dev, run_id, "publish", script.now())
-    ledger.note(dev, run_id, "publish", ledger.PROD, facts | {"started_at": script.now()})
+    run_id = state.run_id()
+    ledger.begin(dev, run_id, "publish", state.now())
+    ledger.note(dev, run_id, "publish", ledger.PROD, facts | {"started_at": state.now()})
 
 
 if __name__ == "__main__":

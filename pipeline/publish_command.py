@@ -25,6 +25,7 @@ from pipeline import (
     publish,
     script,
     settings,
+    state,
 )
 from pipeline.dump import Dump
 from pipeline.errors import PipelineError, SourceError
@@ -79,7 +80,7 @@ def rollback(here: Settings, generation: int, force: bool = False) -> int:
     with lock.held_by_this_run(here), prod.connect(here) as connection:
         chosen = _dump_to_go_back_to(here, connection, generation)
         rights = permissions.prepare(connection, here, _claimed(here, connection))
-        since = script.now()
+        since = state.now()
         reason = _PINNED.format(chosen.generation, since)
         with _pinning(here, {"generation": chosen.generation, "since": since}):
             publish.put(here, connection, chosen, rights, _held(reason), force)
@@ -167,7 +168,7 @@ def take_over(here: Settings) -> int:
 
 def _said(facts: dict) -> int:
     print(script.line("prod", facts))
-    return errors.DEGRADED if facts["outcome"] in script.DEGRADED_OUTCOMES else errors.OK
+    return errors.DEGRADED if facts["outcome"] in state.DEGRADED_OUTCOMES else errors.OK
 
 
 def dry_run(here: Settings) -> int:

@@ -176,7 +176,7 @@ class Runner:
     ) -> dict:
         """Note a failure; `is_rejected`: the job failed by itself, as `script.run` notes it."""
         facts = {"run": self.run_id, "outcome": "failed", "reason": what, "remedy": remedy}
-        facts |= {"started_at": script.now(), "seconds": round(seconds, 3)}
+        facts |= {"started_at": state.now(), "seconds": round(seconds, 3)}
         facts |= {"rejected_in": self.run_id} if is_rejected else {}
         try:
             return state.update(self.here, job.name, job.stage, **facts)

@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline import durable, script, settings
+from pipeline import durable, script, settings, state
 
 KEEP_LOGS = 60
 
@@ -31,7 +31,7 @@ class Screen:
         """A line for the log file alone."""
         # A full disk under the log does not end the night.
         with self._guard, suppress(OSError, ValueError):
-            self._file.write(f"{script.now()} {settings.redact(text)}\n")
+            self._file.write(f"{state.now()} {settings.redact(text)}\n")
 
     def say(self, text: str) -> None:
         """A line for the person and the log."""

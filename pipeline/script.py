@@ -14,21 +14,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline import errors, lock, settings, state
 from pipeline.errors import PipelineError, SettingError, SourceError
 from pipeline.printable import escaped
 
-# What leaves a source without tonight's data; the night then ends with code 2.
 LONGEST_LINE = 1000
-DEGRADED_OUTCOMES = {"kept", "held", "bundled", "missing", "failed"}
-
-
-def now() -> str:
-    """This instant in UTC, ISO 8601 to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse(description: str, add_more: Callable | None = None) -> argparse.Namespace:
@@ -94,7 +86,7 @@ def run(
 def _attempt(stage: str, source: str, work: Callable[..., dict], options) -> tuple[dict, int]:
     """Do the work and note what came of it; returns the facts and the exit code."""
     here, code = settings.load(), None
-    started, clock = now(), time.monotonic()
+    started, clock = state.now(), time.monotonic()
     try:
         facts = work(here, options)
     except Exception as error:  # noqa: BLE001 - one script's fault must not end the night
@@ -102,13 +94,13 @@ def _attempt(stage: str, source: str, work: Callable[..., dict], options) -> tup
         code = trouble.exit_code
         facts = {"outcome": "failed", "reason": trouble.what, "remedy": trouble.remedy}
     if code is None:
-        code = errors.DEGRADED if facts["outcome"] in DEGRADED_OUTCOMES else errors.OK
+        code = errors.DEGRADED if facts["outcome"] in state.DEGRADED_OUTCOMES else errors.OK
     return _tell(stage, source, started, round(time.monotonic() - clock, 3), facts), code
 
 
 def _tell(stage: str, source: str, started: str, seconds: float, facts: dict) -> dict:
     """Note what came of a step, in the name of the run or of this script's own."""
-    run_id = os.environ.get("PIPELINE_RUN") or f"{started} by hand {os.getpid()}"
+    run_id = state.run_id()
     # A failure leaves rows and hash of the last good file as they are noted.
     told = {"reason": "", "remedy": ""} | facts
     told |= {name: settings.redact(told[name] or "") for name in ("reason", "remedy")}

@@ -3,7 +3,7 @@
 import psycopg
 from psycopg import sql
 
-from pipeline import ddl, script
+from pipeline import ddl, state
 from pipeline.errors import SourceError
 
 
@@ -91,7 +91,7 @@ def declare(connection: psycopg.Connection, source: str, published: list[str]) -
             sql.SQL("comment on column {}.{} is {}").format(
                 sql.Identifier("source", source),
                 sql.Identifier(column),
-                f"{ddl.UNDESCRIBED} appeared on {script.now()[:10]}",
+                f"{ddl.UNDESCRIBED} appeared on {state.now()[:10]}",
             )
         )
     return added

@@ -6,6 +6,8 @@ changes only when its content does, and `api/` and `preprocess/` need no databas
 """
 
 import json
+import os
+from datetime import UTC, datetime
 
 from pipeline import durable
 from pipeline.settings import Settings
@@ -14,6 +16,19 @@ from pipeline.settings import Settings
 # later, of whatever cause, tells nothing of it.
 NOTES = ("note", "stash_note", "notes", "revoked", "not_checked")
 STAGES = ("api", "preprocess", "load", "transform", "validators", "drift", "rejected", "headerless")
+
+# What leaves a source without tonight's data; the night then ends with code 2.
+DEGRADED_OUTCOMES = {"kept", "held", "bundled", "missing", "failed"}
+
+
+def now() -> str:
+    """This instant in UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def run_id() -> str:
+    """The id of the run that this process is part of; what is started by hand is its own run."""
+    return os.environ.get("PIPELINE_RUN") or f"{now()} by hand {os.getpid()}"
 
 
 def read(settings: Settings, source: str) -> dict:

@@ -6,7 +6,6 @@ marts that are made of what changed are built.
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -31,6 +30,7 @@ from pipeline import (
     snapshot,
     source_credits,
     source_table,
+    state,
     table_comments,
 )
 from pipeline.build import Build, due
@@ -339,7 +339,7 @@ def _prove(connection: psycopg.Connection, build: Build, dbt: Dbt) -> None:
 
 
 def _publish(here: Settings, connection: psycopg.Connection, build: Build) -> dict:
-    run_id = os.environ.get("PIPELINE_RUN") or f"{script.now()} {os.getpid()}"
+    run_id = state.run_id()
     gone, drop = build.gone(connection), build.due(connection)
     facts = build.facts(connection, {name: gone[name] for name in gone.keys() - set(drop)})
     if drop and facts["outcome"] == "unchanged":
