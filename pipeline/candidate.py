@@ -63,7 +63,7 @@ class Candidate:
         self.source, self.name = source, name
         self.current = current if current and current.origin == "live" else None
         self.folder = snapshot.open_candidate(settings, name)
-        self.client = Client(settings, source.keys)
+        self.client = Client(settings, source.keys, lambda: snapshot.addresses(settings))
         self.journal = Journal(settings, name, self.folder)
         self.resources: list[dict] = []
         # Further members of the descriptor, such as completeness.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline import archive, charset
 from pipeline.errors import SourceError
-from pipeline.legible import place
+from pipeline.printable import place
 from pipeline.scan import DECLARE, MAX_RECORD_BYTES, REPAIR
 
 BLOCK = 2 << 20  # bytes read at a time; larger ones leave the processor cache, and are slower

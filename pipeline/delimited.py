@@ -12,7 +12,8 @@ from pathlib import Path
 from pipeline import charset, declaration, decode, headerless, raw_table
 from pipeline.dialect import Dialect
 from pipeline.errors import DeclarationError, SourceError
-from pipeline.legible import Legible, Output, column_names, excerpt, header_line, quoted
+from pipeline.legible import Legible, Output, column_names, header_line, quoted
+from pipeline.printable import excerpt
 from pipeline.raw_table import Part
 from pipeline.scan import Scan
 

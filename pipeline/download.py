@@ -1,7 +1,7 @@
 """HTTP as this pipeline wants it: whole answers or an error, retries only where they help."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -41,10 +41,20 @@ class Received:
 class Client:
     """One source's conversation with its publisher: connections and patience are kept here."""
 
-    def __init__(self, settings: Settings, declared: Mapping[str, str] | None = None):
-        """`declared`: the host that each key of a publisher is for, by the key's name."""
+    def __init__(
+        self,
+        settings: Settings,
+        declared: Mapping[str, str] | None = None,
+        addresses: Callable[[], Iterable[str]] = tuple,
+    ):
+        """A conversation that has not begun.
+
+        declared:  the host that each key of a publisher is for, by the key's name.
+        addresses: other URLs whose hosts show whether there is a network; asked for if need be.
+        """
         self.settings = settings
         self.declared = declared or {}
+        self.addresses = addresses
         self.keys_sent: set[str] = set()  # their names
         self.patience = settings.fetch_patience
         self.tries = 0
@@ -86,7 +96,7 @@ class Client:
         """
         if not network.joined(url, ""):
             raise SourceError(f"{shown(url)} is no address", "see the source's script in api/")
-        if not self.tries and network.is_down(self.settings, url):
+        if not self.tries and network.is_down(self.settings, url, self.addresses()):
             raise NoNetwork("no network: none of the publishers can be reached")
         first, self._broken = self.tries, resume.left(url, path)
         retrying = tenacity.Retrying(

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from pipeline import answer, drill_faults, network
+from pipeline import answer, drill_faults, network, snapshot
 from pipeline.download import CONNECT_SECONDS, READ_SECONDS
 from pipeline.drill_faults import Answer, Fault
 from pipeline.framing import reason
@@ -115,7 +115,7 @@ class Server:
                 return Answer(send=lambda file: self._record(url, response, file))
             return self._record(url, response).answer
         except (requests.exceptions.RequestException, OSError) as error:
-            self.is_offline = network.is_down(self._here, url)
+            self.is_offline = network.is_down(self._here, url, snapshot.addresses(self._here))
             told = f"the drill could not read this from its publisher: {reason(error)}"
             return drill_faults.status(502, body=told.encode())(Answer())
 

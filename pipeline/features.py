@@ -14,8 +14,9 @@ import msgspec
 from pipeline import positions
 from pipeline.dialect import Dialect
 from pipeline.errors import SourceError
-from pipeline.legible import Legible, Output, column_names, excerpt, header_line, quoted
+from pipeline.legible import Legible, Output, column_names, header_line, quoted
 from pipeline.positions import EARTH, Bounds
+from pipeline.printable import excerpt
 from pipeline.scan import Scan
 
 CHUNK = 2 << 20  # bytes written at a time

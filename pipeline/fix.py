@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 from pipeline import archive, durable
 from pipeline.errors import SourceError
-from pipeline.legible import place
 from pipeline.line_ends import is_cr_alone
+from pipeline.printable import place
 
 MAX_LINE_BYTES = 1 << 30  # a JSON document may be one line
 Count = int | tuple[int, int]

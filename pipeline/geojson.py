@@ -15,8 +15,9 @@ import msgspec
 from pipeline import features, strict_json
 from pipeline.errors import SourceError
 from pipeline.features import NULL, Feature
-from pipeline.legible import Legible, excerpt, place
+from pipeline.legible import Legible
 from pipeline.positions import EARTH, Bounds
+from pipeline.printable import excerpt, place
 from pipeline.strict_json import Raw
 
 MEMBERS = ("type", "id", "properties", "geometry")

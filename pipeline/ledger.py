@@ -7,7 +7,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from pipeline.errors import DEGRADED, OK
-from pipeline.state import DEGRADED_OUTCOMES, now
+from pipeline.state import DEGRADED_OUTCOMES, SOURCE_STAGES, now
 
 ALL_MODELS = "all models"  # the step of a whole build; no source or model is called so
 PROD = "database prod"  # the step of stage publish; no source can be called so
@@ -112,6 +112,24 @@ def newest(
 def last_build(connection: psycopg.Connection) -> dict | None:
     """The step of the newest build of all models that came to its end."""
     return newest(connection, "transform", MADE["transform"]).get(ALL_MODELS)
+
+
+def sources(connection: psycopg.Connection, names: list[str]) -> dict[str, dict[str, dict]]:
+    """What each source's stages did last: source -> stage -> facts."""
+    found: dict[str, dict[str, dict]] = {name: {} for name in names}
+    for stage in SOURCE_STAGES:
+        for name, step in newest(connection, stage).items():
+            if name in found:
+                found[name][stage] = step["facts"] | {k: v for k, v in step.items() if k != "facts"}
+    return found
+
+
+def published(connection: psycopg.Connection) -> dict[str, dict]:
+    """The tables readers have, by name; the step of each that published it."""
+    steps = newest(connection, "transform", ("published",))
+    whole = last_build(connection)
+    names = whole["facts"]["tables"] if whole else []
+    return {name: steps[name] for name in names if name in steps}
 
 
 def loaded(connection: psycopg.Connection) -> dict[str, str]:

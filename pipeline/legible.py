@@ -16,12 +16,12 @@ from types import TracebackType
 
 from pipeline import durable
 from pipeline.errors import SourceError
+from pipeline.printable import excerpt
 
 MAX_NAME_BYTES = 63  # PostgreSQL cuts a longer name without an error (NAMEDATALEN - 1)
 MAX_COLUMNS = 1600  # PostgreSQL: MaxHeapAttributeNumber
 # PostgreSQL gives these to every table and refuses a column of the same name.
 SYSTEM_COLUMNS = ("cmax", "cmin", "ctid", "tableoid", "xmax", "xmin")
-EXCERPT_CHARACTERS = 60
 _NEEDS_QUOTES = re.compile(rb'[",\r\n]')
 
 
@@ -152,19 +152,3 @@ def _flaw(name: str) -> str:
     if (size := len(name.encode())) > MAX_NAME_BYTES:
         return f"has a name of {size} bytes; PostgreSQL would cut it to {MAX_NAME_BYTES}"
     return "has a name PostgreSQL keeps to itself" if name in SYSTEM_COLUMNS else ""
-
-
-def place(path: Path) -> str:
-    """A raw file as errors name it: its folder, which is the source's name, and its name."""
-    return f"{path.parent.name}/{path.name}"
-
-
-def excerpt(text: str | bytes) -> str:
-    """Fetched text as it may be shown: cut, with everything that cannot be printed escaped."""
-    if isinstance(text, bytes):
-        text = text[: 4 * EXCERPT_CHARACTERS].decode("utf-8", "backslashreplace")
-    cut = text[:EXCERPT_CHARACTERS]
-    shown = "".join(
-        character if character.isprintable() else ascii(character)[1:-1] for character in cut
-    )
-    return shown + "…" * (len(text) > len(cut))

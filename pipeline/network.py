@@ -1,7 +1,7 @@
 """Is there a network at all? Asked before the first request, so that an offline night is short.
 
-The hosts asked are the one about to be used and those this clone already has snapshots of
-(bundled ones included), through MIRRORS and proxies where those are set; no other is ever tried.
+The hosts asked are the one about to be used and those of the addresses the caller knows, through
+MIRRORS and proxies where those are set; no other is ever tried.
 """
 
 import json
@@ -10,13 +10,13 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from requests.utils import get_environ_proxies, select_proxy
 
 from pipeline import durable
-from pipeline.settings import BUNDLED, Settings
-from pipeline.snapshot import DESCRIPTOR
+from pipeline.settings import Settings
 
 PROBE_SECONDS = 6.0  # a resolver that lost one packet asks again after 5 s
 LATER_PROBE_SECONDS = 2.0  # of a further host, when this run found no network already
@@ -76,8 +76,8 @@ def proxy_of(url: str) -> str | None:
     return select_proxy(url, get_environ_proxies(url))
 
 
-def is_down(settings: Settings, url: str) -> bool:
-    """True when neither the host of `url` nor any known one can be connected to.
+def is_down(settings: Settings, url: str, others: Iterable[str]) -> bool:
+    """True when neither the host of `url` nor that of any other URL can be connected to.
 
     What one script finds serves the others of the same run (`data/state/network.json`).
     """
@@ -86,7 +86,7 @@ def is_down(settings: Settings, url: str) -> bool:
     if noted.get("is_down") is False:
         return False
     tried = {(host, port) for host, port in noted.get("tried", [])}
-    endpoints = {_endpoint(settings, known) for known in [url, *_known_urls(settings)]}
+    endpoints = {_endpoint(settings, known) for known in [url, *others]}
     seconds = LATER_PROBE_SECONDS if tried else PROBE_SECONDS
     down = not _any_answers(endpoints - tried, seconds)
     if run:
@@ -142,17 +142,6 @@ def _any_answers(endpoints: set[Endpoint], seconds: float) -> bool:
         if answered.wait(0.02):
             break
     return answered.is_set()
-
-
-def _known_urls(settings: Settings) -> list[str]:
-    urls = []
-    for folder in (BUNDLED, settings.raw):
-        for path in folder.glob(f"*/{DESCRIPTOR}"):
-            try:
-                urls += [str(r["url"]) for r in json.loads(path.read_bytes())["resources"]]
-            except (OSError, ValueError, KeyError, TypeError):
-                continue  # a damaged manifest is named by the source's own script
-    return urls
 
 
 def _endpoint(settings: Settings, url: str) -> Endpoint:

@@ -30,7 +30,6 @@ from pipeline.screen import Screen
 from pipeline.settings import Settings
 from pipeline.signals import Stopped
 
-SOURCE_STAGES = ("api", "preprocess", "load")
 NOT_LOADED = ("failed", "kept")
 OF_DATABASE = {"load", "transform", "publish"}
 
@@ -180,7 +179,7 @@ class Night:
             with suppress(psycopg.Error, PipelineError):
                 connection = self.books.connect()
                 self._settle(connection)
-                tables = report.published(connection)
+                tables = ledger.published(connection)
                 note = "; ".join(str(error) for error in self.trouble)
                 ledger.end(connection, self.books.run_id, self._exit_code(), note)
         code = self._exit_code()
@@ -216,7 +215,7 @@ class Night:
     def _left_over(self) -> bool:
         """Whether a stage that had nothing to do tonight still lacks a source's data."""
         for stage in self.facts:
-            for name in self.sources if stage in SOURCE_STAGES else ():
+            for name in self.sources if stage in state.SOURCE_STAGES else ():
                 noted = state.read(self.here, name).get(stage, {})
                 if noted.get("outcome") in state.DEGRADED_OUTCOMES:
                     return True

@@ -1,8 +1,11 @@
 """What came from elsewhere, as it may be shown in a log, an error or a manifest."""
 
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from pipeline.settings import redact
+
+EXCERPT_CHARACTERS = 60
 
 
 def escaped(text: str, longest: int = 200) -> str:
@@ -20,3 +23,15 @@ def shown(url: str) -> str:
     except ValueError:  # not a URL at all; what stands before an @ may still be a password
         url = url.rpartition("@")[2]
     return escaped(redact(url), 300)
+
+
+def excerpt(text: str | bytes) -> str:
+    """The beginning of fetched text, escaped; of bytes, what is no UTF-8 stands as `\\xNN`."""
+    if isinstance(text, bytes):
+        text = text[: 4 * EXCERPT_CHARACTERS].decode("utf-8", "backslashreplace")
+    return escaped(text, EXCERPT_CHARACTERS)
+
+
+def place(path: Path) -> str:
+    """A raw file as errors name it: its folder, which is the source's name, and its name."""
+    return f"{path.parent.name}/{path.name}"

@@ -1,19 +1,16 @@
 """Whether the publishers of all sources respond, asked all at once and briefly: for `doctor`."""
 
 import ast
-import json
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
-from pipeline import framing, network
-from pipeline.settings import BUNDLED, ROOT, Settings, redact
-from pipeline.snapshot import DESCRIPTOR
+from pipeline import framing, network, snapshot
+from pipeline.settings import ROOT, Settings, redact
 
 SECONDS = 8.0  # for all of them
 NO_HEAD = 501  # from a server that knows no HEAD, but is there
@@ -43,13 +40,9 @@ def silent(here: Settings, sources: Iterable[str], seconds: float = SECONDS) -> 
 
 
 def addresses(here: Settings, source: str) -> list[str]:
-    """The addresses that a source is read from: those of its snapshot, else of its script."""
-    for folder in (here.raw, BUNDLED):
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            described = json.loads((folder / source / DESCRIPTOR).read_bytes())
-            if found := [str(resource["url"]) for resource in described["resources"]]:
-                return [url for url in found if urlsplit(url).hostname]
-    return _in_script(ROOT / "api" / f"{source}.py")
+    """The addresses that a source is read from: those of its snapshots, else of its script."""
+    found = [url for url in snapshot.addresses(here, source) if _host(url)]
+    return found or _in_script(ROOT / "api" / f"{source}.py")
 
 
 def _in_script(path: Path) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline import decode, line_ends
 from pipeline.dialect import Dialect
 from pipeline.errors import SourceError
-from pipeline.legible import excerpt, place
+from pipeline.printable import excerpt, place
 from pipeline.scan import MAX_RECORD_BYTES, REPAIR, remedy_of_byte
 
 MAX_HEADER_BYTES = 1 << 20

@@ -7,12 +7,12 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import freshness, ledger, state
+from pipeline import freshness, state
 from pipeline.printable import escaped
 from pipeline.settings import Settings
+from pipeline.state import SOURCE_STAGES
 
 COLOURS = {"new": "green", "unchanged": "green", "published": "green", "failed": "red"}
-STAGES = ("api", "preprocess", "load")
 
 
 def from_state(here: Settings, sources: list[str]) -> dict[str, dict[str, dict]]:
@@ -20,30 +20,12 @@ def from_state(here: Settings, sources: list[str]) -> dict[str, dict[str, dict]]
     return {source: state.read(here, source) for source in sources}
 
 
-def from_ledger(connection, sources: list[str]) -> dict[str, dict[str, dict]]:
-    """The same, as noted in the ledger."""
-    found: dict[str, dict[str, dict]] = {source: {} for source in sources}
-    for stage in STAGES:
-        for name, step in ledger.newest(connection, stage).items():
-            if name in found:
-                found[name][stage] = step["facts"] | {k: v for k, v in step.items() if k != "facts"}
-    return found
-
-
-def published(connection) -> dict[str, dict]:
-    """The tables readers have, by name; the step of each that published it."""
-    steps = ledger.newest(connection, "transform", ("published",))
-    whole = ledger.last_build(connection)
-    names = whole["facts"]["tables"] if whole else []
-    return {name: steps[name] for name in names if name in steps}
-
-
 def outcome_of(stages: dict[str, dict]) -> tuple[str, str, str]:
     """What a source's readers have of it: outcome, reason, remedy."""
     fetched = stages.get("api", {})
     if not fetched:
         return "missing", "never fetched", "./run_pipeline.sh"
-    failed = [s for s in STAGES if stages.get(s, {}).get("outcome") == "failed"]
+    failed = [s for s in SOURCE_STAGES if stages.get(s, {}).get("outcome") == "failed"]
     older = ["load"] if stages.get("load", {}).get("outcome") == "kept" else []
     told = [stages[stage] for stage in dict.fromkeys(["api", *failed, *older])]
     reasons = [facts["reason"] for facts in told if facts.get("reason")]
@@ -146,7 +128,7 @@ def _sources_table(stages_of: dict[str, dict[str, dict]]) -> Table:
         rows = loaded.get("rows") or stages.get("preprocess", {}).get("rows")
         if loaded.get("outcome") == "kept":  # the rows are of a newer snapshot than the one here
             fetched = loaded.get("kept") or {}
-        seconds = sum(float(stages.get(stage, {}).get("seconds") or 0) for stage in STAGES)
+        seconds = sum(float(stages.get(stage, {}).get("seconds") or 0) for stage in SOURCE_STAGES)
         as_of = _instant(
             fetched.get("as_of") or fetched.get("checked_at") or fetched.get("fetched_at")
         )

@@ -12,7 +12,7 @@ from pipeline import bitmask, charset
 from pipeline.bitmask import Mask
 from pipeline.dialect import Dialect, SecondHeader
 from pipeline.errors import SourceError
-from pipeline.legible import excerpt
+from pipeline.printable import excerpt
 
 MAX_RECORD_BYTES = 64 << 20
 REPAIR = "the publisher has to repair it; until then fix.lines in the preprocess script can"

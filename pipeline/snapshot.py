@@ -106,6 +106,20 @@ def read(folder: Path, source: str) -> Snapshot:
     return snapshot
 
 
+def addresses(settings: Settings, source: str = "*") -> list[str]:
+    """The URLs that the files of a source's snapshots came from, or of all sources'.
+
+    Those of the bundled snapshot come last.
+    """
+    urls = []
+    for folder in (settings.raw, BUNDLED):
+        for path in folder.glob(f"{source}/{DESCRIPTOR}"):
+            # A damaged descriptor is named by the source's own script.
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                urls += [str(r["url"]) for r in json.loads(path.read_bytes())["resources"]]
+    return urls
+
+
 def repair(settings: Settings, source: str) -> None:
     """Tidy up what a killed fetch left behind; what it had finished is kept for the next one."""
     begun.keep(settings, source, _aside(settings, source))

@@ -15,7 +15,8 @@ from pipeline.settings import Settings
 # What a stage tells beside its outcome. It is of the night in which it was told: a stage that fails
 # later, of whatever cause, tells nothing of it.
 NOTES = ("note", "stash_note", "notes", "revoked", "not_checked")
-STAGES = ("api", "preprocess", "load", "transform", "validators", "drift", "rejected", "headerless")
+SOURCE_STAGES = ("api", "preprocess", "load")  # those that have a script or a file a source
+_MEMBERS = (*SOURCE_STAGES, "transform", "validators", "drift", "rejected", "headerless")
 
 # What leaves a source without tonight's data; the night then ends with code 2.
 DEGRADED_OUTCOMES = {"kept", "held", "bundled", "missing", "failed"}
@@ -39,7 +40,7 @@ def read(settings: Settings, source: str) -> dict:
         return {}
     if not isinstance(remembered, dict):
         return {}
-    wrong = [stage for stage in STAGES if not isinstance(remembered.get(stage, {}), dict)]
+    wrong = [stage for stage in _MEMBERS if not isinstance(remembered.get(stage, {}), dict)]
     return {name: known for name, known in remembered.items() if name not in wrong}
 
 

@@ -59,8 +59,8 @@ def show() -> int:
 
 def _show_tables(here: Settings, connection, running: str, notes: list[str]) -> bool:
     """Print sources, tables and what needs attention; returns whether nothing does."""
-    stages_of = report.from_ledger(connection, settings.sources())
-    tables = report.published(connection)
+    stages_of = ledger.sources(connection, settings.sources())
+    tables = ledger.published(connection)
     newest = ledger.newest(connection, "transform").get(ledger.ALL_MODELS)
     built = ledger.last_build(connection)
     public = _prod(here, connection)

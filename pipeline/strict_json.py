@@ -15,7 +15,7 @@ import msgspec
 
 from pipeline import charset, lenient_json
 from pipeline.errors import SourceError
-from pipeline.legible import excerpt, place
+from pipeline.printable import excerpt, place
 
 REPAIR = "the publisher has to repair it; until then fix.lines in the preprocess script can"
 MAX_BYTES = 1 << 30  # a document is held in memory

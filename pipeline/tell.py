@@ -4,7 +4,7 @@ from datetime import datetime
 
 import psycopg
 
-from pipeline import data_status, freshness, ledger, publication, report, settings, source_credits
+from pipeline import data_status, freshness, ledger, publication, settings, source_credits
 from pipeline.errors import SourceError
 
 LOCK_TIMEOUT = "1s"
@@ -41,7 +41,7 @@ def rows(
     """
     data_status.prepare(connection)
     names = settings.sources()
-    stages_of = report.from_ledger(connection, names)
+    stages_of = ledger.sources(connection, names)
     whole = ledger.last_build(connection)
     facts = whole["facts"] if whole else {}
     return freshness.rows(

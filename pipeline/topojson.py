@@ -16,8 +16,9 @@ import numpy as np
 from pipeline import features, strict_json
 from pipeline.errors import SourceError
 from pipeline.features import NULL, Feature
-from pipeline.legible import Legible, excerpt, place
+from pipeline.legible import Legible
 from pipeline.positions import EARTH, Bounds
+from pipeline.printable import excerpt, place
 from pipeline.strict_json import Raw
 
 Line = list[list[float]]

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 from patience import Stopwatch
 
-from pipeline import network, settings
+from pipeline import network, settings, snapshot
 
 URL = "https://data.example.gov/file.csv"
 
@@ -46,14 +46,14 @@ def base_of(server) -> str:
 
 
 def test_a_host_that_answers_is_a_network(here, monkeypatch, listener):
-    assert not network.is_down(mirror(monkeypatch, base_of(listener)), URL)
+    assert not network.is_down(mirror(monkeypatch, base_of(listener)), URL, ())
 
 
 def test_a_closed_port_is_none_and_is_known_at_once(here, monkeypatch, listener):
     base = base_of(listener)
     listener.close()
     watch = Stopwatch()
-    assert network.is_down(mirror(monkeypatch, base), URL)
+    assert network.is_down(mirror(monkeypatch, base), URL, ())
     assert watch.seconds() < 1
 
 
@@ -68,7 +68,7 @@ def test_packets_that_vanish_take_no_longer_than_the_limit(here, monkeypatch):
             filler.connect_ex(full.getsockname())
         monkeypatch.setattr(network, "PROBE_SECONDS", 0.5)
         began, watch = time.monotonic(), Stopwatch()
-        assert network.is_down(mirror(monkeypatch, base_of(full)), URL)
+        assert network.is_down(mirror(monkeypatch, base_of(full)), URL, ())
         assert time.monotonic() - began > 0.4
         assert watch.seconds() < 1.5
         for filler in fillers:
@@ -110,7 +110,7 @@ def test_names_that_cannot_be_asked_for_are_no_network():
 
 
 def test_no_host_is_tried_but_the_known_ones(here, probes):
-    assert network.is_down(here, URL)
+    assert network.is_down(here, URL, snapshot.addresses(here))
     assert probes[0][0] == [("cdn.jsdelivr.net", 443), ("data.example.gov", 443)]
 
 
@@ -122,29 +122,29 @@ def test_hosts_of_snapshots_are_known(here, probes):
     for name, text in (("broken", "{"), ("other", '{"resources": 1}')):
         (here.raw / name).mkdir()
         (here.raw / name / "datapackage.json").write_text(text)
-    network.is_down(here, URL)
+    network.is_down(here, URL, snapshot.addresses(here))
     assert {("alpha.example.gov", 443), ("beta.example.gov", 80)} < set(probes[0][0])
 
 
 def test_a_run_asks_once_and_a_further_host_is_looked_at_shortly(here, probes, monkeypatch):
     monkeypatch.setenv("PIPELINE_RUN", "tonight")
-    assert network.is_down(here, URL)
-    assert network.is_down(here, URL)
-    assert network.is_down(here, "https://further.example.gov/")
+    assert network.is_down(here, URL, snapshot.addresses(here))
+    assert network.is_down(here, URL, snapshot.addresses(here))
+    assert network.is_down(here, "https://further.example.gov/", snapshot.addresses(here))
     assert probes[0][1] == network.PROBE_SECONDS
     assert probes[1] == ([], network.LATER_PROBE_SECONDS)
     assert probes[2] == ([("further.example.gov", 443)], network.LATER_PROBE_SECONDS)
     monkeypatch.setenv("PIPELINE_RUN", "tomorrow")
-    network.is_down(here, URL)
+    network.is_down(here, URL, snapshot.addresses(here))
     assert probes[3][1] == network.PROBE_SECONDS
 
 
 def test_a_network_that_was_there_is_not_asked_again(here, monkeypatch, probes):
     monkeypatch.setenv("PIPELINE_RUN", "tonight")
     monkeypatch.setattr(network, "_any_answers", lambda endpoints, seconds: True)
-    assert not network.is_down(here, URL)
+    assert not network.is_down(here, URL, snapshot.addresses(here))
     monkeypatch.setattr(network, "_any_answers", lambda endpoints, seconds: pytest.fail("again"))
-    assert not network.is_down(here, "https://further.example.gov/")
+    assert not network.is_down(here, "https://further.example.gov/", snapshot.addresses(here))
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"run": "tonight"}', "\x00"])
@@ -152,7 +152,7 @@ def test_a_damaged_note_is_no_answer(here, monkeypatch, probes, text):
     monkeypatch.setenv("PIPELINE_RUN", "tonight")
     here.state.mkdir(parents=True)
     (here.state / "network.json").write_text(text)
-    assert network.is_down(here, URL)
+    assert network.is_down(here, URL, snapshot.addresses(here))
     assert len(probes) == 1
 
 
@@ -167,7 +167,7 @@ def test_a_damaged_note_is_no_answer(here, monkeypatch, probes, text):
 )
 def test_where_a_proxy_leads_out_the_proxy_is_asked(here, monkeypatch, probes, proxy, expected):
     monkeypatch.setenv("HTTPS_PROXY", proxy)
-    network.is_down(here, URL)
+    network.is_down(here, URL, snapshot.addresses(here))
     assert probes[0][0] == [expected]
 
 
