@@ -20,6 +20,7 @@ from pipeline import (
     preflight,
     publishers,
     settings,
+    snapshot,
     stash,
 )
 from pipeline.settings import ROOT, Settings
@@ -360,7 +361,7 @@ def test_the_end_of_the_last_night_is_told(on, capsys):
 
 def test_silent_publishers_are_named_with_their_sources(here, publisher, monkeypatch, tmp_path):
     monkeypatch.setattr(publishers, "ROOT", tmp_path)
-    monkeypatch.setattr(publishers, "BUNDLED", tmp_path / "bundled")
+    monkeypatch.setattr(snapshot, "BUNDLED", tmp_path / "bundled")
     (tmp_path / "api").mkdir()
     for name, host in {"one": "well.gov", "two": "down.gov", "three": "well.gov"}.items():
         (tmp_path / f"api/{name}.py").write_text(

@@ -242,7 +242,7 @@ def test_runs_without_a_database_have_no_end_in_the_ledger(connection, monkeypat
 
 @pytest.mark.parametrize("code", [0, 1])
 def test_a_later_night_of_another_machine_counts(connection, monkeypatch, capsys, code):
-    monkeypatch.setattr(nights.script, "now", lambda: (NOW + timedelta(minutes=1)).isoformat())
+    monkeypatch.setattr(nights.state, "now", lambda: (NOW + timedelta(minutes=1)).isoformat())
     a_night(monkeypatch, code=1 - code)
     begin(connection, "2026-01-02T00-00-00Z-77", "night", NOW, code)
     assert f"with code {1 - code}" in shown(capsys)[1]
