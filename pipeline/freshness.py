@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from pipeline.printable import escaped
 from pipeline.settings import ROOT, redact
+from pipeline.state import CHECKED
 
-CHECKED = ("new", "unchanged")  # outcomes of stage `api` in which the publisher answered well
 # What a table with such a source is called; the worst source comes first.
 WORST_FIRST = {"bundled": "bundled", "held": "kept", "kept": "kept", "missing": "kept"}
 RHYTHM, GRACE = timedelta(days=1), timedelta(hours=3)  # of the nightly checks

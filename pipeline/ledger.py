@@ -7,7 +7,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from pipeline.errors import DEGRADED, OK
-from pipeline.state import DEGRADED_OUTCOMES, SOURCE_STAGES, now
+from pipeline.state import CHECKED, DEGRADED_OUTCOMES, SOURCE_STAGES, now
 
 ALL_MODELS = "all models"  # the step of a whole build; no source or model is called so
 PROD = "database prod"  # the step of stage publish; no source can be called so
@@ -136,6 +136,30 @@ def loaded(connection: psycopg.Connection) -> dict[str, str]:
     """What the rows of each source are made of, by name: the fingerprint of their load."""
     steps = newest(connection, "load", MADE["load"])
     return {name: step["fingerprint"] for name, step in steps.items()}
+
+
+def loads(connection: psycopg.Connection, source: str) -> list[dict]:
+    """What the rows of a source were made of, load by load, the newest first, and their number.
+
+    `is_overruled` marks one that somebody let replace newer rows. Of the newest of the others,
+    `checked_at` is when a machine last noted that its publisher still has it.
+    """
+    steps = connection.execute(
+        """select coalesce(facts -> 'snapshot', '{}'), rows from pipeline.steps
+        where stage = 'load' and name = %s and outcome = 'new' order by step_id desc""",
+        [source],
+    )
+    known = [snapshot | {"rows": rows} for snapshot, rows in steps]
+    newest = next((load for load in known if not load.get("is_overruled")), {})
+    if newest.get("content"):
+        checked = connection.execute(
+            """select facts ->> 'checked_at' from pipeline.steps
+            where stage = 'api' and name = %s and fingerprint = %s and outcome = any(%s)
+            order by step_id desc limit 1""",
+            [source, newest["content"], list(CHECKED)],
+        ).fetchone()
+        newest |= {"checked_at": checked[0]} if checked and checked[0] else {}
+    return known
 
 
 def generation(connection: psycopg.Connection) -> int:

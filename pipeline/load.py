@@ -164,7 +164,7 @@ def _attempt(here: Settings, source: str, force: bool, allow_older: bool = False
         why = current.altered_sources(connection, [source]).get(source, "")
         if is_same and not (force or why or _made_again(noted, loaded)):
             return _patiently(here, source, partial(_describe, connection, source, noted))
-        kept = order.kept(connection, here, source)
+        kept = order.kept(source, order.of_legible(here, source), ledger.loads(connection, source))
         if kept and not allow_older:
             return kept
         # What is let in once all the same stays so when the same file is loaded again.

@@ -8,17 +8,12 @@ Clocks differ and jump: they decide only where the names do not.
 
 import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from pipeline import state
 from pipeline.settings import Settings
 from pipeline.snapshot import Snapshot
 
-if TYPE_CHECKING:
-    import psycopg  # slow to start: stage preprocess needs none
-
 LONGEST_LINE = 10  # contents of a machine that are remembered
-CHECKED = ("new", "unchanged")  # outcomes of stage `api` in which the publisher answered well
 
 
 def of_snapshot(here: Settings, source: str, taken: Snapshot) -> dict:
@@ -72,41 +67,19 @@ def of_legible(here: Settings, source: str) -> dict:
     known = made.get("snapshot") or {"content": made.get("input")}
     if known["content"] is None or fetched.get("content") != known["content"]:
         return known | {"is_confirmed": False}
-    was_checked = fetched.get("outcome") in CHECKED
+    was_checked = fetched.get("outcome") in state.CHECKED
     is_of_this_run = fetched.get("run") == os.environ.get("PIPELINE_RUN", "")
     known = {name: fetched.get(name) for name in ("origin", "fetched_at")} | known
     known["checked_at"] = fetched.get("checked_at")
     return known | {"is_confirmed": was_checked and is_of_this_run}
 
 
-def loaded(connection: "psycopg.Connection", source: str) -> list[dict]:
-    """What the rows of a source were made of, load by load, the newest first, and their number.
+def kept(source: str, ours: dict, loads: list[dict]) -> dict:
+    """The facts of stage `load` where the loaded rows are of a newer snapshot; empty elsewhere.
 
-    `is_overruled` marks one that somebody let replace newer rows. Of the newest of the others,
-    `checked_at` is when a machine last noted that its publisher still has it.
+    ours, loads: as for `refusal`.
     """
-    steps = connection.execute(
-        """select coalesce(facts -> 'snapshot', '{}'), rows from pipeline.steps
-        where stage = 'load' and name = %s and outcome = 'new' order by step_id desc""",
-        [source],
-    )
-    known = [snapshot | {"rows": rows} for snapshot, rows in steps]
-    newest = next(iter(_in_order(known)), {})
-    if newest.get("content"):
-        checked = connection.execute(
-            """select facts ->> 'checked_at' from pipeline.steps
-            where stage = 'api' and name = %s and fingerprint = %s and outcome = any(%s)
-            order by step_id desc limit 1""",
-            [source, newest["content"], list(CHECKED)],
-        ).fetchone()
-        newest |= {"checked_at": checked[0]} if checked and checked[0] else {}
-    return known
-
-
-def kept(connection: "psycopg.Connection", here: Settings, source: str) -> dict:
-    """The facts of stage `load` where the loaded rows are of a newer snapshot; empty elsewhere."""
-    loads = loaded(connection, source)
-    reason = refusal(of_legible(here, source), loads)
+    reason = refusal(ours, loads)
     if not reason:
         return {}
     return {
@@ -124,7 +97,7 @@ def refusal(ours: dict, loads: list[dict]) -> str:
     Parameters
     ----------
     ours:  of the snapshot about to be loaded, as `of_legible` tells.
-    loads: of those loaded before, the newest first, as `loaded` tells.
+    loads: of those loaded before, the newest first, as `ledger.loads` tells.
     """
     may_follow = _follows(ours, loads[0]) if loads else True
     loads = _in_order(loads)

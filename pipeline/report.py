@@ -7,10 +7,10 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import freshness, state
+from pipeline import state
 from pipeline.printable import escaped
 from pipeline.settings import Settings
-from pipeline.state import SOURCE_STAGES
+from pipeline.state import CHECKED, SOURCE_STAGES
 
 COLOURS = {"new": "green", "unchanged": "green", "published": "green", "failed": "red"}
 
@@ -175,7 +175,7 @@ def _advice(stages_of: dict[str, dict[str, dict]]) -> list[str]:
             groups.setdefault(("not in the stash", note, ""), []).append(source)
         fetched = stages.get("api", {})
         note = fetched.get("note")
-        if note and fetched["outcome"] in freshness.CHECKED:  # else it is of an earlier night
+        if note and fetched["outcome"] in CHECKED:  # else it is of an earlier night
             groups.setdefault(("note", note, ""), []).append(source)
         for what, count in (stages.get("preprocess", {}).get("notes") or {}).items():
             groups.setdefault(("note", f"{count:,} {what}", ""), []).append(source)

@@ -14,6 +14,7 @@ from servers import new_database
 from pipeline import data_status, database, freshness, ledger, report
 from pipeline.errors import SourceError
 from pipeline.settings import ROOT
+from pipeline.state import CHECKED
 from pipeline.tell import readers as tell_readers
 
 TONIGHT = datetime(2026, 3, 8, 4, 20, tzinfo=UTC)
@@ -540,7 +541,7 @@ def step(connection, stage: str, at: datetime, outcome: str, **facts) -> None:
 
 def night(connection, at: datetime, content: str, loads: str = "", api: str = "new") -> None:
     """The steps of one night, as its stages note them."""
-    checked = {"checked_at": at.isoformat()} if api in freshness.CHECKED else {}
+    checked = {"checked_at": at.isoformat()} if api in CHECKED else {}
     step(connection, "api", at, api, content=content, origin="live", as_of=None, **checked)
     if loads:
         step(connection, "preprocess", at, "new", input=content)

@@ -292,7 +292,7 @@ def test_the_ledger_tells_the_order(machines, owner):
     for snapshot in (A, B):
         has(one, snapshot)
         load.run(one, "alpha")
-    found = order.loaded(owner, "alpha")
+    found = ledger.loads(owner, "alpha")
     assert [(known["content"], known["replaces"]) for known in found] == [("b", "a"), ("a", None)]
     assert found[0]["fetched_at"] == B["fetched_at"]
 
@@ -378,7 +378,7 @@ def test_an_earlier_ledger_is_told_of_what_each_load_was_made(owner):
     owner.execute("update pipeline.ledger_version set version = 2")
     with owner.transaction():
         ledger_versions.migrate(owner)
-    found = order.loaded(owner, "alpha")
+    found = ledger.loads(owner, "alpha")
     assert [(known["content"], known["fetched_at"]) for known in found] == [
         ("b", DAYS[2]),
         ("a", DAYS[1]),
