@@ -13,7 +13,7 @@ USAGE = """
   ./run_pipeline.sh status                   what readers have now, how old, and what is not well
   ./run_pipeline.sh doctor                   what would stop tonight's run, with the remedy
                                              (--offline: without asking the publishers)
-  ./run_pipeline.sh accept SOURCE            let in what was refused of a source: few rows,
+  ./run_pipeline.sh accept SOURCE            accept a rejected snapshot: few rows,
                                              other columns, a shorter last row (--header)
   ./run_pipeline.sh load SOURCE --allow-older
                                              load an older or bundled snapshot over newer rows

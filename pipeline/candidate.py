@@ -100,7 +100,9 @@ class Candidate:
         """
         name = name or urlsplit(joined(url, "")).path.rpartition("/")[2]
         if not FILE_NAME.fullmatch(name) or self.resource(name):
-            raise SourceError(f"{shown(url)}: {escaped(name)!r} is no usable file name, or twice")
+            raise SourceError(
+                f"{shown(url)}: {escaped(name)!r} is not a valid file name, or is duplicated"
+            )
         if part:
             self.parts[name] = part
         path = self.folder / name

@@ -22,7 +22,7 @@ _FIRST_WAIT = 1.0  # no publisher is asked again within a second, whatever it sa
 
 
 class NoNetwork(SourceError):
-    """No host can be reached: retrying is of no use tonight."""
+    """No host can be reached: retrying is useless tonight."""
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
     except psycopg.errors.LockNotAvailable:
         oldest = publication.holder(dev, publication.PUBLISHED, "AccessExclusiveLock")
         raise SourceError(
-            f"the dump is put off: a session keeps a table of dev to itself, {oldest}",
+            f"dump postponed: a session keeps a table of dev to itself, {oldest}",
             "prod stays as it was; the next night tries again",
         ) from None
     finally:

@@ -83,7 +83,7 @@ def meaning(code: int) -> str:
     """An exit code in a few words."""
     return {
         OK: "all is well",
-        DEGRADED: "finished, but not all is fresh",
+        DEGRADED: "degraded: some data is stale",
         FAILED: "nothing could be published",
         BUSY: "another run was in progress",
         SETUP: "a setting, a permission or a program was missing",

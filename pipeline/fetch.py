@@ -111,7 +111,7 @@ def _from_stash(here: Settings, name: str, network: bool) -> Snapshot | None:
             durable.replace_folder(folder, here.raw / name)
             return snapshot.current(here, name)
     except SourceError as error:
-        print(f"{name}: the copy in the stash is of no use: {error}", file=sys.stderr)
+        print(f"{name}: the copy in the stash is unusable: {error}", file=sys.stderr)
     snapshot.discard(folder)
     return None
 

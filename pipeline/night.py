@@ -186,7 +186,7 @@ class Night:
         self.screen.close()
         self.screen.report(stages_of, tables, self._notes())
         # A single stage judges its own work only.
-        meaning = f"the stage is well: {stages[0]}" if not code and len(stages) == 1 else ""
+        meaning = f"stage {stages[0]} succeeded" if not code and len(stages) == 1 else ""
         meaning = meaning or errors.meaning(code)
         self.screen.say(f"ended with code {code} ({meaning}); log: {self.screen.path}")
         return code

@@ -83,7 +83,7 @@ def drop_schema(connection: psycopg.Connection, schema: str, patience: float) ->
         except WAITED:
             if time.monotonic() > deadline:
                 oldest = holder(connection, schema)
-                raise _put_off(f"hold what is left in schema {schema}", oldest) from None
+                raise _postponed(f"readers hold what is left in schema {schema}", oldest) from None
             time.sleep(0.2)
 
 
@@ -151,7 +151,7 @@ def publish(
         except (*WAITED, _Again):
             if time.monotonic() > deadline:
                 oldest = holder(connection, PUBLISHED)
-                raise _put_off("hold published tables", oldest) from None
+                raise _postponed("readers hold published tables", oldest) from None
             time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - not for secrets
 
 
@@ -185,7 +185,7 @@ def _freeze(connection: psycopg.Connection, deadline: float) -> None:
             # They keep the new tables from being frozen; of one that wrote its number does.
             age = "greatest(age(backend_xmin), age(backend_xid))"
             oldest = _oldest(connection, f"{age} is not null order by {age} desc, xact_start")
-            raise _put_off("hold a snapshot older than the build", oldest)
+            raise _postponed("readers hold a snapshot older than the build", oldest)
         time.sleep(0.2)
 
 
@@ -220,9 +220,9 @@ def _oldest(connection: psycopg.Connection, condition: str, *words: str) -> str:
     return "".join(c if c.isprintable() else " " for c in who)
 
 
-def _put_off(why: str, oldest: str) -> SourceError:
+def _postponed(why: str, oldest: str) -> SourceError:
     return SourceError(
-        f"the publication is put off: readers {why}; the oldest is {oldest}",
+        f"publication postponed: {why}; the oldest is {oldest}",
         "the published tables stay as they were; the next night tries again",
     )
 

@@ -209,7 +209,7 @@ def _audited(here: Settings, connection: psycopg.Connection, rights: permissions
     facts["not_checked"] = [check.what for check in checks if check.result == "not checked"]
     if failed:
         facts["outcome"] = "failed"
-        facts["reason"] = "prod is not closed: " + "; ".join(
+        facts["reason"] = "prod permission check failed: " + "; ".join(
             f"{check.number} {check.what} ({check.detail})" for check in failed
         )
         facts["remedy"] = "./run_pipeline.sh publish --audit shows all; see docs/public_facing.md"

@@ -152,7 +152,7 @@ def _drop_old(
             if time.monotonic() > deadline:
                 oldest = publication.holder(connection, OLD)
                 raise SourceError(
-                    "the replication is put off: readers hold the tables of prod; the oldest is "
+                    "replication postponed: readers hold the tables of prod; the oldest is "
                     f"{oldest}",
                     "prod stays as it was; the next night tries again",
                 ) from None

@@ -90,7 +90,7 @@ def notes_of_prod(published: dict) -> list[str]:
             "lists each"
         )
     if unknown := published.get("not_checked"):
-        notes.append(f"prod: not checked, for want of rights: {'; '.join(unknown)}")
+        notes.append(f"prod: not checked, because rights are missing: {'; '.join(unknown)}")
     return notes
 
 
@@ -107,7 +107,7 @@ def render(
         parts += ["", _tables_table(tables)]
     advice = _advice(stages_of) + notes
     if advice:
-        parts += ["", Text("To know and to do", style="bold")]
+        parts += ["", Text("Needs attention", style="bold")]
         parts += [Text(f"- {line}") for line in advice]
     return Group(*parts)
 

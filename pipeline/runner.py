@@ -154,7 +154,8 @@ class Runner:
             if code in _ENDS_RUN:
                 error = _ENDS_RUN[code](last.removeprefix(f"{job.name}: "))
                 return self._ends_run(job, error, seconds)
-            what = f"ended with code {code} without saying what it did: {last}"
+            silent = "" if code else " and recorded no outcome"
+            what = f"ended with code {code}{silent}: {last}"
         return self._failed(job, what, seconds, is_rejected=not self._stopping)
 
     def _ends_run(self, job: Job, error: PipelineError, seconds: float) -> dict:

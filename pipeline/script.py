@@ -38,7 +38,7 @@ def parse(description: str, add_more: Callable | None = None) -> argparse.Namesp
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Give a parser the options that stand everywhere."""
-    parser.add_argument("--force", action="store_true", help="do it though nothing changed")
+    parser.add_argument("--force", action="store_true", help="run even if nothing changed")
     parser.add_argument("--offline", action="store_true", help="use no network")
 
 

@@ -189,7 +189,8 @@ def _refuse_unknown(from_file: Mapping[str, str]) -> None:
         if KEY.fullmatch(name):
             continue
         raise SetupError(
-            f".env: {name} is no setting", f"is {_meant(name.upper())} meant? see .env.example"
+            f".env: {name} is not a setting",
+            f"did you mean {_meant(name.upper())}? see .env.example",
         )
 
 

@@ -197,9 +197,9 @@ def test_load_by_hand_without_its_file_is_78(here, monkeypatch, tmp_path):
 )
 def test_an_address_that_is_none_is_one_sentence(here, publisher, address, capsys):
     facts = night(gather=lambda candidate: candidate.download(address, "file.csv"))
-    assert re.search("is no address|no usable file name", facts["reason"]), facts
+    assert re.search("is no address|not a valid file name", facts["reason"]), facts
     facts = night(gather=lambda candidate: candidate.download(address))
-    assert re.search("is no address|no usable file name", facts["reason"]), facts
+    assert re.search("is no address|not a valid file name", facts["reason"]), facts
     for status in (301, 302, 303, 307, 308):
         publisher.answers["/file.csv"] = [Answer(b"", status, {"Location": address})]
         facts = night()

@@ -106,8 +106,8 @@ def test_gits_index_is_locked_by_somebody_else(small):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("FETCH_PATIANCE=3", "FETCH_PATIANCE is no setting - is FETCH_PATIENCE meant"),
-        ("data_dir=x", "data_dir is no setting - is DATA_DIR meant"),
+        ("FETCH_PATIANCE=3", "FETCH_PATIANCE is not a setting - did you mean FETCH_PATIENCE"),
+        ("data_dir=x", "data_dir is not a setting - did you mean DATA_DIR"),
         ("SOURCE_TIMEOUT=long", "SOURCE_TIMEOUT='long' is not a number"),
         ("DATABASE_URL=mysql://h/d", "DATABASE_URL does not begin with postgresql://"),
     ],

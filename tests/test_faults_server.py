@@ -78,7 +78,7 @@ def test_a_reader_that_holds_a_lock_puts_the_publication_off(small, address):
         small.something_new()
         done = small.run(PUBLISH_PATIENCE="2")
         assert done.returncode == 2, done.stdout
-        assert "put off: readers hold published tables" in done.stdout
+        assert "postponed: readers hold published tables" in done.stdout
         assert "(a report)" in done.stdout
         holder.rollback()
         assert small.published() == {old}

@@ -170,7 +170,7 @@ def test_a_file_name_that_could_do_harm_is_refused(here, publisher, name):
 
     facts = night(gather=gather)
     assert facts["outcome"] == "missing"
-    assert "no usable file name" in facts["reason"]
+    assert "not a valid file name" in facts["reason"]
     assert facts["reason"].isprintable()
 
 
@@ -181,7 +181,7 @@ def test_two_files_of_one_name_are_refused(here, publisher):
         candidate.download(URL)
         candidate.download(f"{URL}?page=2")
 
-    assert "or twice" in night(gather=gather)["reason"]
+    assert "or is duplicated" in night(gather=gather)["reason"]
 
 
 def test_the_name_a_server_proposes_is_not_used(here, publisher):
@@ -484,7 +484,7 @@ def test_a_damaged_copy_in_the_stash_is_no_use_and_it_is_said(here, publisher, s
     snapshot.discard(here.raw)
     facts = night(offline=True)
     assert (facts["outcome"], facts["content"]) == ("kept", None)
-    assert "the copy in the stash is of no use" in capfd.readouterr().err
+    assert "the copy in the stash is unusable" in capfd.readouterr().err
     assert not (here.raw / "alpha").exists()
 
 

@@ -498,6 +498,6 @@ def test_nobody_lets_go_and_the_next_night_publishes(place):
     place.load("towns", "ulm, bonn, kiel")
     with psycopg.connect(place.here.database_url) as reader:
         reader.execute("select * from transformed.towns")
-        with pytest.raises(SourceError, match="put off: readers hold"):
+        with pytest.raises(SourceError, match="postponed: readers hold"):
             transform.run(replace(place.here, publish_patience=1))
     assert place.run()["published"] == ["towns"]

@@ -170,7 +170,7 @@ ROGUES = {
     "crashes": ("raise RuntimeError('out of luck')", "out of luck"),
     "dies": ("import os; os.kill(os.getpid(), 9)", "SIGKILL"),
     "eats": ("x = bytearray(3_000_000_000)", "MemoryError"),
-    "says_nothing": ("print('all is fine')", "without saying what it did"),
+    "says_nothing": ("print('all is fine')", "ended with code 0 and recorded no outcome"),
     "forges": ("raise RuntimeError('boom \\x1b[31m red\\n- left: fine')", "left: fine"),
 }
 

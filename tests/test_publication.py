@@ -533,7 +533,7 @@ def test_a_reader_that_does_not_let_go_puts_it_off_and_is_named(place, owner, is
     with psycopg.connect(place.database_url, application_name="a report") as reader:
         reader.execute(f"set transaction isolation level {isolation}")
         assert generations(reader) == {1}
-        with pytest.raises(SourceError, match="put off: readers hold") as caught:
+        with pytest.raises(SourceError, match="postponed: readers hold") as caught:
             publish(replace(place, publish_patience=1), 2)
         assert f"process {reader.info.backend_pid} of postgres (a report)" in caught.value.what
         assert "select generation" in caught.value.what
@@ -565,7 +565,7 @@ def test_new_readers_do_not_wait_for_one_lock_after_another(place, owner, monkey
         only_one = lambda connection: generations(connection, ("one",))  # noqa: E731
         with (
             reading(place.database_url, [only_one]) as (reader,),
-            pytest.raises(SourceError, match="put off: readers hold"),
+            pytest.raises(SourceError, match="postponed: readers hold"),
         ):
             publish(replace(place, publish_patience=2), 2)
     assert reader.wrong == []
@@ -584,7 +584,7 @@ def test_new_readers_of_a_view_do_not_wait_for_the_lock_of_another(place, owner,
         first = lambda connection: {value(connection, "select 1 from public.locked_first")}  # noqa: E731
         with (
             reading(place.database_url, [first]) as (reader,),
-            pytest.raises(SourceError, match="put off: readers hold"),
+            pytest.raises(SourceError, match="postponed: readers hold"),
         ):
             publish(replace(place, publish_patience=2), 2)
     assert reader.wrong == []
@@ -825,7 +825,7 @@ def test_the_limits_hold_until_the_locks_are_there_and_no_longer(place, owner, m
 def test_who_holds_the_ledger_puts_the_publication_off(place, owner):
     with psycopg.connect(place.database_url) as other:
         other.execute("lock table pipeline.steps in access exclusive mode")
-        with pytest.raises(SourceError, match=r"put off: .*the oldest is gone by now"):
+        with pytest.raises(SourceError, match=r"postponed: .*the oldest is gone by now"):
             publish(replace(place, publish_patience=0.5), 1)
     assert publish(place, 2) == 1
 

@@ -439,7 +439,7 @@ def test_new_readers_do_not_wait_for_one_lock_after_another(place, reader, monke
         generations(reader, ("two",))
         only_one = lambda connection: generations(connection, ("one",))  # noqa: E731
         with reading(place.here.prod_database_url, [only_one]) as (other,):
-            assert failed(place.run(), "put off: readers hold the tables of prod")
+            assert failed(place.run(), "postponed: readers hold the tables of prod")
     assert other.wrong == []
     assert other.waited > 0.1
     assert other.longest < 2
@@ -452,7 +452,7 @@ def test_a_reader_on_its_way_through_the_view_puts_it_off(place, reader):
     place.here = replace(place.here, publish_patience=1)
     with reader.transaction():
         reader.execute("comment on view transformed.data_status is 'locks the view alone'")
-        assert failed(place.run(), "put off: readers hold the tables of prod")
+        assert failed(place.run(), "postponed: readers hold the tables of prod")
     assert place.run()["outcome"] == "published"
 
 
