@@ -305,7 +305,7 @@ def test_a_key_under_another_name_is_78_with_the_name_that_is_meant(
     monkeypatch.setattr(settings, "ROOT", tmp_path)
     (tmp_path / ".env").write_text(f"{line}\n")
     settings.load.cache_clear()
-    with pytest.raises(SetupError, match=f"is {meant} meant"):
+    with pytest.raises(SetupError, match=f"did you mean {meant}"):
         settings.load()
     settings.load.cache_clear()
 
