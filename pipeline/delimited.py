@@ -7,9 +7,11 @@ strict scan (`pipeline.scan`) holds the file to them.
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-from pipeline import charset, declaration, decode, headerless, raw_table
+from pipeline import charset, common_header, declaration, decode, headerless, raw_table
 from pipeline.dialect import Dialect
 from pipeline.errors import DeclarationError, SourceError
 from pipeline.legible import Legible, Output, column_names, header_line, quoted
@@ -30,10 +32,13 @@ def write_csv(
     header: Sequence[str] | None = None,
     rename: Mapping[str, str] | None = None,
 ) -> Legible:
-    """Write delimited files of one snapshot, all under the same header, as one legible CSV.
+    """Write delimited files of one snapshot as one legible CSV.
 
     UTF-8 with commas and double quotes goes through byte for byte but for its header line, which
-    gets the line end of the rows.
+    gets the line end of the rows. Where the headers of several files differ, the legible one has
+    all their columns; a file with others, in another order, or with other line ends than the first
+    is rewritten, and a column that it does not have is null in its rows. Which file lacks which is
+    in the receipt: see `part_columns.check`.
 
     Parameters
     ----------
@@ -61,30 +66,70 @@ def write_csv(
     signs = delimiter.encode("ascii"), quote.encode("ascii") if quote else None
     dialect = Dialect(*signs, is_cr=line_end == "\r")
     paths = [inputs] if isinstance(inputs, Path) else list(inputs)
-    notes: Counter[str] = Counter()
-    first, columns, ended = None, [], True
-    files: Counter[str] = Counter()
+    fitting = [encodings[0] if len(encodings) == 1 else decode.fitting(p, encodings) for p in paths]
+    notes = Counter(f"encoding {codec}" for codec in fitting if len(encodings) > 1)
+    files = [
+        _File(path, codec, dialect, header, rename or {})
+        for path, codec in zip(paths, fitting, strict=True)
+    ]
+    heads = [file.head() for file in files]
+    _refuse_strangers(heads)
+    columns = common_header.of((head.columns for head in heads), heads[0].where)
+    line_end, ended = heads[0].line_end, True
+    rows: Counter[str] = Counter()
     with Output(output) as out:
-        for path in paths:
-            fitting = encodings[0] if len(encodings) == 1 else decode.fitting(path, encodings)
-            notes.update([f"encoding {fitting}"] if len(encodings) > 1 else [])
-            part = raw_table.open_part(path, fitting, dialect, header)
-            if first is None:
-                first = part
-                columns = _columns(part, rename or {}, is_declared=header is not None)
-                out.write(header_line(columns, part.line_end))
-            _hold_alike(part, first)
+        out.write(header_line(columns, line_end))
+        for file, head in zip(files, heads, strict=True):
+            part = file.opened()
+            is_unlike = head.columns != columns or (part.has_rows and head.line_end != line_end)
+            arrange = common_header.arranger(head.columns, columns, line_end) if is_unlike else None
             scan = Scan(part.where, part.header, part.names, dialect, first_line=part.first_line)
-            for block in _body(part, scan, dialect, final_newline):
+            for block in _body(part, scan, dialect, final_newline, arrange):
                 if not ended:  # the publisher left it out, and another file follows
-                    out.write(part.line_end)
+                    out.write(line_end)
                 out.write(block)
                 ended = block[-1:] == b"\n"
-            files[path.name] += scan.records - 1
+            rows[file.path.name] += scan.records - 1
             notes["files whose header has another line end than their rows"] += (
                 part.is_header_unlike
             )
-        return out.receipt(files, columns, +notes)
+            notes["files put under the header of all"] += head.columns != columns
+        lacking = {
+            file.path.name: head.lacking(columns) for file, head in zip(files, heads, strict=True)
+        }
+        return replace(out.receipt(rows, columns, +notes), lacking=lacking)
+
+
+class _Head(NamedTuple):
+    """What is to be known of a file before any is written."""
+
+    where: str
+    columns: list[str]
+    line_end: bytes
+
+    def lacking(self, columns: Sequence[str]) -> list[str]:
+        """Those of some columns that the file does not have."""
+        return [name for name in columns if name not in self.columns]
+
+
+class _File(NamedTuple):
+    """A raw file, and how it is to be read."""
+
+    path: Path
+    codec: str
+    dialect: Dialect
+    header: Sequence[str] | None
+    rename: Mapping[str, str]
+
+    def opened(self) -> Part:
+        """Read it as far as its header and the end of its first row."""
+        return raw_table.open_part(self.path, self.codec, self.dialect, self.header)
+
+    def head(self) -> _Head:
+        """Its head. Raises SourceError, as `raw_table.open_part` and `column_names` do."""
+        part = self.opened()
+        columns = _columns(part, self.rename, is_declared=self.header is not None)
+        return _Head(part.where, columns, part.line_end)
 
 
 def _columns(part: Part, rename: Mapping[str, str], *, is_declared: bool) -> list[str]:
@@ -100,22 +145,30 @@ def _columns(part: Part, rename: Mapping[str, str], *, is_declared: bool) -> lis
         raise SourceError(error.what, remedy) from None
 
 
-def _hold_alike(part: Part, first: Part) -> None:
-    """Files of one snapshot share their header and their line end."""
-    if part.names != first.names:
-        differing = [n for n in part.names if n not in first.names] or part.names
-        missing = [n for n in first.names if n not in part.names]
-        raise SourceError(
-            f"{part.where}, line 1: another header than {first.where}: "
-            f"{excerpt(', '.join(differing))} here, {excerpt(', '.join(missing)) or 'none'} missing"
-        )
-    if part.has_rows and part.line_end != first.line_end:
-        raise SourceError(f"{part.where}, line 1: another line end than in {first.where}")
+def _refuse_strangers(heads: Sequence[_Head]) -> None:
+    """Refuse a file that has no column of any other: it is another table, or has no header."""
+    for number in [*range(1, len(heads)), 0]:  # of two, the second is the strange one
+        each, others = heads[number], [*heads[:number], *heads[number + 1 :]]
+        if others and not any(set(each.columns) & set(other.columns) for other in others):
+            names = excerpt(", ".join(each.columns))
+            raise SourceError(
+                f"{each.where}, line 1: another header than {others[0].where}, and no column in "
+                f"common: {names} here, {excerpt(', '.join(others[0].columns))} there",
+                f"if line 1 is a row, {headerless.DECLARE}; if the columns have other names, "
+                "declare rename= there",
+            )
 
 
-def _body(part: Part, scan: Scan, dialect: Dialect, final_newline: bool) -> Iterator[memoryview]:
-    """The records below the header, scanned, as RFC 4180 CSV."""
-    rewrite = None if dialect == Dialect() else _rewriter(dialect)
+def _body(
+    part: Part,
+    scan: Scan,
+    dialect: Dialect,
+    final_newline: bool,
+    arrange: Callable[[bytes], bytes] | None,
+) -> Iterator[memoryview]:
+    """The records below the header, scanned, as RFC 4180 CSV, and arranged where need be."""
+    steps = [] if dialect == Dialect() else [_rewriter(dialect)]
+    steps += [arrange] if arrange else []
     begun: list[bytes] = []  # the record at hand, which ends in a later block
     skip = len(part.header)
     for block in part.blocks:
@@ -130,13 +183,16 @@ def _body(part: Part, scan: Scan, dialect: Dialect, final_newline: bool) -> Iter
             )
         done = scan.block(block + missing)
         text = memoryview(block)
-        if rewrite:
+        if steps:
             begun.append(block[done:])
             text = memoryview(b"")
             if done:
                 whole = b"".join([*begun[:-1], block[:done]])
                 begun = begun[-1:]
-                text, skip = memoryview(rewrite(whole[skip:])), 0
+                records, skip = whole[skip:], 0
+                for step in steps:
+                    records = step(records)
+                text = memoryview(records)
         else:
             text, skip = text[skip:], 0
         if text:

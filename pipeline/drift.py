@@ -58,8 +58,8 @@ def check(
     likely = renames.found(last, new, gone, came)
     seen["renamed"] = {name: old for name, (old, _) in likely.items()}
     state.replace(here, source, drift=seen, headerless=None)
-    lists = [f"missing {_shown(gone)}"] if gone else []
-    lists += [f"new {_shown(came)}"] if came else []
+    lists = [f"missing {shown(gone)}"] if gone else []
+    lists += [f"new {shown(came)}"] if came else []
     lists += [moved] if moved else []
     evidence = [
         f"; {escaped(name)} appeared, {escaped(old)} vanished, {_percent(share)} equal values"
@@ -87,8 +87,8 @@ def _is_a_row(columns: list[str], declared: list[str], new: Path, last: Path) ->
 def _of_a_row(source: str, columns: list[str], declared: list[str]) -> tuple[str, str]:
     """What is said of a file whose header is missing, and what to do."""
     return (
-        f"{source}: the file has no header: its first line is a row, {_shown(columns)}, where the "
-        f"columns {_shown(declared)} are declared",
+        f"{source}: the file has no header: its first line is a row, {shown(columns)}, where the "
+        f"columns {shown(declared)} are declared",
         f"the old rows stay; {headerless.DECLARE}. If these are the names of its columns now, "
         f"./run_pipeline.sh accept {source} --header takes them over",
     )
@@ -172,13 +172,13 @@ def accept(here: Settings, source: str) -> list[str]:
         raise SourceError(what, "nothing was accepted; make the file writable") from None
     state.replace(here, source, drift=None)
     gone, came = _missing(known.published, columns), _missing(columns, known.published)
-    said = [f"load/{source}.sql: {_shown(gone)} no longer published, null from now on"] * bool(gone)
+    said = [f"load/{source}.sql: {shown(gone)} no longer published, null from now on"] * bool(gone)
     named = [f"{name} (before: {renamed[name]})" if name in renamed else name for name in came]
-    said += [f"load/{source}.sql: {_shown(named)} added"] * bool(came)
+    said += [f"load/{source}.sql: {shown(named)} added"] * bool(came)
     if _moved(known.published, columns):
         said.append(f"load/{source}.sql: the columns are in the publisher's order")
     if readers := _readers(source, gone):
-        said.append(f"change what reads {_shown(gone)}, if need be: {', '.join(readers)}")
+        said.append(f"change what reads {shown(gone)}, if need be: {', '.join(readers)}")
     return [*said, f"accepted; commit load/{source}.sql, the next run loads it"]
 
 
@@ -208,10 +208,11 @@ def _moved(declared: list[str], columns: list[str]) -> str:
     if not differing:
         return ""
     part = slice(differing[0], differing[-1] + 1)
-    return f"another order: {_shown(now[part])} where {_shown(kept[part])} are declared"
+    return f"another order: {shown(now[part])} where {shown(kept[part])} are declared"
 
 
-def _shown(names: list[str]) -> str:
+def shown(names: list[str]) -> str:
+    """Names as an error shows them: the first few, and how many more there are."""
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return ", ".join(escaped(name) for name in names[:MOST_NAMES]) + more
 

@@ -74,11 +74,12 @@ def write_csv(
     """
     paths = [inputs] if isinstance(inputs, Path) else list(inputs)
     where = place(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
-    met: dict[str, None] = {}
     notes: Counter[str] = Counter()
     files: Counter[str] = Counter()
+    met_in: dict[str, dict[str, None]] = {path.name: {} for path in paths}
     for path in paths:
-        files[path.name] += _examine(path, met, notes)
+        files[path.name] += _examine(path, met_in[path.name], notes)
+    met = dict.fromkeys(name for names in met_in.values() for name in names)
     names = list(dict.fromkeys([*properties, *met]))
     legible = features.write_csv(
         lambda: (feature for path in paths for feature in _features(path)),
@@ -91,8 +92,13 @@ def write_csv(
         bounds=bounds,
     )
     columns = dict(zip(names, legible.columns[1:-1], strict=True))
-    absent = [columns[name] for name in properties if name not in met and name not in optional]
-    return replace(legible, absent=absent)
+    needed = [name for name in names if name not in optional]
+    absent = [columns[name] for name in needed if name not in met]
+    lacking = {
+        file: [columns[name] for name in needed if name in met and name not in those]
+        for file, those in met_in.items()
+    }
+    return replace(legible, absent=absent, lacking=lacking)
 
 
 def _examine(path: Path, names: dict[str, None], notes: Counter[str]) -> int:

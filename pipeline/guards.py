@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline import drift, snapshot, state, volume
+from pipeline import drift, part_columns, snapshot, state, volume
 from pipeline.errors import SourceError
 from pipeline.legible import Legible
 from pipeline.printable import escaped
@@ -46,6 +46,7 @@ def check(
     Refused with all that any guard has against it.
     """
     known, newest = volume.accepted(here, source, last), volume.counted(taken, legible)
+    lacking = part_columns.lacking(taken, legible, part_columns.known_of(here, source)[1])
     told = state.read(here, source).get("api", {})
     declared = {name: bool(told.get(name)) for name in ("may_shrink", "may_be_empty")}
     end = _last_line(new)
@@ -53,6 +54,10 @@ def check(
     guards: list[tuple[Callable[[], None], dict]] = [
         (lambda: _refuse_cut_end(here, source, end, last), {"accepted_end": _digest(end)}),
         (lambda: _check_columns(here, source, taken, legible, new, last), {}),
+        (
+            lambda: part_columns.check(here, source, taken, legible, lacking),
+            {"lacking": lacking},
+        ),
         (lambda: volume.check(source, taken, newest, known, declared), {"accepted": [newest]}),
     ]
     troubles: list[SourceError] = []
@@ -66,7 +71,9 @@ def check(
     if troubles:
         raise Refused(troubles, overrule)
     # The bundled capture is no measure: it may be years old.
-    return {"accepted": volume.with_newest(known, newest)} if taken.origin == "live" else {}
+    if taken.origin != "live":
+        return {}
+    return {"accepted": volume.with_newest(known, newest), "lacking": lacking}
 
 
 def remember(here: Settings, source: str, remembered: dict) -> None:
@@ -110,6 +117,8 @@ def accept(here: Settings, source: str) -> list[str]:
         said.append(f"{overrule['accepted'][0]['rows']:,} rows")
     if "accepted_end" in overrule:
         said.append("its last row")
+    if "lacking" in overrule:
+        said.append("the columns of its files")
     return [f"accepted, {', '.join(said)}, fetched {taken.fetched_at}; the next run loads it"]
 
 
@@ -118,14 +127,7 @@ def _check_columns(
 ) -> None:
     gone = drift.vanished(here, source, legible, last)
     columns = [name for name in legible.columns if name not in gone]
-    drift.check(here, source, new, columns, last, is_ordered=_is_ordered(taken))
-
-
-def _is_ordered(taken: Snapshot) -> bool:
-    """Whether the order of columns is the publisher's: members of a JSON object have none."""
-    return not any(
-        resource["format"].endswith("json") for resource in taken.descriptor["resources"]
-    )
+    drift.check(here, source, new, columns, last, is_ordered=not part_columns.is_json(taken))
 
 
 def _refuse_cut_end(here: Settings, source: str, end: bytes, last: Path) -> None:

@@ -38,6 +38,8 @@ class Legible:
     absent: list[str] = member(default_factory=list)
     # The rows that came from each raw file, by its name; empty when a script does not tell.
     files: dict[str, int] = member(default_factory=dict)
+    # The columns that a raw file does not have and another one has, by its name.
+    lacking: dict[str, list[str]] = member(default_factory=dict)
 
 
 class Output:

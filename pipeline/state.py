@@ -17,6 +17,7 @@ from pipeline.settings import Settings
 NOTES = ("note", "stash_note", "notes", "revoked", "not_checked")
 SOURCE_STAGES = ("api", "preprocess", "load")  # those that have a script or a file a source
 _MEMBERS = (*SOURCE_STAGES, "transform", "validators", "drift", "rejected", "headerless")
+_MEMBERS += ("lacking",)
 
 CHECKED = ("new", "unchanged")  # outcomes of stage `api` in which the publisher answered well
 # What leaves a source without tonight's data; the night then ends with code 2.

@@ -217,11 +217,22 @@ def test_several_files_become_one_under_one_header(made, block):
     assert written == b"a,b\n1,2\n3,4\n5,6\n"
     assert receipt.rows == 3
     with pytest.raises(SourceError, match=r"1.csv, line 1: another header than some_source/0.csv"):
-        made(b"a,b\n1,2\n", b"a,c\n1,2\n")
-    with pytest.raises(SourceError, match="another line end"):
-        made(b"a,b\n1,2\n", b"a,b\r\n1,2\r\n")
+        made(b"a,b\n1,2\n", b"c,d\n1,2\n")
     with pytest.raises(SourceError, match=r"1.csv, line 3"):
         made(b"a,b\n1,2\n", b"a,b\n1,2\n3\n")
+
+
+def test_a_column_that_only_some_files_have_is_null_in_the_others(made, block):
+    receipt, written = made(b'a,b\r\n1,""\r\n', b'b,new,a\n"x\ny",,3\n"",5,\n')
+    assert written == b'a,b,new\r\n1,"",\r\n3,"x\ny",\r\n,"",5\r\n'
+    assert receipt.lacking == {"0.csv": ["new"], "1.csv": []}
+    assert made(b"a,b\n1,2\n", b"a,b\r\n3,4\r\n")[1] == b"a,b\n1,2\n3,4\n"
+    assert made(b"a\n1", b"b,a\n,2", final_newline=False)[1] == b"b,a\n,1\n,2"
+    assert made(b"a ,b\n1,2\n", b" b,a\n3,4\n")[1] == b"a,b\n1,2\n4,3\n"
+    renamed = made(b"fips,n\n1,2\n", b"cnty,n\n3,4\n", rename={"cnty": "fips"})
+    assert renamed[1] == b"fips,n\n1,2\n3,4\n"
+    with pytest.raises(SourceError, match=r"1601 columns; a table holds 1600"):
+        made(b"a,z\n1,2\n", ",".join(f"c{n}" for n in range(1599)).encode() + b",z\n")
 
 
 def test_header_only_is_no_row(made):

@@ -4,7 +4,7 @@ import codecs
 import gzip
 import io
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from test_delimited import as_copy_reads
@@ -152,6 +152,43 @@ def test_every_dialect_in_blocks_of_any_size_arrives_whole(made, is_long):
             assert receipt.columns == names, told
             assert receipt.rows == len(rows), told
             assert as_copy_reads(written)[1:] == values, told
+
+
+def test_files_under_different_headers_are_one_table(tmp_path, monkeypatch, is_long):
+    """Columns in any order, here and there left out, line ends of several kinds: no value moves."""
+    source = random.Random(17)
+    folder = tmp_path / "some_source"
+    folder.mkdir()
+    for number in range(3_000 if is_long else 250):
+        dialect = a_dialect(source)
+        if dialect.delimiter == dialect.quote or not dialect.has_header:
+            continue
+        every = [f"h{n}" for n in range(source.randint(2, 5))]
+        paths, expected = [], []
+        for part in range(source.randint(2, 4)):
+            names = source.sample(every, source.randint(1, len(every)))
+            names = names if "h0" in names else [*names, "h0"]
+            ends = ["\r"] if dialect.line_end == "\r" else ["\n", "\r\n"]
+            ends = {"line_end": source.choice(ends), "header_line_end": source.choice(ends)}
+            signs = ["", "x", ' "', "'", ",;", "\n"]
+            count = source.choice([0, 1, 3])
+            rows = [[source.choice(signs) for _ in names] for _ in range(count)]
+            if dialect.quote is None or len(names) == 1:
+                rows = [["plain" for _ in names] for _ in rows]
+            is_ended = dialect.final_newline or not rows
+            ours = replace(dialect, **ends, final_newline=is_ended)
+            raw, values = as_published(source, ours, names, rows)
+            paths.append(folder / f"{part}.csv{'.gz' * dialect.is_packed}")
+            paths[-1].write_bytes(gzip.compress(raw, 1) if dialect.is_packed else raw)
+            expected += [dict(zip(names, row, strict=True)) for row in values]
+        monkeypatch.setattr(decode, "BLOCK", source.choice(BLOCKS))
+        receipt = delimited.write_csv(paths, tmp_path / "out.csv", **dialect.options(names))
+        told = f"{number}, {dialect}: {[path.read_bytes() for path in paths]}"
+        columns, *written = as_copy_reads((tmp_path / "out.csv").read_bytes())
+        assert columns == receipt.columns, told
+        assert [dict(zip(columns, row, strict=True)) for row in written] == [
+            {name: row.get(name) for name in columns} for row in expected
+        ], told
 
 
 def test_a_damaged_file_is_judged_alike_in_blocks_of_any_size(made, is_long):

@@ -53,6 +53,10 @@ class World:
     kind: str
     columns: list[str] = field(default_factory=lambda: list(FIRST))
     years: dict[int, list[list[str]]] = field(default_factory=dict)
+    # Years whose file has other columns than the rest: left out, renamed, or in another order.
+    left_out: dict[int, str] = field(default_factory=dict)
+    renamed: dict[int, tuple[str, str]] = field(default_factory=dict)
+    turned: set[int] = field(default_factory=set)
     made: int = 0  # rows so far
     numbers: Iterator[int] = field(default_factory=count)
     fault: Callable[[str, bytes], bytes] | None = None
@@ -73,14 +77,23 @@ class World:
     def files(self) -> dict[str, bytes]:
         """The file of each year."""
         write = self.csv if self.kind == "csv" else self.geojson
-        return {f"{year}.{self.kind}": write(rows).encode() for year, rows in self.years.items()}
+        each = {year: write(*self.table(year)) for year in self.years}
+        return {f"{year}.{self.kind}": text.encode() for year, text in each.items()}
 
-    def csv(self, rows: list[list[str]]) -> str:
+    def table(self, year: int) -> tuple[list[str], list[list[str]]]:
+        """The columns and rows that the file of a year has."""
+        left_out, (old, new) = self.left_out.get(year), self.renamed.get(year, ("", ""))
+        places = [n for n, name in enumerate(self.columns) if name != left_out]
+        places = places[::-1] if year in self.turned else places
+        names = [new if self.columns[n] == old else self.columns[n] for n in places]
+        return names, [[row[n] for n in places] for row in self.years[year]]
+
+    def csv(self, names: list[str], rows: list[list[str]]) -> str:
         """Rows whose last line has no end."""
-        return ",".join(self.columns) + "\n" + "\n".join(map(",".join, rows))
+        return ",".join(names) + "\n" + "\n".join(map(",".join, rows))
 
-    def geojson(self, rows: list[list[str]]) -> str:
-        each = [dict(zip(self.columns, row, strict=True)) for row in rows]
+    def geojson(self, names: list[str], rows: list[list[str]]) -> str:
+        each = [dict(zip(names, row, strict=True)) for row in rows]
         features = [{"type": "Feature", "geometry": None, "properties": one} for one in each]
         return json.dumps({"type": "FeatureCollection", "features": features})
 
@@ -95,6 +108,24 @@ class World:
         for rows in self.years.values():
             for row in rows:
                 row.append(f"v{self.chance.randrange(100)}")
+
+    def leave_a_column_out_of_a_year(self) -> None:
+        self.left_out[self.chance.choice(list(self.years))] = self.chance.choice(self.columns[1:])
+
+    def add_a_column_to_the_newest_year(self) -> None:
+        self.add_a_column()
+        self.left_out |= dict.fromkeys(sorted(self.years)[:-1], self.columns[-1])
+
+    def rename_a_column_of_a_year(self) -> None:
+        new = f"name{next(self.numbers)}"
+        year = self.chance.choice(list(self.years))
+        self.renamed[year] = self.chance.choice(self.columns[1:]), new
+
+    def turn_the_columns_of_a_year(self) -> None:
+        self.turned.add(self.chance.choice(list(self.years)))
+
+    def make_all_years_alike(self) -> None:
+        self.left_out, self.renamed, self.turned = {}, {}, set()
 
     def remove_a_column(self, at: int = -1) -> None:
         if len(self.columns) < 3:
@@ -152,6 +183,8 @@ CHANGES = [
     World.move_a_column, World.shorten_the_last_value, World.shrink_a_year, World.empty_a_year,
     World.empty_all, World.grow, World.drop_a_year, World.go_on_a_year,
     World.add_a_column, World.remove_a_column, World.shorten_the_last_value,
+    World.leave_a_column_out_of_a_year, World.add_a_column_to_the_newest_year,
+    World.rename_a_column_of_a_year, World.turn_the_columns_of_a_year, World.make_all_years_alike,
 ]  # fmt: skip
 
 
