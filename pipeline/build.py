@@ -145,7 +145,8 @@ class Build:
             result = self.results[uid]
             told = stamp | {"outcome": "published", "rows": result.rows, "seconds": result.seconds}
             ledger.note(connection, run_id, "transform", name, told, self.made_of[uid])
-            made = Made(str(facts["generation"]), result.rows)
+            maker = marks.maker(connection, publication.NEXT, name)
+            made = Made(str(facts["generation"]), result.rows, maker=maker)
             marks.note(connection, publication.PUBLISHED, name, made, where=publication.NEXT)
         for name, reason in facts["held"].items():
             told = stamp | {"outcome": "held", "reason": reason}

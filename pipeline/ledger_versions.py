@@ -99,9 +99,14 @@ comment on column pipeline.table_marks.file is 'pg_relation_filenode: TRUNCATE g
 comment on column pipeline.table_marks.changes is
 'Rows inserted, updated and deleted since the server began to count';
 """
+_MAKERS = """
+alter table pipeline.table_marks add column if not exists made_by text;
+comment on column pipeline.table_marks.made_by is
+'The transaction that made all rows (xmin): who changes one later is another'
+"""
 # Statements by which version n + 1 is made of version n. The first two are also those of ledgers
 # from before versions were counted: they change nothing in one that has their tables.
-STEPS = (_FIRST, _IDENTITY, _SNAPSHOTS, _MARKS)
+STEPS = (_FIRST, _IDENTITY, _SNAPSHOTS, _MARKS, _MAKERS)
 _VERSION = """
 create table pipeline.ledger_version (
     is_only boolean primary key default true check (is_only),

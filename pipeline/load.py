@@ -242,6 +242,7 @@ def _load(
         connection.execute(sql.SQL("truncate {}").format(table))
         counted = marks.changes(connection, "source", source)
         rows = _copy(connection, table, preprocess.output_of(here, source), noted)
+        maker = marks.maker(connection, "source", source)
         if rows != noted["rows"]:
             raise SourceError(
                 f"{source}: {rows:,} rows were copied where the file has {noted['rows']:,}",
@@ -268,7 +269,7 @@ def _load(
         )
     marks.flush(connection)
     if marks.changes(connection, "source", source) == counted + rows:  # and nobody's but ours
-        marks.note(connection, "source", source, Made(fingerprint, rows))
+        marks.note(connection, "source", source, Made(fingerprint, rows, maker=maker))
     return facts
 
 

@@ -100,7 +100,7 @@ def test_the_checker_sees_rows_that_are_not_the_files(stage):
     with stage.connection.transaction(force_rollback=True):
         stage.connection.execute(f"update source.{PLAIN} set rate = '1' where id = '1003'")
         wrong = invariants.of_sources(stage.connection, stage.files)
-    marks.flush(stage.connection)  # an undone UPDATE counts too: not in the midst of the next night
+    marks.flush(stage.connection)  # an undone UPDATE is counted: not in the midst of the next night
     assert len(wrong) == 1
     assert f"source.{PLAIN}" in wrong[0]
 

@@ -46,7 +46,16 @@ HARMLESS = (
     "alter table source.kept set (fillfactor = 90); cluster source.kept using kept_pkey",
     "alter table source.kept rename to away; alter table source.away rename to kept",
 )
-IN_VAIN = ("begin; delete from source.kept; rollback", "begin; truncate source.kept; rollback")
+IN_VAIN = (
+    "begin; delete from source.kept; rollback",
+    "begin; truncate source.kept; rollback",
+    "begin; update source.kept set value = null; rollback",
+    "begin; insert into source.kept values (1000, 'new'); rollback; vacuum source.kept",
+    "begin; savepoint a; delete from source.kept where id = 3; rollback to a; commit",
+    """begin; update source.kept set value = value || '!' where id > 9; rollback;
+    vacuum full source.kept""",
+    "select * from source.kept for update; update source.kept set value = '' where false",
+)
 
 
 @pytest.fixture(params=["embedded", "debian 15"])
@@ -71,7 +80,7 @@ def make(owner, number: int, *, with_hash: bool) -> Made:
     owner.execute("alter table source.kept drop constraint kept_pkey")
     owner.execute("create index kept_pkey on source.kept (id)")
     marks.flush(owner)
-    made = Made(f"making {number}", ROWS)
+    made = Made(f"making {number}", ROWS, maker=marks.maker(owner, "source", "kept"))
     marks.note(owner, "source", "kept", made)
     if with_hash:
         hashed = made._replace(hash=marks.content(owner, TABLE)[1])
@@ -101,11 +110,29 @@ def test_each_change_is_found_and_nothing_else(owner, with_hash):
         assert found(owner, made) == (statements in CHANGES), "found once, it stays found"
 
 
-def test_what_was_done_in_vain_is_no_change_where_a_hash_is_known(owner):
+@pytest.mark.parametrize("with_hash", [True, False])
+def test_what_was_done_in_vain_is_no_change(owner, with_hash):
     for number, statements in enumerate(IN_VAIN):
-        made = make(owner, number, with_hash=True)
+        made = make(owner, number, with_hash=with_hash)
         do(owner, statements)
         assert not found(owner, made), statements
+        do(owner, "update source.kept set value = value where id = 2")
+        assert found(owner, made) is not with_hash, statements
+
+
+def test_what_was_done_in_vain_to_an_empty_table_is_no_change(owner):
+    owner.execute("create table source.kept (id integer)")
+    marks.note(owner, "source", "kept", Made("nothing", 0))
+    do(owner, "begin; insert into source.kept values (1); rollback")
+    assert not found(owner, Made("nothing", 0))
+    do(owner, "insert into source.kept values (1)")
+    assert found(owner, Made("nothing", 0))
+
+
+def test_a_row_that_was_updated_while_counts_were_lost_is_found(owner):
+    made = make(owner, 1, with_hash=False)
+    do(owner, "update source.kept set value = 'by hand' where id = 1; select pg_stat_reset()")
+    assert found(owner, made)
 
 
 def test_random_series_leave_no_change_unfound(owner, is_long):
@@ -114,18 +141,18 @@ def test_random_series_leave_no_change_unfound(owner, is_long):
     for number in range(300 if is_long else 12):
         with_hash = chance.random() < 0.6
         made = make(owner, number, with_hash=with_hash)
-        before = shape_and_rows(owner)
+        before, is_touched = shape_and_rows(owner), False
         for _ in range(chance.randint(1, 4)):
             is_change = chance.random() < 0.3
+            is_touched |= is_change
             pool = CHANGES[:9] if is_change else (*HARMLESS[:8], *IN_VAIN)
             do(owner, chance.choice(pool))
             if chance.random() < 0.3 and not is_change and with_hash:
                 found(owner, made)  # a check between, which may note it anew
         is_changed = shape_and_rows(owner) != before
-        if with_hash:
-            assert found(owner, made) == is_changed, number
-        else:
-            assert found(owner, made) >= is_changed, number
+        # Without a hash a row that was put back as it was is another row.
+        expected = is_changed if with_hash else is_changed or is_touched
+        assert is_changed <= found(owner, made) <= expected, number
 
 
 def shape_and_rows(owner) -> list[tuple]:
