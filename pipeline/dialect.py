@@ -42,10 +42,11 @@ class SecondHeader:
 
     def __init__(self, header: bytes, names: list[str], dialect: Dialect):
         self.longest = 2 * len(header) + 8 * len(names)  # of a record that may be one
-        self._names = [_plain(name) for name in names]
+        self._has_quotes = dialect.quote is not None
+        self._names = [self._plain(name) for name in names]
         self._shortest = len("".join(self._names).encode()) + len(names)
         self._dialect = dialect
-        self._quote = dialect.quote[0] if dialect.quote else -1
+        self._quote = (dialect.quote or b'"')[0]
         begin = self._names[0].encode()[:1] or dialect.delimiter + (dialect.quote or b"")
         self._may_begin = np.zeros(256, bool)  # after a quote, or without one
         self._may_begin[[*b" \t\r\n\xef", *begin]] = True
@@ -72,11 +73,15 @@ class SecondHeader:
 
     def _is_header(self, record: bytes) -> bool:
         try:
-            return [_plain(value) for value in self._dialect.fields(record)] == self._names
+            return [self._plain(value) for value in self._dialect.fields(record)] == self._names
         except (ValueError, csv.Error):  # which the scan refuses by itself
             return False
 
+    def _plain(self, name: str) -> str:
+        """A name without the white space around and the byte order mark before it.
 
-def _plain(name: str) -> str:
-    """A name without the white space around and the byte order mark before it."""
-    return " ".join(name.removeprefix("\ufeff").split())
+        Where quotes have no meaning, somebody may have put them around it all the same.
+        """
+        plain = " ".join(name.removeprefix("\ufeff").split())
+        is_quoted = len(plain) > 2 and plain[0] == plain[-1] == '"' and not self._has_quotes
+        return plain[1:-1].strip() if is_quoted else plain

@@ -8,12 +8,12 @@ import gzip
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline import archive, durable
+from pipeline import archive, durable, line_ends
 from pipeline.errors import SourceError
-from pipeline.line_ends import is_cr_alone
 from pipeline.printable import place
 
 MAX_LINE_BYTES = 1 << 30  # a JSON document may be one line
@@ -100,9 +100,13 @@ def _lines(path: Path) -> Iterator[bytes]:
     They end in LF, CR LF, or, where the beginning of the file shows it, in CR alone.
     """
     begun: list[bytes] = []
-    size, end = 0, b""
-    for block in archive.blocks(path, 1 << 20):
-        end = end or (b"\r" if is_cr_alone(block) else b"\n")
+    size = 0
+    blocks = archive.blocks(path, 1 << 20)
+    first = b""
+    while len(first) < line_ends.BEGIN and (block := next(blocks, b"")):
+        first += block  # of gzip, it may be as short as the publisher likes
+    end = b"\r" if line_ends.is_cr_alone(first) else b"\n"
+    for block in chain([first], blocks):
         for line in _split(block, end):
             begun.append(line)
             size += len(line)

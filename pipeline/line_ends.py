@@ -2,7 +2,7 @@
 
 import re
 
-_BEGIN = 64 * 1024  # bytes in which it shows
+BEGIN = 64 * 1024  # bytes in which it shows
 
 
 def is_cr_alone(text: bytes, quote: bytes | None = b'"') -> bool:
@@ -10,7 +10,7 @@ def is_cr_alone(text: bytes, quote: bytes | None = b'"') -> bool:
 
     A CR at the very end tells nothing: an LF may follow.
     """
-    begin = text[:_BEGIN]
+    begin = text[:BEGIN]
     if b"\r" not in begin:
         return False
     plain = unquoted(begin, quote)

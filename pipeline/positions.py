@@ -69,6 +69,8 @@ def check(geometry: bytes, bounds: Bounds, where: str, notes: Counter[str]) -> N
             check(bytes(part), bounds, where, notes)
     elif not isinstance(found.type, str) or found.type not in DEPTHS:
         notes["geometries of an unknown kind, kept as they came"] += 1
+        for position in _pairs(json.loads(bytes(found.coordinates))):
+            _check_position(position, bounds, where, notes)
     else:
         _check_coordinates(found, bounds, where, notes)
 
@@ -131,6 +133,16 @@ def _positions(part: Any, depth: int, where: str) -> Iterator[list]:
         return
     for each in part:
         yield from _positions(each, depth - 1, where)
+
+
+def _pairs(part: Any) -> Iterator[list]:
+    """The lists that begin with two numbers, however deep they stand."""
+    if not isinstance(part, list):
+        return
+    if len(part) > 1 and all(type(number) in (int, float) for number in part[:2]):
+        yield part
+    for each in part:
+        yield from _pairs(each)
 
 
 def _check_position(position: list, bounds: Bounds, where: str, notes: Counter[str]) -> None:

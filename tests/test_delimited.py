@@ -239,6 +239,13 @@ def test_header_only_is_no_row(made):
     assert made(b"a,b\n")[0].rows == 0
 
 
+def test_a_second_header_in_quotes_is_one_where_quotes_have_no_meaning(made, block):
+    for header, again in ((b"a\tb", b'"a"\t"b"'), (b'"a"\t"b"', b"a\tb"), (b"a\tb", b'a\t "b"')):
+        with pytest.raises(SourceError, match=r"line 3: a second header"):
+            made(header + b"\n1\t2\n" + again + b"\n", delimiter="\t", quote=None)
+    assert made(b'a\tb\n1\t2\n"a\t"\n', delimiter="\t", quote=None)[0].rows == 2
+
+
 def test_declared_byte_order_mark_is_taken_off(made):
     assert made(b"\xef\xbb\xbfa,b\n1,2\n", encoding="utf-8-sig")[1] == b"a,b\n1,2\n"
 

@@ -190,3 +190,18 @@ def test_every_fix_is_told_and_every_fix_told_is_applied():
     changelog = ROOT / "CHANGELOG.md"
     told = fixes_told(changelog.read_text() if changelog.is_file() else "")
     assert sorted(applied) == sorted(told)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 64])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_lines_are_the_same_in_blocks_of_any_size(tmp_path, monkeypatch, size, end):
+    """The first block of a gzip stream may have no more than the header."""
+    lines = [b"a,b" + end, b"1," + end, end, b'"x",2' + end, b"3,4"]
+    raw = tmp_path / "raw.csv"
+    raw.write_bytes(b"".join(lines))
+    monkeypatch.setattr(fix.archive, "blocks", lambda path, _: in_blocks(path.read_bytes(), size))
+    assert list(fix._lines(raw)) == lines
+
+
+def in_blocks(data: bytes, size: int):
+    return (data[at : at + size] for at in range(0, len(data), size))

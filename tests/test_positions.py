@@ -132,3 +132,16 @@ def test_random_geometries_are_judged_as_a_walk_through_their_numbers_says():
             seen[False] += 1
             assert not right, text
     assert min(seen.values()) > 300
+
+
+@pytest.mark.parametrize("kind", ['"point"', '"Curve"', '"Feature"', "null", "7", '"polygon"'])
+@pytest.mark.parametrize("depth", range(4))
+def test_a_geometry_of_an_unknown_kind_has_no_position_elsewhere_either(made, kind, depth):
+    for position, is_right in (("[1, 2]", True), ("[2345678.9, 567890.1]", False)):
+        coordinates = "[" * depth + position + "]" * depth
+        geometry = f'{{"type": {kind}, "coordinates": {coordinates}}}'
+        if is_right:
+            assert made(geometry).notes["geometries of an unknown kind, kept as they came"] == 1
+        else:
+            with pytest.raises(SourceError, match="not a longitude and a latitude"):
+                made(geometry)
