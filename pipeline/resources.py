@@ -48,6 +48,11 @@ def refusal(node, marts_schema: str) -> str:
             f"its schema is {node.schema}, which the pipeline alone writes to: move it to "
             "models/marts, and it is published to transformed"
         )
+    if getattr(node.config, "_extra", {}).get("unlogged"):
+        return (
+            "it is unlogged: a crash of the server would leave readers an empty table, here and in "
+            "prod: take unlogged out of its config"
+        )
     if made_as in _MATERIALISATIONS:
         return _MATERIALISATIONS[made_as]
     if kind == "model" and made_as == "view":

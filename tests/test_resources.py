@@ -51,6 +51,13 @@ def test_each_kind_is_built_or_says_what_to_write(made, words):
     assert (words in told) if words else told == ""
 
 
+@pytest.mark.parametrize("kind", ["model", "seed"])
+def test_what_a_crash_would_empty_is_held(kind):
+    made = node(kind, "table", "transformed_next")
+    made.config._extra = {"unlogged": True}
+    assert "take unlogged out" in resources.refusal(made, "transformed_next")
+
+
 @pytest.mark.parametrize(
     ("text", "types", "delimiter", "words"),
     [
