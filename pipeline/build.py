@@ -99,21 +99,24 @@ class Build:
         return {uid: code for uid, code in self.lineage.unit_tests().items() if uid in passed}
 
     def _views(self, connection: psycopg.Connection) -> dict[str, str]:
-        """Definition and oid of each view below the marts that is there.
+        """Definition and oid of each view below the marts that is there, and what the server has.
 
         dbt makes a view under a new oid: one that a killed build left is not taken for the one
-        before.
+        before. One that somebody replaced has the same oid and other words.
         """
         definitions = self.lineage.made_of({})
-        oids = dict(
+        names = {node.uid: f"{node.schema}.{node.name}" for node in self.lineage.others()}
+        there = dict(
             connection.execute(
-                """select format('%s.%s', nspname, relname), pg_class.oid from pg_class
-                join pg_namespace on pg_namespace.oid = relnamespace where relkind = 'v'"""
+                """select format('%%s.%%s', nspname, relname),
+                    format('%%s %%s', pg_class.oid, md5(pg_get_viewdef(pg_class.oid)))
+                from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+                where relkind = 'v' and nspname = any(%s)""",
+                [sorted({node.schema for node in self.lineage.others()})],
             ).fetchall()
         )
-        names = {node.uid: f"{node.schema}.{node.name}" for node in self.lineage.others()}
         return {
-            uid: f"{definitions[uid]} {oids[name]}" for uid, name in names.items() if name in oids
+            uid: f"{definitions[uid]} {there[name]}" for uid, name in names.items() if name in there
         }
 
     def _tested(self) -> dict[str, str]:

@@ -137,6 +137,27 @@ def test_a_table_that_somebody_changed_is_built_again(place):
     assert place.run()["outcome"] == "unchanged"
 
 
+@pytest.mark.parametrize(
+    "by_hand",
+    [
+        "create or replace view staging.stg_towns as select * from ({}) as q where town < 'k'",
+        "create or replace view staging.stg_towns as select * from ({}) as q limit 2",
+        "drop view staging.stg_towns; create view staging.stg_towns as select * from ({}) as q"
+        " where town <> 'ulm'",
+    ],
+)
+def test_a_view_that_somebody_replaced_is_made_anew(place, by_hand):
+    place.load("towns", "ulm, bonn, kiel")
+    place.run()
+    place.owner.execute("set search_path = pg_catalog")
+    words = place.owner.execute("select pg_get_viewdef('staging.stg_towns'::regclass)").fetchone()
+    for statement in by_hand.split(";"):
+        place.owner.execute(statement.format(words[0].rstrip(";")))
+    place.write(MARTS + "towns.sql", "select town from {{ ref('stg_towns') }} where true")
+    assert place.run()["published"] == ["towns"]
+    assert place.rows("towns") == [("bonn",), ("kiel",), ("ulm",)]
+
+
 def test_nothing_is_made_of_rows_that_somebody_changed(place):
     assert place.run()["outcome"] == "unchanged"
     by_hand(place, "update source.people set age = '99'")
