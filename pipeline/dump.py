@@ -141,8 +141,15 @@ def kept(here: Settings) -> list[Dump]:
 
 
 def in_prod(here: Settings, there: dict[str, int]) -> dict[str, dict]:
-    """The tables of the dump that prod is at, by its generations; empty if that is not kept."""
-    return next((dump.tables for dump in kept(here) if dump.generations == there), {})
+    """The tables of the dumps that prod is at, each by its own generation.
+
+    That of which no dump is kept, or of which somebody changed what prod says, is not among them.
+    """
+    found: dict[str, dict] = {}
+    for dump in reversed(kept(here)):
+        same = dump.generations.items() & there.items()
+        found |= {name: dump.tables[name] for name, _ in same}
+    return found
 
 
 def illegible(here: Settings) -> list[Path]:

@@ -272,6 +272,17 @@ def test_a_difference_leaves_prod_as_it_was(place, reader, monkeypatch):
     assert place.run()["outcome"] == "published"
 
 
+def test_each_table_in_prod_is_held_against_the_dump_that_it_came_with(place):
+    """Also where no dump has all that prod says: of one table somebody changed its status there."""
+    place.publish_dev(1)
+    place.run()
+    there = dump.kept(place.here)[0].generations
+    assert dump.in_prod(place.here, there) == dump.kept(place.here)[0].tables
+    name, *others = sorted(there)
+    assert dump.in_prod(place.here, there | {name: 99}).keys() == set(others)
+    assert dump.in_prod(place.here, {}) == {}
+
+
 def test_a_damaged_dump_is_not_taken(place, reader):
     place.run()
     place.publish_dev(2)
