@@ -26,7 +26,11 @@ _MATERIALISATIONS = {
         f"changes: {_TABLE}, or 'view' below the marts"
     ),
 }
-_LEADING_ZERO = re.compile(r"\s*[+-]?0[0-9]")
+# A number that says the same as its text: dbt also takes 01001, 5%, $5 and 1,5 for numbers (15).
+_NULL = ("", "null")  # which dbt reads as null
+_NUMBER = re.compile(
+    r"\s*[+-]?(?!0[0-9])(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*", re.ASCII
+)
 
 
 def refusal(node, marts_schema: str) -> str:
@@ -76,13 +80,13 @@ def content_of(node) -> str:
 
 def _trouble_with_file(seed) -> str:
     try:
-        return _lost_zeros(seed)
+        return _misread(seed)
     except (ValueError, TypeError, csv.Error) as error:
         return f"its file is not a CSV in UTF-8 with the delimiter that it declares: {error}"
 
 
-def _lost_zeros(seed) -> str:
-    """What dbt would take for numbers in a seed although it has leading zeros, as codes have."""
+def _misread(seed) -> str:
+    """What dbt would take for numbers in a seed although it is written otherwise, as codes are."""
     from dbt_common.clients import agate_helper
 
     declared = seed.config.column_types
@@ -92,7 +96,8 @@ def _lost_zeros(seed) -> str:
         found: dict[str, str] = {}
         for row in rows:
             for name, value in zip(names, row, strict=False):
-                if name not in found and name not in declared and _LEADING_ZERO.match(value):
+                is_text = value.strip().lower() not in _NULL and not _NUMBER.fullmatch(value)
+                if name not in found and name not in declared and is_text:
                     found[name] = value
     if not found:
         return ""
@@ -104,7 +109,8 @@ def _lost_zeros(seed) -> str:
         shown = ", ".join(f"{name} ({value})" for name, value in lost.items())
         types = ", ".join(f"{name}: text" for name in lost)
         return (
-            f"dbt would take codes for numbers and lose their leading zeros, in {shown}: declare "
+            "dbt would take text for numbers and lose what makes it none, such as leading zeros or "
+            f"a percent sign, in {shown}: declare "
             f"column_types: {{{types}}} in its yml"
         )
     return ""
