@@ -27,10 +27,10 @@ _MATERIALISATIONS = {
     ),
 }
 # A number that says the same as its text: dbt also takes 01001, 5%, $5 and 1,5 for numbers (15).
-_NULL = ("", "null")  # which dbt reads as null
 _NUMBER = re.compile(
     r"\s*[+-]?(?!0[0-9])(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*", re.ASCII
 )
+_NULL = ("", "null")  # which dbt reads as null
 
 
 def refusal(node, marts_schema: str) -> str:
