@@ -1,8 +1,9 @@
 """`./run_pipeline.sh accept SOURCE`: what was refused is right after all.
 
 Few rows, a last row that became shorter, a column that one file lost: the snapshot that was refused
-goes through, that one and no other, and what it has is usual from then on. Other columns: those that
-were seen are written into `load/<source>.sql`. Nothing is fetched; the next run makes it legible and loads it.
+goes through, and no other, and what it has is usual from then on. Other columns: those that were
+seen are written into `load/<source>.sql`. Nothing is fetched; the next run makes it legible and
+loads it.
 """
 
 import sys
