@@ -4,6 +4,7 @@ them.
 Numbers are never parsed: `1.10` stays `1.10`.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,17 +12,19 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline import positions
+from pipeline import charset, positions
 from pipeline.dialect import Dialect
 from pipeline.errors import SourceError
 from pipeline.legible import Legible, Output, column_names, header_line, quoted
 from pipeline.positions import EARTH, Bounds
 from pipeline.printable import excerpt
-from pipeline.scan import Scan
+from pipeline.scan import REPAIR, Scan
 
 CHUNK = 2 << 20  # bytes written at a time
 NULL = b"null"
 ABSENT = msgspec.Raw(NULL)
+# In nested values, which stay JSON text, a C1 control may stand as an escape that the scan passes.
+_ESCAPED_C1 = re.compile(rb"(?<!\\)(?:\\\\)*\\u(00[89][0-9a-f])", re.IGNORECASE)
 
 
 class Feature(NamedTuple):
@@ -110,6 +113,7 @@ def _row(feature: Feature, names: Sequence[str]) -> bytes:
     if not (b"\\" in plain or b"{" in plain or b"[" in plain):
         fields = [b"" if value == NULL else value for value in values]  # most rows, fast
     else:
+        _refuse_escaped_controls(feature.where, names, values)
         fields = [_field(value) for value in values]
     fields = [_field(feature.feature_id), *fields, _field(feature.geometry)]
     line = b",".join(fields)
@@ -122,6 +126,14 @@ def _row(feature: Feature, names: Sequence[str]) -> bytes:
             "the publisher has to repair it; until then fix.lines in the preprocess script can",
         )
     return line + b"\n"
+
+
+def _refuse_escaped_controls(where: str, names: Sequence[str], values: Sequence[bytes]) -> None:
+    """Raise SourceError for a C1 control in a nested value, as the scan does for all other text."""
+    for name, value in zip(names, values, strict=True):
+        if value[:1] in (b"{", b"[") and (met := _ESCAPED_C1.search(value)):
+            sign = charset.control(chr(int(met[1], 16)))
+            raise SourceError(f"{where}, {excerpt(name)}: {sign}: {excerpt(value)}", REPAIR)
 
 
 def _field(raw: bytes) -> bytes:

@@ -487,7 +487,7 @@ def test_the_day_is_that_of_the_first_refusal_of_the_same_columns(here, declared
         ("2026-01-03", "abe", "2026-01-03"),
         ("2026-01-04", "abe", "2026-01-03"),
     ):
-        monkeypatch.setattr(drift.script, "now", lambda day=day: f"{day}T02:03:04Z")
+        monkeypatch.setattr(drift.state, "now", lambda day=day: f"{day}T02:03:04Z")
         said_of(here, list(columns))
         expected = {"columns": list(columns), "renamed": {}, "since": since}
         assert state.read(here, SOURCE) == {"drift": expected}

@@ -282,3 +282,16 @@ def test_captures_that_are_no_data_are_refused(tmp_path):
     assert geojson.write_csv(nothing, tmp_path / "o").rows == 0
     with pytest.raises(SourceError, match="no FeatureCollection"):
         geojson.write_csv(CAPTURES / "nifc" / "error_in_200.json", tmp_path / "o")
+
+
+@pytest.mark.parametrize("text", ["\\u0085", "\\u009F", "\\\\\\u0092"])
+def test_an_escaped_control_is_refused_at_any_depth(tmp_path, text):
+    """A nested value stays JSON text, in which the escape is plain ASCII until a model reads it."""
+    for value in (f'"x{text}y"', f'{{"n": "x{text}"}}', f'[["{text}"]]', f'{{"{text}": 1}}'):
+        path = tmp_path / "raw.geojson"
+        feature = f'{{"type":"Feature","properties":{{"a":{value}}},"geometry":null}}'
+        path.write_text(f'{{"type":"FeatureCollection","features":[{feature}]}}')
+        with pytest.raises(SourceError, match=r"the control character U\+00[89]"):
+            geojson.write_csv(path, tmp_path / "out.csv")
+        path.write_text(path.read_text().replace(text, "\\\\u0085"))  # a backslash, and a text
+        assert geojson.write_csv(path, tmp_path / "out.csv").rows == 1
