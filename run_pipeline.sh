@@ -14,7 +14,4 @@ STAGES=(
 . pipeline/environment.sh
 make_environment
 
-if [ $# -eq 0 ] || [ "${1#--}" != "$1" ]; then
-    set -- night "$@"
-fi
 STAGES="${STAGES[*]}" exec .venv/bin/python -m pipeline "$@"

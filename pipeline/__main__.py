@@ -1,6 +1,7 @@
 """The command line behind `./run_pipeline.sh`."""
 
 import argparse
+import itertools
 import os
 import sys
 
@@ -43,6 +44,9 @@ def main() -> int:
     parser = _parser(stages)
     words, passed_on = _split(sys.argv[1:])
     options = script.parse_with(parser, words)
+    if options.command in words:
+        words.remove(options.command)
+    sys.argv[1:] = [options.command, *words]  # as the ledger tells nights from other runs
     try:
         return _command(parser, stages, options, passed_on)
     except PipelineError as error:
@@ -59,9 +63,16 @@ def _told(error: PipelineError) -> int:
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
-    """What stands after `--` belongs to another program."""
+    """What stands after `--` belongs to another program.
+
+    A generation is optional after `--rollback`: what is no number there is a name.
+    """
     at = words.index("--") if "--" in words else len(words)
-    return words[:at], words[at + 1 :]
+    own = words[:at]
+    for number, (word, following) in enumerate(itertools.pairwise(own)):
+        if word == "--rollback" and not following.isdecimal():
+            own[number] = f"{word}=0"
+    return own, words[at + 1 :]
 
 
 def _parser(stages: list[str]) -> argparse.ArgumentParser:
@@ -72,7 +83,7 @@ def _parser(stages: list[str]) -> argparse.ArgumentParser:
         allow_abbrev=False,  # `--roll` is no `--rollback`
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", help=argparse.SUPPRESS)
+    parser.add_argument("command", nargs="?", default="night", help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*", help=argparse.SUPPRESS)
     script.add_options(parser)
     parser.add_argument(

@@ -42,10 +42,11 @@ class _Altered(Exception):
 
 def main() -> None:
     """Load the source named on the command line."""
-    source = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in sources() else ""
+    source = next((word for word in sys.argv[1:] if word in sources()), "")
     if not source:
         print("usage: python -m pipeline.load SOURCE [--force]", file=sys.stderr)
         sys.exit(64)
+    sys.argv.remove(source)
     script.run(
         "load",
         source,

@@ -22,7 +22,15 @@ OWNER, READER = "prod_owner", "prod_read"
 MADE = "Made by the county hazards pipeline"  # the comment of a role that we may alter
 LOCK_TIMEOUT = "1s"
 STATEMENTS = ROOT / "publish" / "permissions.sql"
-_STATEMENT = re.compile(r"(.*?)(;$|^\\gexec$)", re.DOTALL | re.MULTILINE)
+# What the text of a statement is made of, as psql reads it (`standard_conforming_strings` is on).
+_PART = re.compile(
+    r"""(?P<comment>--[^\n]*|/\*.*?\*/)
+    | (?P<quoted>
+        \b[eE]'(?:[^'\\]|\\.|'')*' | '[^']*' | "[^"]*"
+        | (?P<tag>\$(?:[a-zA-Z_]\w*)?\$).*?(?P=tag))
+    | (?P<end>(?:;\s*)?^\\gexec[ \t]*$ | ;)""",
+    re.VERBOSE | re.DOTALL | re.MULTILINE,
+)
 _BEYOND = (
     psycopg.errors.InsufficientPrivilege,
     psycopg.errors.UndefinedObject,  # a role that we may not make
@@ -100,13 +108,28 @@ def filled(statement: str, known: dict[str, str]) -> str:
 def statements(file: Path) -> Iterator[tuple[str, str, bool]]:
     """Of each statement of a file: what it is for, its text, whether its rows are statements.
 
-    What it is for is the first line of the comment above it, or above one before it.
+    What it is for is the first line of the comment above it, or above one before it; a comment
+    that an empty line divides from the statement is about the file.
     """
-    what = ""
-    for text, end in _STATEMENT.findall(file.read_text("utf-8")):
-        comments = re.findall(r"^-- (.*)$", text.rpartition("\n\n")[2], re.MULTILINE)
-        what = comments[0] if comments else what
-        yield what, re.sub(r"^--.*$", "", text, flags=re.MULTILINE).strip(), end != ";"
+    text = file.read_text("utf-8")
+    what, code, heads, last = "", "", [], 0
+    for part in _PART.finditer(text):
+        between, last = text[last : part.start()], part.end()
+        code += between
+        if not code.strip() and "\n\n" in between:
+            heads.clear()
+        if part["quoted"]:
+            code += part[0]
+        elif part["comment"]:
+            code += " "
+            is_own_line = not text[: part.start()].rpartition("\n")[2].strip()
+            if is_own_line and not code.strip() and part[0].startswith("-- "):
+                heads.append(part[0].removeprefix("-- "))
+        elif code.strip():
+            what = heads[0] if heads else what
+            yield what, code.strip(), part[0] != ";"
+            code = ""
+            heads.clear()
 
 
 def _write(connection: psycopg.Connection, here: Settings, rights: Rights, creator: str) -> None:

@@ -43,9 +43,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_with(parser: argparse.ArgumentParser, words: list[str] | None = None):
-    """Parse a command line; wrong usage ends with code 64 (sysexits.h)."""
+    """Parse a command line, names and options in any order.
+
+    Wrong usage ends with code 64 (sysexits.h).
+    """
     parser.error = lambda message: _wrong_usage(parser, message)
-    return parser.parse_args(words)
+    return parser.parse_intermixed_args(words)
 
 
 def _wrong_usage(parser: argparse.ArgumentParser, message: str):

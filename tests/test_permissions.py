@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import random
 import re
 import subprocess
 import threading
@@ -429,11 +430,40 @@ def test_the_statements_of_a_file_and_what_they_are_for(tmp_path):
         ("", "select 0", False),
         ("make it", "create role x", False),
         ("make it", "alter role x\n    nologin", False),
-        ("let it", "select 'a;b'\nfrom y;", True),
+        ("let it", "select 'a;b'\nfrom y", True),
         ("let it", "select 'grant'", False),
         ("let it", "drop role x", False),
         ("go", "select 1", True),
     ]
+
+
+PIECES = {
+    "code": [
+        "select 1", "select 'a;b'", "select 'it''s; \n\n-- no comment'", "select \"a;b\"",
+        "do $$begin; -- kept\nend;$$", "do $x$ ;$$; $x$", "select E'\\';'", "select 2\nfrom y",
+        "select :'app', :\"app\"", "select 1 -\n1",
+    ],
+    "comment": [
+        "-- it ends in a semicolon;", "-- two; of; them;", "-- a quote's; beginning \" $$",
+        "-- \\gexec", "--", "--;", "/* a; 'block\n\n; */",
+    ],
+    "end": [";", "; ", ";;", "\n;", "\n\\gexec", "\n\\gexec ", ";\n\\gexec", "; -- trailing;"],
+}  # fmt: skip
+
+
+def test_random_statements_are_divided_where_psql_divides_them(tmp_path, is_long):
+    chance, file = random.Random(17), tmp_path / "file.sql"
+    for number in range(3_000 if is_long else 300):
+        text, wanted = "-- About the file; not\n-- a statement.\n\n", []
+        for _ in range(chance.randint(1, 6)):
+            code, end = chance.choice(PIECES["code"]), chance.choice(PIECES["end"])
+            above = chance.choices(PIECES["comment"], k=chance.randint(0, 3))
+            within = chance.choice(["", *(f" {one}\n" for one in PIECES["comment"])])
+            text += "\n".join([f"-- what {number};", *above, f"{code}{within}{end}\n"])
+            text += chance.choice(["", "\n", "\n\n"])
+            wanted.append((f"what {number};", code, "gexec" in end))
+        file.write_text(text)
+        assert list(permissions.statements(file)) == wanted, text
 
 
 @pytest.mark.parametrize("is_others", [False, True])

@@ -2,13 +2,14 @@
 
 import ast
 import errno
+import itertools
 import os
 import sys
 
 import pytest
 
 from pipeline import __main__ as command_line
-from pipeline import accept, errors, script
+from pipeline import accept, errors, load, script
 from pipeline.errors import PipelineError, SourceError
 from pipeline.settings import ROOT
 
@@ -78,6 +79,61 @@ def test_no_option_of_a_script_may_be_abbreviated(monkeypatch, word):
     with pytest.raises(SystemExit) as ended:
         script.parse("what it does", transform.add_options)
     assert ended.value.code == errors.USAGE
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (["load", "faa_airports", "bls_unemployment"], ["--force", "--allow-older"]),
+        (["night", "faa_airports"], ["--offline", "--if-missed", "--force"]),
+        (["accept", "faa_airports"], ["--header"]),
+        (["transform"], ["--accept-contract=airports", "--accept-rows=airports", "--force"]),
+        (["publish"], ["--rollback"]),
+        (["publish"], ["--rollback=7", "--force"]),
+        (["drill", "faa_airports"], ["--keep", "--offline"]),
+        (["doctor"], ["--offline"]),
+        (["db", "psql"], ["--prod"]),
+    ],
+)
+def test_options_and_names_stand_in_any_order(monkeypatch, words, options):
+    """A command, its names and options in every order; also options as two arguments."""
+    seen = []
+    monkeypatch.setattr(command_line, "_command", lambda *words: seen.append(words[2:]) or 0)
+    options = [tuple(option.split("=")) for option in options]
+    for order in itertools.permutations([*((word,) for word in words), *options]):
+        if [word for (word, *more) in order if not more and word[0] != "-"] != words:
+            continue
+        monkeypatch.setattr(sys, "argv", ["run_pipeline.sh", *itertools.chain(*order), "--", "-c"])
+        assert command_line.main() == errors.OK, order
+        assert sys.argv[1] == words[0]
+    assert len(seen) >= len(words) + len(options)
+    assert all(one == seen[0] for one in seen)
+    assert [seen[0][0].command, *seen[0][0].names] == words
+    assert seen[0][1] == ["-c"]
+
+
+def test_without_a_command_it_is_the_night(monkeypatch):
+    seen = []
+    monkeypatch.setattr(command_line, "_command", lambda *words: seen.append(words[2]) or 0)
+    for words in ([], ["--offline"], ["--force", "--offline"]):
+        monkeypatch.setattr(sys, "argv", ["run_pipeline.sh", *words])
+        assert command_line.main() == errors.OK
+        assert sys.argv[1:] == ["night", *words]
+    assert [(one.command, one.names) for one in seen] == [("night", [])] * 3
+
+
+@pytest.mark.parametrize(
+    "order", [["bls_unemployment", "--force"], ["--force", "bls_unemployment"]]
+)
+def test_a_stage_of_one_source_takes_its_name_at_any_place(monkeypatch, order):
+    seen = []
+    monkeypatch.setattr(load, "run", lambda here, source, *flags: seen.append((source, *flags)))
+    monkeypatch.setattr(
+        script, "run", lambda *words: words[3](None, script.parse("", load.add_options))
+    )
+    monkeypatch.setattr(sys, "argv", ["load.py", *order])
+    load.main()
+    assert seen == [("bls_unemployment", True, False)]
 
 
 def test_every_parser_of_the_project_takes_options_written_out():
