@@ -204,11 +204,19 @@ class Client:
             time.sleep(wait)
 
     def _send(self, url: str, headers: dict[str, str]) -> requests.Response:
+        login = network.login(self.settings, url)
+        if login and any(name.lower() == "authorization" for name in headers):
+            raise SourceError(
+                f"{shown(url)}: its mirror and the source's script both want to log in",
+                "a request has one Authorization: take user and password out of MIRRORS, or let "
+                "the script send its key another way",
+            )
         self._await_turn(url)
         try:
             return self.session.get(
                 mirrored(self.settings, url),
                 headers=headers,
+                auth=login,
                 stream=True,
                 allow_redirects=False,
                 timeout=(CONNECT_SECONDS, READ_SECONDS),

@@ -125,6 +125,7 @@ class Server:
         return self._session.get(
             network.mirrored(self._here, url),
             headers={k: v for k, v in headers.items() if k.lower() not in unwanted},
+            auth=network.login(self._here, url),
             stream=True,
             allow_redirects=False,
             timeout=(CONNECT_SECONDS, READ_SECONDS),

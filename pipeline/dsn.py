@@ -29,6 +29,8 @@ _REMEDY = (
 )
 _MIRRORS = "special characters of a user or password are percent-encoded: a comma as %2C, / as %2F"
 
+_SENT = "no colon may stand in the user, no control character in either, and one must be there"
+
 
 def check(setting: str, address: str) -> None:
     """Raise SetupError, which shows nothing of the address, unless it is clear what it means."""
@@ -120,6 +122,8 @@ def mirrors(value: str) -> dict[str, str]:
         if not (separator and host and base.partition("://")[0] in HTTP and _is_base(base)):
             named = repr(pair) if "@" not in value else f"entry {number}"
             raise SetupError(f"MIRRORS: {named} is not host=http(s)://base-url", _MIRRORS)
+        if not _can_log_in(base):
+            raise SetupError(f"MIRRORS: user and password of entry {number} cannot be sent", _SENT)
         pairs[host.lower()] = base.rstrip("/")
     return pairs
 
@@ -166,6 +170,14 @@ def _is_base(url: str) -> bool:
     except ValueError:  # `http://[::1`, or a password with a `/` in it, whose rest is no port
         return False
     return bool(is_one) and not re.search(r"[?#@\s]", url.replace(parts.netloc, "", 1))
+
+
+def _can_log_in(url: str) -> bool:
+    """Whether user and password, if there are any, can be sent by HTTP Basic (RFC 7617, 2)."""
+    parts = urlsplit(url)
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    is_legal = all(character.isprintable() for character in user + password)
+    return is_legal and ":" not in user and bool(user or password or "@" not in parts.netloc)
 
 
 def _parameters(query: str | None) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit, urlunsplit
 
 from requests.utils import get_environ_proxies, select_proxy
 
@@ -41,13 +41,31 @@ def mirrored(settings: Settings, url: str) -> str:
     """The address that is really asked: MIRRORS maps a host to a base URL.
 
     Every host that is not named there goes below the base URL of `*`, as `base/host/path`; where
-    it is not https at port 443, as `base/scheme:host:port/path`.
+    it is not https at port 443, as `base/scheme:host:port/path`. The user and password of a mirror
+    are not in it: they are `login`.
     """
-    parts = urlsplit(url)
-    base = settings.mirrors.get((parts.hostname or "").lower())
+    parts, base = urlsplit(url), _mirror(settings, url)
+    if not base:
+        return url
+    scheme, netloc, path, _, _ = urlsplit(base)
+    base = urlunsplit((scheme, netloc.rpartition("@")[2], path, "", ""))
+    return base + urlunsplit(("", "", parts.path, parts.query, ""))
+
+
+def login(settings: Settings, url: str) -> tuple[bytes, bytes] | None:
+    """User and password of the mirror that is asked for a URL; None without them."""
+    parts = urlsplit(_mirror(settings, url))
+    if parts.username is None:
+        return None
+    return unquote_to_bytes(parts.username), unquote_to_bytes(parts.password or "")
+
+
+def _mirror(settings: Settings, url: str) -> str:
+    """The base URL, with user and password, that stands for the host of a URL; empty without."""
+    base = settings.mirrors.get((urlsplit(url).hostname or "").lower())
     if not base and "*" in settings.mirrors:
         base = f"{settings.mirrors['*']}/{_origin(url)}"
-    return base + urlunsplit(("", "", parts.path, parts.query, "")) if base else url
+    return base or ""
 
 
 def below(url: str) -> str:

@@ -102,7 +102,8 @@ def _trouble(here: Settings, url: str, seconds: float) -> str:
         session.auth = lambda request: request  # credentials of ~/.netrc are nobody's business here
         session.headers["User-Agent"] = f"county-hazards-pipeline/0.1 (+{here.contact})"
         try:
-            response = session.head(asked, timeout=seconds, allow_redirects=False)
+            login = network.login(here, url)
+            response = session.head(asked, auth=login, timeout=seconds, allow_redirects=False)
         except (requests.exceptions.RequestException, ValueError) as error:
             return redact(framing.reason(error))[:200]
     is_down = response.status_code >= 500 and response.status_code != NO_HEAD

@@ -1,5 +1,6 @@
 """HTTP: whole answers or an error, retries only where they help, nothing secret in a message."""
 
+import base64
 import gzip
 import hashlib
 import shutil
@@ -105,6 +106,41 @@ def test_identity_is_asked_for_and_the_contact_is_named(publisher, get, here):
     headers = publisher.requests[-1].headers
     assert headers["Accept-Encoding"] == "identity"
     assert here.contact in headers["User-Agent"]
+
+
+LOGINS = {
+    "me:s3cr3t-7f3k9": b"me:s3cr3t-7f3k9",
+    "me%40corp:a%2Fb%25%20%C3%A9:%3Dq": "me@corp:a/b% é:=q".encode(),
+    "t0ken-7f3k9": b"t0ken-7f3k9:",
+    ":s3cr3t-7f3k9": b":s3cr3t-7f3k9",
+}
+
+
+@pytest.mark.parametrize("login", LOGINS)
+def test_user_and_password_of_a_mirror_are_sent_to_it_alone(
+    publisher, monkeypatch, tmp_path, here, login, capsys
+):
+    base = publisher.url.replace("//", f"//{login}@")
+    given = settings_with(monkeypatch, base, MIRRORS=f"{HOST}={base}/m,b.gov={publisher.url}")
+    publisher.answers |= {
+        "/m/file.csv": [Answer(b"", 302, {"Location": "https://b.gov/file.csv"})],
+        "/file.csv": [Answer(b"", 401)],
+    }
+    with pytest.raises(SourceError) as caught:
+        Client(given).get(URL, tmp_path / "file")
+    sent = [request.headers.get("Authorization") for request in publisher.requests]
+    assert sent == [f"Basic {base64.b64encode(LOGINS[login]).decode()}", None]
+    assert "@" not in network.mirrored(given, URL)
+    assert "7f3k9" not in f"{caught.value}{given!r}{capsys.readouterr()}"
+    assert settings.redact(f"at {sent[0]} end").count("***") == 1
+
+
+def test_a_mirror_and_a_script_that_both_log_in_are_refused(publisher, monkeypatch, tmp_path):
+    base = publisher.url.replace("//", "//me:s3cr3t-7f3k9@")
+    given = settings_with(monkeypatch, base)
+    with pytest.raises(SourceError, match="both want to log in"):
+        Client(given).get(URL, tmp_path / "file", headers={"authorization": "Bearer x"})
+    assert publisher.requests == []
 
 
 def test_credentials_of_netrc_are_not_sent(publisher, get, tmp_path, monkeypatch):

@@ -125,6 +125,16 @@ def test_a_token_in_place_of_a_user_is_a_secret_too(put):
     assert settings.redact("t0ken-7f3k9") == "***"
 
 
+@pytest.mark.parametrize(
+    "login", ["me%3Ayou:s3cr3t-7f3k9", "me:s3cr3t-7f3k9%0A", "m%00e:s3cr3t-7f3k9", "@", ":@", ""]
+)
+def test_a_login_that_cannot_be_sent_to_a_mirror_is_refused(put, login):
+    put("MIRRORS", f"b.gov=https://m.org,a.gov=https://{login.removesuffix('@')}@mirror.org/x")
+    with pytest.raises(SetupError, match="MIRRORS: user and password of entry 2 cannot") as caught:
+        settings.load()
+    assert "7f3k9" not in str(caught.value)
+
+
 def test_no_part_of_a_password_in_mirrors_is_printed(put, is_long):
     accepted = 0
     for password, value in cases(10_000 if is_long else 800, MIRRORS):
