@@ -96,6 +96,11 @@ def _parser(stages: list[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--keep", action="store_true", help="keep what a drill leaves behind")
     parser.add_argument("--prod", action="store_true", help="of `db`: the database prod")
+    parser.add_argument(
+        "--unless-stopped",
+        action="store_true",
+        help="of `db start`, for cron: not after `db stop`, until somebody starts it",
+    )
     load.add_options(parser)
     transform.add_options(parser)
     _add_options_of_publish(parser)
@@ -132,7 +137,7 @@ def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
         from pipeline import db_command
 
         if names[0] in db_command.ACTIONS:
-            return db_command.run(names[0], passed_on, options.prod)
+            return db_command.run(names[0], passed_on, options.prod, options.unless_stopped)
     if command in ("status", "doctor", "cron") and not names:
         if command == "status":
             from pipeline import status
@@ -157,6 +162,8 @@ def _refuse_misplaced(parser: argparse.ArgumentParser, options) -> None:
         is_given = value is not None and value is not False and value != []
         if is_given and options.command not in commands:
             parser.error(f"--{name.replace('_', '-')} belongs to {' or '.join(commands)}")
+    if options.unless_stopped and [options.command, *options.names] != ["db", "start"]:
+        parser.error("--unless-stopped belongs to db start")
     if options.command == "publish" and options.names:
         parser.error("publish takes no names of sources: it brings over all that is published")
 

@@ -5,7 +5,7 @@ import sys
 
 from psycopg import conninfo
 
-from pipeline import database, errors, prod, settings
+from pipeline import database, errors, postgres, prod, settings
 from pipeline.errors import SetupError
 from pipeline.postgres_clients import program
 
@@ -13,8 +13,11 @@ ACTIONS = ("url", "psql", "start", "stop")
 _EMBEDDED_ONLY = "the database is the server of DATABASE_URL; whoever runs it starts and stops it"
 
 
-def run(action: str, words: list[str], of_prod: bool = False) -> int:
-    """Do one of ACTIONS; `words` are psql's own. Returns the exit code; psql does not return."""
+def run(action: str, words: list[str], of_prod: bool = False, unless_stopped: bool = False) -> int:
+    """Do one of ACTIONS; `words` are psql's own. Returns the exit code; psql does not return.
+
+    unless_stopped: `start` is to do nothing after `stop`, until somebody starts the server.
+    """
     here = settings.load()
     if action in ("url", "psql"):
         address = prod.url(here) if of_prod else database.url(here, _say)
@@ -24,12 +27,14 @@ def run(action: str, words: list[str], of_prod: bool = False) -> int:
             _become_psql(address, words)
     elif here.database_url:
         raise SetupError(_EMBEDDED_ONLY)
+    elif action == "start" and unless_stopped:
+        address = postgres.keep_up(here, _say)
+        print(f"running: {address}" if address else "it is stopped, and stays so")
     elif action == "start":
         print(f"running: {database.url(here, _say)}")
     else:
-        from pipeline import postgres
-
         print("stopped" if postgres.stop(here) else "it was not running")
+        _say("cron leaves it so until ./run_pipeline.sh db start, or the next run")
     return errors.OK
 
 

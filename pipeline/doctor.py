@@ -18,6 +18,7 @@ from pipeline import (
     lock,
     nights,
     ownership,
+    postgres,
     preflight,
     prod,
     publishers,
@@ -29,6 +30,11 @@ from pipeline.settings import ROOT, Settings
 
 NO_ROOM = 100 * 1024**2  # bytes free below which a night cannot succeed
 LITTLE_ROOM = 2 * 1024**3  # bytes free below which a night may fail
+
+STOPPED = (
+    "the database server is stopped (db stop), so that database and prod were not looked at; "
+    "tonight's run starts it, ./run_pipeline.sh db start does it now"
+)
 
 
 def check(offline: bool = False) -> int:
@@ -47,11 +53,14 @@ def check(offline: bool = False) -> int:
     facts, notes = _nights(here)
     _print_facts(console, "Night", facts)
     remarks += notes
-    try:
-        _print_facts(console, "Database", _database(here))
-    except PipelineError as error:
-        stops.append(str(error))
-    stops += [] if stops else _prod(here)
+    if postgres.is_stopped(here):
+        remarks.append(STOPPED)
+    else:
+        try:
+            _print_facts(console, "Database", _database(here))
+        except PipelineError as error:
+            stops.append(str(error))
+        stops += [] if stops else _prod(here)
     remarks += [] if offline else publishers.silent(here, sources)
     for problem in stops:
         console.print(f"stops tonight's run: {problem}", markup=False, style="red")
@@ -110,8 +119,6 @@ def _database(here: Settings) -> dict[str, str]:
         }
     if here.database_url:
         return facts
-    from pipeline import postgres
-
     where = postgres.describe(here)
     return facts | {f"embedded {k}": v for k, v in where.items() if k != "version"}
 

@@ -31,7 +31,7 @@ from pipeline.postgres_process import ASIDE, PATIENCE
 from pipeline.postgres_programs import binaries
 from pipeline.settings import Settings
 
-__all__ = ["binaries", "describe", "ensure_running", "stop", "url"]
+__all__ = ["binaries", "describe", "ensure_running", "is_stopped", "keep_up", "stop", "url"]
 
 INITDB = (
     "--username=postgres", "--auth-local=peer", "--auth-host=reject", "--no-instructions",
@@ -66,17 +66,41 @@ def ensure_running(settings: Settings, say: Callable[[str], None] = print) -> st
         postgres_process.bound_log(place.log)
         answer = _answer(place)
         if answer and answer.has_dev and _is_of(place, answer):
+            _stopped(settings).unlink(missing_ok=True)
             return _url(place, "dev")
     with _lock(settings):
-        place = postgres_place.prepare(settings, say)
-        for leftover in place.home.glob("cluster.new-*"):  # initdb may outlive a killed run a bit
-            shutil.rmtree(leftover, ignore_errors=True)
-        if not (place.cluster / "PG_VERSION").exists():
-            _make_cluster(place, say)
-        _check_version(place)
-        answer = _bring_up(place, say)
-        if not answer.has_dev:
-            _make_database(place)
+        return _start(settings, say)
+
+
+def keep_up(settings: Settings, say: Callable[[str], None] = print) -> str | None:
+    """The same for cron: starts nothing, and returns None, while the server `is_stopped`."""
+    with _lock(settings):
+        return None if is_stopped(settings) else _start(settings, say)
+
+
+def is_stopped(settings: Settings) -> bool:
+    """Whether the embedded server is down since `stop`, on purpose, and is the one meant."""
+    return not settings.database_url and _stopped(settings).exists() and not url(settings)
+
+
+def _stopped(settings: Settings) -> Path:
+    """The file that is there from `stop` on, until the server is started."""
+    return settings.postgres / "stopped"
+
+
+def _start(settings: Settings, say: Callable[[str], None]) -> str:
+    """Make and start what is not there, under the lock; returns the URL of database `dev`."""
+    place = postgres_place.prepare(settings, say)
+    postgres_process.bound_log(place.log)
+    for leftover in place.home.glob("cluster.new-*"):  # initdb may outlive a killed run a bit
+        shutil.rmtree(leftover, ignore_errors=True)
+    if not (place.cluster / "PG_VERSION").exists():
+        _make_cluster(place, say)
+    _check_version(place)
+    answer = _bring_up(place, say)
+    if not answer.has_dev:
+        _make_database(place)
+    _stopped(settings).unlink(missing_ok=True)
     return _url(place, "dev")
 
 
@@ -87,7 +111,7 @@ def url(settings: Settings, database: str = "dev") -> str | None:
 
 
 def stop(settings: Settings) -> bool:
-    """Stop the server and wait for it; False if none ran.
+    """Stop the server and wait for it; False if none ran. It `is_stopped` then, for cron.
 
     Sessions are ended, their transactions rolled back. Raises PipelineError when it does not stop.
     """
@@ -95,7 +119,10 @@ def stop(settings: Settings) -> bool:
         return False
     with _lock(settings):
         place = postgres_place.find(settings)
-        return bool(place) and postgres_process.stop(place)
+        if not place:
+            return False
+        os.close(postgres_process.open_own(_stopped(settings), os.O_WRONLY))
+        return postgres_process.stop(place)
 
 
 def describe(settings: Settings) -> dict[str, str]:

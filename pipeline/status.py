@@ -13,6 +13,7 @@ from pipeline import (
     ledger,
     lock,
     nights,
+    postgres,
     postgres_place,
     publish,
     report,
@@ -23,6 +24,10 @@ from pipeline.nights import Night
 from pipeline.settings import Settings
 
 NOTHING = "nothing has run yet: ./run_pipeline.sh"
+STOPPED = (
+    "the database server is stopped (db stop), so that readers have nothing: "
+    "./run_pipeline.sh db start"
+)
 DOWN = "the database server was not running, so that readers had nothing; it is started now"
 _DOCTOR = "./run_pipeline.sh doctor says whether cron starts it"
 
@@ -30,13 +35,18 @@ _DOCTOR = "./run_pipeline.sh doctor says whether cron starts it"
 def show() -> int:
     """Print what readers have now; returns 0 when all is well, else 2.
 
-    Changes nothing; an embedded server that is down is started, since readers need it.
+    Changes nothing; an embedded server that is down is started, since readers need it, unless it
+    was stopped on purpose.
     """
     here = settings.load()
     running = lock.holder(here)
     known = nights.newest(here)
     if not here.database_url and postgres_place.find(here) is None:
         return _say_nothing_ran(known, running)
+    if postgres.is_stopped(here):
+        print(STOPPED)
+        _show_nights(known, running)
+        return errors.DEGRADED
     started: list[str] = []
     notes: list[str] = []
     try:

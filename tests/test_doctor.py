@@ -203,7 +203,7 @@ def test_crontab_lines_work_in_any_path(here, capsys, monkeypatch, tmp_path, nam
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     said = (given.logs / "cron.log").read_text().splitlines()
     nightly = [f"ran in {root} with 600 ", f"ran in {root} with 600 --if-missed"]
-    assert said == nightly + ["said db start"] * len(kept_up)
+    assert said == nightly + ["said db start --unless-stopped"] * len(kept_up)
 
 
 def as_cron_reads(command: str) -> str:
@@ -266,6 +266,7 @@ def test_the_lines_that_it_prints_are_all_it_asks_for(table, capsys):
         (f"# 0 5 * * * cd {ROOT} && ./run_pipeline.sh", False),
         (f"@reboot cd {ROOT} && ./run_pipeline.sh --if-missed", False),
         (f"*/5 * * * * cd {ROOT} && ./run_pipeline.sh db start", False),
+        (f"*/5 * * * * cd {ROOT} && ./run_pipeline.sh db start --unless-stopped", False),
         (f"0 5 * * * cd {ROOT}-copy && ./run_pipeline.sh", False),
         ("0 5 * * * cd /elsewhere && ./run_pipeline.sh", False),
         (f"0 5 * * * ls {ROOT}", False),

@@ -1,6 +1,7 @@
 """The embedded server: made, found, killed, moved; as root, as an ordinary user, in odd places."""
 
 import concurrent.futures
+import contextlib
 import os
 import pwd
 import shutil
@@ -18,11 +19,16 @@ import pytest
 from patience import Stopwatch, eventually
 
 from pipeline import (
+    db_command,
+    doctor,
+    errors,
     postgres,
     postgres_place,
     postgres_process,
     postgres_programs,
     postgres_user,
+    settings,
+    status,
 )
 from pipeline.errors import PipelineError, SetupError
 from pipeline.settings import ROOT, Settings
@@ -159,6 +165,55 @@ def test_makes_cluster_and_database_and_finds_them_again(server):
     assert postgres.url(server) is None
     assert postgres.describe(server)["server"] == "not running"
     assert list(server.postgres.glob("cluster.new-*")) == []
+
+
+def test_a_server_that_was_stopped_on_purpose_stays_down_until_somebody_starts_it(
+    server, monkeypatch, capfd
+):
+    def does(start, *, is_up: bool) -> bool:
+        """Whether something leaves the server so."""
+        start()
+        return bool(postgres.url(server)) == is_up == (not postgres.is_stopped(server))
+
+    monkeypatch.setattr(settings, "load", lambda: server)
+    assert postgres.keep_up(server) == postgres.keep_up(server) == postgres.url(server)
+    starts = [
+        lambda: postgres.ensure_running(server),
+        lambda: db_command.run("start", []),
+        lambda: db_command.run("url", []),
+    ]
+    for start in starts:
+        assert does(lambda: db_command.run("stop", []), is_up=False)
+        assert does(lambda: db_command.run("stop", []), is_up=False)  # again
+        assert does(lambda: db_command.run("start", [], unless_stopped=True), is_up=False)
+        assert does(lambda: postgres.keep_up(server), is_up=False)
+        assert status.show() == errors.DEGRADED
+        assert "is stopped (db stop)" in capfd.readouterr().out
+        assert doctor.check(offline=True) in (errors.OK, errors.SETUP)
+        assert "note: the database server is stopped (db stop)" in capfd.readouterr().out
+        assert does(lambda: None, is_up=False)
+        assert not postgres.is_stopped(replace(server, database_url="postgresql://x"))
+        assert does(start, is_up=True)
+        postgres_process.stop(postgres_place.find(server))  # it went down by itself
+        assert does(lambda: db_command.run("start", [], unless_stopped=True), is_up=True)
+    monkeypatch.undo()
+
+
+def test_a_stop_between_the_look_and_the_start_of_cron_is_not_undone(server, monkeypatch):
+    """The look is under the lock: a `keep_up` that waits for a `stop` finds what that did."""
+    postgres.ensure_running(server)
+    held = postgres._lock
+
+    @contextlib.contextmanager
+    def after_a_stop(given):
+        monkeypatch.setattr(postgres, "_lock", held)
+        postgres.stop(given)
+        with held(given):
+            yield
+
+    monkeypatch.setattr(postgres, "_lock", after_a_stop)
+    assert postgres.keep_up(server) is None
+    assert postgres.url(server) is None
 
 
 def test_settings_of_the_server(server_settings):
