@@ -178,7 +178,13 @@ def check(
 def _check_unmarked(connection: psycopg.Connection, may_take: bool) -> None:
     """A database that nobody marked, and this dev did not make, must be empty."""
     name = connection.info.dbname
-    if others := prod.others(connection):
+    if prod.is_of_server(connection):
+        raise SettingError(
+            f"database {name}, to which prod would go, came with the server, for everybody on it; "
+            f"{_UNTOUCHED}",
+            "let PROD_DATABASE_URL lead to a database of its own",
+        )
+    if others := prod.others(connection) + prod.traces(connection):
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
         raise SettingError(
             f"database {name}, to which prod would go, belongs to others: it has "

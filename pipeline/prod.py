@@ -19,7 +19,7 @@ from (
     select 'pg_proc'::regclass::oid, oid, pronamespace, false from pg_catalog.pg_proc
     union all
     select 'pg_type'::regclass::oid, oid, typnamespace, false from pg_catalog.pg_type
-    where typtype in ('d', 'e', 'r')
+    where typtype in ('d', 'e', 'r') or typtype in ('b', 'p') and typcategory <> 'A'
         or typtype = 'c' and (select relkind from pg_catalog.pg_class where oid = typrelid) = 'c'
 ) as object (classid, objid, namespace, is_published)
 join pg_catalog.pg_namespace on pg_namespace.oid = namespace
@@ -32,6 +32,32 @@ where nspname not in ('pg_catalog', 'information_schema') and nspname !~ '^pg_(t
             and deptype in ('e', 'i') and refobjid <> pg_depend.objid  -- as a partitioned table's
     )
 order by classid <> 'pg_class'::regclass, 1
+"""
+# What else tells that a database is in use by others, before anything is ours. PostgreSQL's
+# own objects have numbers below 16384 (FirstNormalObjectId).
+_TRACES = """
+select pg_describe_object(classid, objid, 0)
+from (
+    select 'pg_namespace'::regclass::oid, oid from pg_catalog.pg_namespace
+    where nspname not in ('public', 'transformed', 'transformed_old', 'pipeline')
+        and nspname !~ '^pg_' and oid not in (select extnamespace from pg_catalog.pg_extension)
+    union all select 'pg_cast'::regclass, oid from pg_cast
+    union all select 'pg_collation'::regclass, oid from pg_collation
+    union all select 'pg_conversion'::regclass, oid from pg_conversion
+    union all select 'pg_event_trigger'::regclass, oid from pg_event_trigger
+    union all select 'pg_foreign_data_wrapper'::regclass, oid from pg_foreign_data_wrapper
+    union all select 'pg_foreign_server'::regclass, oid from pg_foreign_server
+    union all select 'pg_largeobject'::regclass, oid from pg_largeobject_metadata
+    union all select 'pg_operator'::regclass, oid from pg_operator
+    union all select 'pg_publication'::regclass, oid from pg_publication
+    union all select 'pg_ts_config'::regclass, oid from pg_ts_config
+    union all select 'pg_ts_dict'::regclass, oid from pg_ts_dict
+) as object (classid, objid)
+where objid >= 16384 and not exists (
+    select from pg_catalog.pg_depend
+    where (pg_depend.classid, pg_depend.objid) = (object.classid, object.objid) and deptype = 'e'
+)
+order by 1
 """
 LOCK = 7_305_812_166  # advisory lock: one at a time writes to prod, from any machine
 
@@ -60,6 +86,19 @@ def connect(
 def others(connection: psycopg.Connection) -> list[str]:
     """The relations, functions and types in prod that are of others, tables and views first."""
     return [name for (name,) in connection.execute(_OTHERS)]
+
+
+def is_of_server(connection: psycopg.Connection) -> bool:
+    """Whether the database is one that every server has (postgres, template1), or a template."""
+    return connection.execute(
+        """select oid < 16384 or datistemplate from pg_catalog.pg_database
+        where datname = current_database()"""
+    ).fetchone()[0]
+
+
+def traces(connection: psycopg.Connection) -> list[str]:
+    """What else tells that a database without such objects is in use by others: schemas, …"""
+    return [name for (name,) in connection.execute(_TRACES)]
 
 
 def take_turn(connection: psycopg.Connection) -> None:

@@ -134,6 +134,16 @@ THEIRS = {
     "create function public.f() returns int return 1": r"function public\.f\(\)",
     "create procedure public.p() language sql as 'select 1'": r"(procedure|function) public\.p\(\)",
     "create aggregate public.total(int) (sfunc = int4pl, stype = int)": r"function public\.total\(",
+    "create type public.odd": r"type public\.odd",
+    "create schema app": r"schema app",
+    "select lo_create(0)": r"large object",
+    "create operator public.### (leftarg = int, rightarg = int, function = int4pl)": r"operator",
+    'create collation public.german from "C"': r"collation public\.german",
+    "create text search configuration public.mine (copy = simple)": r"text search configuration",
+    "create text search dictionary public.mine (template = simple)": r"text search dictionary",
+    "create conversion public.mine for 'UTF8' to 'LATIN1' from utf8_to_iso8859_1": r"conversion",
+    "create foreign data wrapper elsewhere": r"foreign-data wrapper elsewhere",
+    "create publication everything for all tables": r"publication everything",
     "create schema pipeline; create table pipeline.runs (id int)": r"table pipeline\.runs",
     "create schema transformed; create function transformed.f() returns int return 1": (
         r"function transformed\.f\(\)"
@@ -160,6 +170,19 @@ def test_a_database_of_others_is_named(make, prod_url):
                 with pytest.raises(SettingError, match=told) as caught:
                     ownership.check(connection, place.dev, place.here, take_over)
                 assert "belongs to others" in caught.value.what, statement
+
+
+@pytest.mark.parametrize("name", ["postgres", "template1", "a template"])
+def test_the_databases_that_every_server_has_are_not_prod(make, server_settings, name):
+    with database_beside(server_settings, "is_template true") as template:
+        place = make(template if name == "a template" else postgres.url(server_settings, name))
+        try:
+            refused(place, "came with the server, for everybody on it; prod was not touched")
+            refused(place, "came with the server", take_over=True)
+        finally:
+            with admin(server_settings) as owner:
+                database_name = template.rpartition("/")[2].partition("?")[0]
+                owner.execute(f"alter database {database_name} is_template false")
 
 
 def test_nothing_is_changed_in_a_database_of_others(make, prod_url, server_settings):
