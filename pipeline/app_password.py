@@ -51,7 +51,7 @@ def verifier(connection: psycopg.Connection, here: Settings) -> str:
         words = password.encode(), here.app_role.encode(), b"scram-sha-256"
         _write(kept, connection.pgconn.encrypt_password(*words).decode())
     for file in files(here):
-        if file.exists():
+        if file.exists() and not file.is_symlink():  # what a link leads to is somebody else's
             file.chmod(0o600)
     return _text(kept)
 

@@ -109,8 +109,11 @@ def socket_of(place: Place) -> Path:
 
 
 def open_own(path: Path, flags: int) -> int:
-    """Descriptor of a file that is made if need be, and is its folder's owner's, even for root."""
-    descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    """Descriptor of a file that is made if need be, and is its folder's owner's, even for root.
+
+    Raises SetupError when it is a link.
+    """
+    descriptor = durable.open_own(path, flags, 0o600)
     folder = path.parent.stat()
     if os.geteuid() == 0 and folder.st_uid != 0:
         os.fchown(descriptor, folder.st_uid, folder.st_gid)
@@ -121,7 +124,9 @@ def bound_log(log: Path) -> None:
     """Move a log that grew beyond LOG_LIMIT to server.log.1, also under the running server.
 
     The server appends, so the file can be emptied beneath it; its last LOG_LIMIT bytes are kept.
+    Raises SetupError when it is a link.
     """
+    durable.unlinked(log)
     if log.exists() and log.stat().st_size > LOG_LIMIT:
         with contextlib.suppress(OSError), log.open("rb") as file:  # on a full disk, none is kept
             file.seek(-LOG_LIMIT, os.SEEK_END)

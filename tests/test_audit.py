@@ -441,6 +441,20 @@ def test_password_files_that_others_can_read_are_found_and_closed(prod):
         assert prod.audit(audit.FAIL) == {}
 
 
+def test_the_mode_of_what_a_password_file_links_to_is_left(prod, tmp_path):
+    file = app_password.files(prod.here)[0]
+    theirs = tmp_path / "theirs"
+    shutil.copy(file, theirs)
+    theirs.chmod(0o644)
+    file.unlink()
+    file.symlink_to(theirs)
+    prod.replicate()
+    assert theirs.stat().st_mode & 0o777 == 0o644
+    file.unlink()
+    shutil.copy(theirs, file)
+    prod.replicate()
+
+
 def test_an_env_file_with_secrets_that_others_can_read_is_found(prod, tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "ROOT", tmp_path)
     (tmp_path / ".env").write_text("KEY_EIA=a-key-of-some-length\n")

@@ -216,6 +216,23 @@ def test_a_stop_between_the_look_and_the_start_of_cron_is_not_undone(server, mon
     assert postgres.url(server) is None
 
 
+@pytest.mark.parametrize("size", [0, postgres_process.LOG_LIMIT + 1])
+@pytest.mark.parametrize("name", ["lock", "server.log", "stopped"])
+def test_nothing_is_written_through_a_link_beside_the_cluster(server, tmp_path, name, size):
+    postgres.ensure_running(server)
+    postgres_process.stop(postgres_place.find(server))
+    path, theirs = server.postgres / name, tmp_path / "theirs"
+    theirs.write_bytes(bytes(size))
+    path.unlink(missing_ok=True)
+    path.symlink_to(theirs)
+    does = postgres.stop if name == "stopped" else postgres.ensure_running
+    with pytest.raises(SetupError, match=f"{name} is a symbolic link, .*rm '{path}' removes"):
+        does(server)
+    assert theirs.stat().st_size == size
+    path.unlink()
+    does(server)
+
+
 def test_settings_of_the_server(server_settings):
     wanted = {
         "listen_addresses": "",
