@@ -1,5 +1,6 @@
 """The audit of prod: every assertion is shown to fail by a mistake, and the next night mends it."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
