@@ -14,8 +14,7 @@ import msgspec
 
 from pipeline import lenient_json
 from pipeline.errors import SourceError, Throttled, Transient
-from pipeline.printable import escaped
-from pipeline.settings import redact
+from pipeline.printable import escaped, excerpt
 
 DEFAULT_CAP = 1000  # features a page, where a layer does not tell its maxRecordCount
 CREDENTIALS = (401, 403, 498, 499)  # 498: the token is invalid, 499: a token is required
@@ -102,7 +101,7 @@ def raise_for_error(body: bytes, where: str) -> None:
     if answer.error is None and answer.status != "error":
         return
     error = answer.error if isinstance(answer.error, dict) else {"code": answer.code}
-    text = escaped(redact(body[:400].decode("utf-8", "replace")))
+    text = excerpt(body)
     what = f"{where}: an error came with status 200: {text}"
     try:
         code = int(error.get("code"))
@@ -205,5 +204,4 @@ def _decode(body: bytes, kind: type, where: str, expected: str):
     try:
         return lenient_json.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError) as error:
-        begin = escaped(redact(body[:200].decode("utf-8", "replace")))
-        raise SourceError(f"{where}: not {expected} ({error}): {begin}") from None
+        raise SourceError(f"{where}: not {expected} ({error}): {excerpt(body)}") from None

@@ -129,7 +129,7 @@ def first_line(message: object) -> str:
     Of an error of the server that is dbt's headline, its message and its detail (which key).
     """
     lines = [line.strip() for line in str(message).splitlines() if line.strip()]
-    return settings.redact(" ".join(lines[:3])[:300]) if lines else "no reason given"
+    return settings.redact(" ".join(lines[:3]))[:300] if lines else "no reason given"
 
 
 def _result(found) -> Result:

@@ -9,9 +9,19 @@ EXCERPT_CHARACTERS = 60
 
 
 def escaped(text: str, longest: int = 200) -> str:
-    """Fetched text on one line: control characters escaped, cut to a length in characters."""
+    """Fetched text on one line: control characters escaped, cut to a length in characters.
+
+    Secrets are taken out of what is cut, since half of one would not be found any more.
+    """
+    text = redact(text) if len(text) > longest else text
     printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:longest])
     return printable if len(text) <= longest else f"{printable}…"
+
+
+def excerpt(body: bytes, longest: int = 200) -> str:
+    """The begin of a response's body, or of what was read of it, without secrets."""
+    text = body[: 2 * longest].decode("utf-8", "replace")
+    return escaped(redact(text, is_cut=True), longest)
 
 
 def shown(url: str) -> str:

@@ -10,13 +10,15 @@ In base64 (RFC 4648, both alphabets) a secret is found alone or within more.
 import mmap
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from html.entities import codepoint2name, html5
 from itertools import pairwise
 
 HIDDEN = "***"
 _LONG = 6  # characters from which a secret is looked for in base64: three bytes could be anything
+_SHORT = 3  # bytes from which the begin of a secret is looked for at a cut end
+_HALF = 12  # bytes at such an end that half an escape may have
 _LEVELS = 8  # of encodings within encodings
 _ESCAPE = re.compile(
     rb"""(?P<percent>%[0-9a-fA-F]{2})
@@ -38,12 +40,12 @@ _SIXTY_FOUR = bytes.maketrans(b"-_ ", b"+/+")  # one alphabet, whose `+` was tak
 Span = tuple[int, int]  # from, to: where in the text a decoded byte comes from
 
 
-def redact(text: str, secrets: frozenset[str]) -> str:
-    """The text with `***` in the place of each secret."""
+def redact(text: str, secrets: frozenset[str], is_cut: bool = False) -> str:
+    """The text with `***` in the place of each secret, and of the begin of one at a cut end."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     data = _bytes(text)
-    found = _found(data, secrets)
+    found = _found(data, secrets, is_cut)
     if not found:
         return text
     for start, end in reversed(found):
@@ -83,7 +85,7 @@ def _character(character: str) -> str:
     return rf"(?:{forms}{also}|\\*{re.escape(character)})"
 
 
-def _found(data: bytes, secrets: frozenset[str]) -> list[Span]:
+def _found(data: bytes, secrets: frozenset[str], is_cut: bool) -> list[Span]:
     """Where secrets stand in the data, in order; what overlaps is one."""
     forms = [_forms(secret) for secret in secrets if secret]
     if not forms:
@@ -96,6 +98,8 @@ def _found(data: bytes, secrets: frozenset[str]) -> list[Span]:
             spans += [(places[at][0], places[end - 1][1]) for at, end in _finds(form, decoded)]
         for core in in_base64:
             spans += [_wider(at, end, places, data) for at, end in _finds(core, packed)]
+        if is_cut:
+            spans += _at_end(plain, decoded, places) + _at_end(in_base64, packed, places)
     merged: list[Span] = []
     for start, end in sorted(spans):
         if merged and start < merged[-1][1]:
@@ -110,6 +114,17 @@ def _finds(wanted: bytes, data: bytes) -> Iterator[Span]:
     while at >= 0:
         yield at, at + len(wanted)
         at = data.find(wanted, at + len(wanted))
+
+
+def _at_end(forms: Iterable[bytes], data: bytes, places: list[Span]) -> list[Span]:
+    """Where the begin of a secret stands at the end of the data, maybe before half an escape."""
+    spans = []
+    for form in forms:
+        for end in range(len(data), max(_SHORT, len(data) - _HALF) - 1, -1):
+            lengths = range(min(len(form), end), _SHORT - 1, -1)
+            length = next((n for n in lengths if data.endswith(form[:n], 0, end)), 0)
+            spans += [(places[end - length][0], places[-1][1])] if length else []
+    return spans
 
 
 def _wider(at: int, end: int, places: list[Span], data: bytes) -> Span:

@@ -213,9 +213,12 @@ def masked(name: str, value: str) -> str:
     return redact(value)
 
 
-def redact(text: str) -> str:
-    """The text without the passwords and keys of the settings, in whatever spelling."""
-    return redaction.redact(text, secrets())
+def redact(text: str, is_cut: bool = False) -> str:
+    """The text without the passwords and keys of the settings, in whatever spelling.
+
+    is_cut: whether it may end within one, of which the begin is to go, too.
+    """
+    return redaction.redact(text, secrets(), is_cut)
 
 
 def secrets() -> frozenset[str]:

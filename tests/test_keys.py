@@ -15,7 +15,7 @@ import pytest
 from publisher import Answer, serving
 from test_fetch import HOST, SOURCE, URL, night
 
-from pipeline import redaction, script, settings
+from pipeline import printable, redaction, script, settings
 from pipeline.errors import SetupError, SourceError
 
 KEY = "Ab+9/very=secret~key&x%41'\"\\<z"
@@ -104,6 +104,24 @@ def test_a_secret_is_found_in_every_spelling(spelling, is_long):
             said = redaction.redact(text, frozenset({secret}))
             assert "***" in said, (secret, text)
             assert len(said) - 3 <= len(text) - len(spelled) + most, (secret, text, said)
+
+
+CUT = {name: spell for name, spell in SPELLINGS.items() if not name.startswith("python")}
+
+
+@pytest.mark.parametrize("spelling", CUT)
+def test_the_begin_of_a_secret_at_a_cut_end_is_no_more_shown_than_all_of_it(spelling, here):
+    """What of a body is shown ends anywhere: half a secret is one, too."""
+    spelled = CUT[spelling](KEY)
+    size = {"json, everything": 20, "as it is": 4}.get(spelling, 10)  # less may be anything
+    parts = {spelled[at : at + size] for at in range(len(spelled) - size + 1)}
+    for before in range(180, 202):
+        whole = "." * before + spelled
+        for end in range(before, len(whole) + 1):
+            said = printable.excerpt(whole[:end].encode())
+            assert not any(part in said for part in parts), (said, end)
+        said = printable.escaped(f"{whole} and so on")
+        assert not any(part in said for part in parts), said
 
 
 def test_what_is_no_secret_stays(is_long):
