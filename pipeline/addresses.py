@@ -12,6 +12,10 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _UNICAST = ipaddress.ip_network("2000::/3")  # all that is assigned (IANA, IPv6 address space)
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 
+# Special networks (IANA has the lists) that Python before 3.13 takes for public, or part of them;
+# clouds have services for their machines in the first.
+_SPECIAL = [ipaddress.ip_network(one) for one in ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")]
+
 
 def host_of(url: str) -> str:
     """The host a request for a URL goes to; empty when readers of URLs do not agree on it.
@@ -61,7 +65,8 @@ def inside_address(host: str) -> str:
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     if address.version == 6 and (address not in _UNICAST or address.sixtofour):
         return False
-    return address.is_global and not address.is_multicast
+    is_special = any(address in network for network in _SPECIAL)
+    return address.is_global and not address.is_multicast and not is_special
 
 
 def _translated(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -58,6 +59,14 @@ SESSION = {
     "DateStyle": "ISO, MDY",
 }
 
+# What libpq says of a value before it connects, and a server of a name or a role that it does not
+# have, or not let in. Waiting does not help, and no server is down.
+_UNUSABLE = re.compile(
+    r"invalid (\"?\w+\"? value|integer value|port number|SCRAM \w+ key)|could not match \d+ "
+    r"|file \"[^\"]*\" does not exist|could not (open|read|load) [^:]*(certificate|key) file"
+    r"|(database|role) \"[^\"]*\" does not exist|no pg_hba\.conf entry|not permitted to log in"
+)
+
 
 def url(settings: Settings, say: Callable[[str], None] = print) -> str:
     """The URL of the dev database; the embedded server is started when it is the one meant."""
@@ -110,7 +119,7 @@ def connect_to(address: str, setting: str, patience: float | None = None) -> psy
             break
         except psycopg.OperationalError as error:
             _raise_if_refused(error, setting)
-            if time.monotonic() > deadline or not _may_pass(error):
+            if time.monotonic() > deadline:
                 raise understood(error, "the database cannot be reached") from None
             time.sleep(1)
         except psycopg.Error as error:
@@ -298,8 +307,11 @@ def is_lost(error: psycopg.Error) -> bool:
 
 
 def _raise_if_refused(error: psycopg.OperationalError, setting: str) -> None:
-    """Raise SetupError when the server answered, and does not let the role of a setting in."""
+    """Raise SetupError when a setting is at fault: the server, or libpq, does not take it."""
     text = one_line(error)
+    if _UNUSABLE.search(text):
+        what = f"{setting} cannot be used: {text}"
+        raise SetupError(what, f"correct it in {setting}; see .env.example") from None
     if "permission denied for database" in text:
         raise SetupError(text, f"grant connect on that database to the role of {setting}") from None
     if "password authentication failed" in text:
@@ -310,12 +322,6 @@ def _raise_if_refused(error: psycopg.OperationalError, setting: str) -> None:
         raise SetupError(
             f"{setting} has no password, and the server asks for one", remedy
         ) from None
-
-
-def _may_pass(error: psycopg.OperationalError) -> bool:
-    """Whether waiting may help: starting up, refused, no connection left; not a wrong password."""
-    hopeless = ("does not exist", "no pg_hba.conf entry", "not permitted to log in")
-    return not any(words in str(error) for words in hopeless)
 
 
 def one_line(error: Exception | str) -> str:

@@ -176,6 +176,11 @@ def _body(
         if missing and final_newline:
             line = scan.lines + block.count(b"\n") + 1
             last = excerpt(block[block.rfind(b"\n") + 1 :])
+            if dialect.is_cr and block.rsplit(b"\n", 1)[-1] == b"\r":  # the two are exchanged
+                raise SourceError(
+                    f"{part.where}, line {line}: the lines end in CR LF, and not in CR alone",
+                    'take line_end="\\r" out of the source\'s preprocess script',
+                )
             raise SourceError(
                 f"{part.where}, line {line}: the last line has no line end: {last}",
                 "the file is cut inside its last row; if its publisher always leaves the line "

@@ -163,8 +163,30 @@ def test_a_wrong_password_is_not_tried_again(debian_url, server_settings):
 
 def test_a_database_that_does_not_exist(place):
     nowhere = place.database_url.replace("/test?", "/nowhere?")
-    with pytest.raises(PipelineError, match="does not exist"):
+    with pytest.raises(SetupError, match=r"^DATABASE_URL cannot be used: .*does not exist"):
         database.connect(replace(place, database_url=nowhere))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "sslmode=nonsense",
+        "channel_binding=maybe",
+        "target_session_attrs=x",
+        "gssencmode=x",
+        "ssl_min_protocol_version=SSLv9",
+        "load_balance_hosts=x",
+        "require_auth=foo",
+        "port=99999",
+        "host=a,b&port=1,2,3",
+    ],
+)
+def test_a_parameter_that_cannot_be_used_is_78_and_not_tried_again(place, monkeypatch, given):
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it was tried again"))
+    parts = [part for part in place.database_url.split("&") if part.split("=")[0] not in given]
+    with pytest.raises(SetupError, match=r"^DATABASE_URL cannot be used: ") as caught:
+        database.connect(replace(place, database_url="&".join([*parts, given])))
+    assert caught.value.exit_code == 78
 
 
 def test_no_connection_left_names_the_limit(place, owner, impatient):

@@ -435,6 +435,9 @@ def test_headers_do_not_follow_to_another_host(publisher, get):
         "https://[2001:0:4136:e378:8000:63bf:3fff:fdd2]/x",
         # Of one site, of many hosts, of nobody.
         "https://[fec0::1]/x",
+        "https://192.0.0.192/x",
+        "https://192.88.99.1/x",
+        "https://[3fff::1]/x",
         "https://[fd00::1]/x",
         "https://[ff02::1]/x",
         "https://[fe80::1%25eth0]/x",
