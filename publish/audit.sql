@@ -76,6 +76,22 @@ select relname, coalesce(pg_has_role(to_regrole(:'owner'), 'member'), :'manages'
 from pg_catalog.pg_class
 where relnamespace = to_regnamespace('transformed') and pg_get_userbyid(relowner) <> :'owner';
 
+-- the database and schema public belong to us, to an administrator or to the server
+select what, pg_has_role(owner, 'usage')
+from (
+    select format('database %I', datname), datdba from pg_catalog.pg_database
+    where datname = current_database() and :'dedicated'::boolean
+    union all
+    select 'schema public', nspowner from pg_catalog.pg_namespace where nspname = 'public'
+) as object (what, owner)
+join pg_catalog.pg_roles on pg_roles.oid = owner
+where rolname not in ('pg_database_owner', :'replicator', :'owner')
+    and not (rolsuper or rolcreatedb or rolcreaterole)
+    and not exists (
+        select from pg_catalog.pg_auth_members
+        where roleid = owner and member = :'replicator'::regrole
+    );
+
 -- there is nothing but the published tables and views, and the mark of the dev database
 -- (What PostgreSQL brought along has an oid below 16384; what belongs to an extension, or to an
 -- object that is listed itself, is no object of its own.)
@@ -250,6 +266,9 @@ select
 from pg_catalog.pg_default_acl, aclexplode(defaclacl)
 where grantee in (0, :'app'::regrole)
     or grantee = :'reader'::regrole and privilege_type <> 'SELECT'
+    or defaclrole in (to_regrole(:'owner'), to_regrole(:'creator'))
+    and grantee not in (defaclrole, :'reader'::regrole)
+    and defaclobjtype in ('r', 'n') and privilege_type not in ('SELECT', 'USAGE')
 union all
 select format('functions of %s can be called by the public', nspowner::regrole), true
 from pg_catalog.pg_namespace
@@ -355,6 +374,17 @@ where name in (
     'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout'
 ) and coalesce(value, '') !~ '^[1-9][0-9]?s$';
 
+-- the application's temporary files are limited
+select name || ' is ' || coalesce(value, 'not set'), :'manages'::boolean and rolsuper
+from (values ('temp_file_limit')) as wanted (name) cross join (
+    select rolsuper from pg_catalog.pg_roles where rolname = current_user
+) as ourselves left join (
+    select split_part(setting, '=', 1) as known, substr(setting, strpos(setting, '=') + 1) as value
+    from pg_catalog.pg_db_role_setting, unnest(setconfig) as setting
+    where setrole = :'app'::regrole
+) as configured on known = name
+where coalesce(value, '-1') = '-1';
+
 -- the application's search_path is the published schema alone
 select coalesce(value, 'not set'), :'manages'::boolean
 from (values (true)) as one left join (
@@ -408,7 +438,7 @@ where not member.rolsuper and not member.rolcreaterole and member.rolcanlogin
         )
     );
 
--- nobody but the owner can write published tables
+-- nobody but the owner can write published tables, or make any beside them
 select
     format(
         '%s on %s to %s', lower(privilege_type), given.relation,
@@ -425,7 +455,21 @@ from (
         aclexplode(attacl) as acl
     where relnamespace = to_regnamespace('transformed')
 ) as given
-where grantee <> relowner and privilege_type <> 'SELECT';
+where grantee <> relowner and privilege_type <> 'SELECT'
+union all
+select format('create on schema transformed to %s', grantee::regrole), true
+from pg_catalog.pg_namespace, aclexplode(nspacl)
+where nspname = 'transformed' and privilege_type = 'CREATE' and grantee not in (0, nspowner)
+union all
+select format('create on the database to %s', grantee::regrole), pg_has_role(datdba, 'usage')
+from pg_catalog.pg_database, aclexplode(datacl)
+where datname = current_database() and privilege_type = 'CREATE' and :'dedicated'::boolean
+    and grantee not in (0, datdba, :'replicator'::regrole)
+    and grantee is distinct from to_regrole(:'owner')
+    and not exists (
+        select from pg_catalog.pg_auth_members
+        where roleid = grantee and member = :'replicator'::regrole
+    );
 
 -- there is no untrusted language, foreign server, or way out to other servers and files
 select format('language %I', lanname), pg_has_role(lanowner, 'usage')

@@ -84,6 +84,9 @@ MISTAKES = {
         "limited to seconds", "sessions begin read-only", "cut at its time limit",
     ],
     "alter role app_read set lock_timeout = '1h'": ["limited to seconds", "sessions begin"],
+    "alter role app_read set temp_file_limit = -1": ["temporary files are limited"],
+    "alter role app_read in database prod set temp_file_limit = -1": ["temporary files are limited"],
+    "alter role app_read reset temp_file_limit": ["temporary files are limited"],
     "alter role app_read reset idle_in_transaction_session_timeout": ["limited to seconds"],
     "alter role app_read set search_path = public, transformed": [
         "search_path is", "names are found",
@@ -250,6 +253,17 @@ LOOKED_UP = {
     "create role intern; grant update (county_fips) on transformed.counties to intern": (
         "nobody but the owner can write"
     ),
+    "create role intern; grant create on schema transformed to intern": "nobody but the owner",
+    "create role intern; grant all on schema transformed to intern": "nobody but the owner",
+    "create role intern; grant create on database prod to intern": "nobody but the owner",
+    "create role intern; alter default privileges for role prod_owner in schema transformed grant "
+    "insert on tables to intern": "what comes into the schema",
+    "create role intern; alter default privileges for role prod_owner grant all on tables to "
+    "intern": "what comes into the schema",
+    "create role intern; alter default privileges for role prod_owner grant create on schemas to "
+    "intern": "what comes into the schema",
+    "create role boss; alter database prod owner to boss": "the database and schema public belong",
+    "create role boss; alter schema public owner to boss": "the database and schema public belong",
     "grant delete on pg_settings to public": "began with",
     "create table public.t (n int) partition by range (n)": "nothing but the published",
     "create policy few on transformed.counties using (false)": "nothing but the published",
