@@ -66,7 +66,7 @@ def _read(text: bytes) -> _Code:
     """What counts of a file: its digest and its imports. Damaged code imports nothing."""
     try:
         tree = ast.parse(text)
-        said = ast.dump(tree).encode("utf-8", "surrogatepass")
+        said = ast.dump(_without_docstrings(tree, text)).encode("utf-8", "surrogatepass")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return _Code(hashlib.sha256(text).hexdigest(), frozenset(), is_open=False)
     imports: set[_Import] = set()
@@ -82,6 +82,17 @@ def _read(text: bytes) -> _Code:
             is_open |= None in named or not named
             imports.update(_Import(name) for name in named if name)
     return _Code(hashlib.sha256(said).hexdigest(), frozenset(imports), is_open)
+
+
+def _without_docstrings(tree: ast.Module, text: bytes) -> ast.Module:
+    """The tree without what it says for people, unless the code reads that itself."""
+    if b"__doc__" in text or b"getdoc" in text:
+        return tree
+    for node in ast.walk(tree):
+        kinds = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+        if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return tree
 
 
 def _called(node: ast.Call) -> str:

@@ -85,7 +85,7 @@ MISTAKES = {
     ],
     "alter role app_read set lock_timeout = '1h'": ["limited to seconds", "sessions begin"],
     "alter role app_read set temp_file_limit = -1": ["temporary files are limited"],
-    "alter role app_read in database prod set temp_file_limit = -1": ["temporary files are limited"],
+    "alter role app_read in database prod set temp_file_limit = -1": ["temporary files are"],
     "alter role app_read reset temp_file_limit": ["temporary files are limited"],
     "alter role app_read reset idle_in_transaction_session_timeout": ["limited to seconds"],
     "alter role app_read set search_path = public, transformed": [
