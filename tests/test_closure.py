@@ -113,6 +113,26 @@ def test_comments_and_layout_do_not_count(tree, change, counts):
     assert (preprocess.code_fingerprint("alpha") != before) == counts
 
 
+DOCUMENTED = {
+    "of a module": "{}\nx = 1\n",
+    "of a function": "def f():\n    {}\n    return 1\n",
+    "of a class": "class A:\n    {}\n\n    b = 1\n",
+    "alone": "async def f():\n    {}\n",
+    "of a method": "class A:\n    def f(self):\n        {}\n",
+}
+
+
+@pytest.mark.parametrize("reads", ["", "print(__doc__)\n", "inspect.getdoc(f)\n"])
+@pytest.mark.parametrize("where", DOCUMENTED)
+def test_docstrings_count_only_where_the_code_reads_them(tree, where, reads):
+    path, found = tree / "pipeline/deep.py", []
+    for text in ('"""What."""', "'''What it does.'''", "pass", '"""A""" + "B"'):
+        path.write_text(DOCUMENTED[where].format(text) + reads)
+        found.append(preprocess.code_fingerprint("alpha"))
+    assert (found[0] == found[1]) == (not reads)
+    assert len(set(found[1:])) == 3
+
+
 def test_what_is_imported_from_now_on_counts_from_now_on(tree):
     append(tree / "pipeline/deep.py", "from pipeline import text\n")
     before = preprocess.code_fingerprint("alpha")
