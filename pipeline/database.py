@@ -59,12 +59,12 @@ SESSION = {
     "DateStyle": "ISO, MDY",
 }
 
-# What libpq says of a value before it connects, and a server of a name or a role that it does not
-# have, or not let in. Waiting does not help, and no server is down.
+# What libpq says of a value before it connects, and a server of a role that it does not let in.
+# Waiting does not help, and no server is down.
 _UNUSABLE = re.compile(
     r"invalid (\"?\w+\"? value|integer value|port number|SCRAM \w+ key)|could not match \d+ "
     r"|file \"[^\"]*\" does not exist|could not (open|read|load) [^:]*(certificate|key) file"
-    r"|(database|role) \"[^\"]*\" does not exist|no pg_hba\.conf entry|not permitted to log in"
+    r"|no pg_hba\.conf entry|not permitted to log in"
 )
 
 
@@ -307,11 +307,14 @@ def is_lost(error: psycopg.Error) -> bool:
 
 
 def _raise_if_refused(error: psycopg.OperationalError, setting: str) -> None:
-    """Raise SetupError when a setting is at fault: the server, or libpq, does not take it."""
+    """Raise an error when a setting is at fault: the server, or libpq, does not take it."""
     text = one_line(error)
     if _UNUSABLE.search(text):
         what = f"{setting} cannot be used: {text}"
         raise SetupError(what, f"correct it in {setting}; see .env.example") from None
+    if re.search(r'(database|role) "[^"]*" does not exist', text):
+        remedy = f"create it, or correct it in {setting}"
+        raise PipelineError(f"the database cannot be reached: {text}", remedy) from None
     if "permission denied for database" in text:
         raise SetupError(text, f"grant connect on that database to the role of {setting}") from None
     if "password authentication failed" in text:
