@@ -11,7 +11,7 @@ import urllib3
 from pipeline import addresses, network
 from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.network import joined
-from pipeline.printable import escaped, excerpt, shown
+from pipeline.printable import escaped, shown, start_of
 from pipeline.settings import Settings, redact
 
 # All of 5xx: a host in front of the publisher's has numbers of its own, such as 520 to 527.
@@ -35,7 +35,7 @@ def check_status(url: str, response: requests.Response, expected: set[int]) -> N
     except (urllib3.exceptions.HTTPError, OSError):
         begin = b""  # the status alone says enough
     response.close()
-    what = f"{shown(url)} answered {status}{f': {excerpt(begin)}' if begin else ''}"
+    what = f"{shown(url)} answered {status}{f': {start_of(begin)}' if begin else ''}"
     if status == 416 and 206 in expected:
         raise Transient(what)  # it is shorter now; the next try starts over
     if status in RETRIED_STATUSES:

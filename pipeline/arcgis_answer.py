@@ -14,7 +14,7 @@ import msgspec
 
 from pipeline import lenient_json
 from pipeline.errors import SourceError, Throttled, Transient
-from pipeline.printable import escaped, excerpt
+from pipeline.printable import escaped, start_of
 
 DEFAULT_CAP = 1000  # features a page, where a layer does not tell its maxRecordCount
 CREDENTIALS = (401, 403, 498, 499)  # 498: the token is invalid, 499: a token is required
@@ -101,7 +101,7 @@ def raise_for_error(body: bytes, where: str) -> None:
     if answer.error is None and answer.status != "error":
         return
     error = answer.error if isinstance(answer.error, dict) else {"code": answer.code}
-    text = excerpt(body)
+    text = start_of(body)
     what = f"{where}: an error came with status 200: {text}"
     try:
         code = int(error.get("code"))
@@ -204,4 +204,4 @@ def _decode(body: bytes, kind: type, where: str, expected: str):
     try:
         return lenient_json.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise SourceError(f"{where}: not {expected} ({error}): {excerpt(body)}") from None
+        raise SourceError(f"{where}: not {expected} ({error}): {start_of(body)}") from None

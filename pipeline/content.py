@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline import archive, charset, lenient_json, line_ends
 from pipeline.errors import SourceError, Throttled, Transient
-from pipeline.printable import excerpt
+from pipeline.printable import start_of
 
 _JSON_KINDS = ("json", "geojson", "topojson")
 KINDS = (*_JSON_KINDS, "csv", "tsv", "csv.gz", "tsv.gz", "zip")
@@ -54,7 +54,7 @@ def check(
     start = _as_utf8(begin, encoding).lstrip(_WHITE)
     if not start:
         raise Transient(f"{where}: the answer is empty")
-    shown = excerpt(start)
+    shown = start_of(start)
     if start[:1] == b"<":
         raise SourceError(f"{where}: a web page came instead of {kind}: {shown}")
     if kind in _JSON_KINDS:

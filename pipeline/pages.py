@@ -15,7 +15,7 @@ import msgspec
 from pipeline import content, lenient_json, page
 from pipeline.candidate import Candidate, resource
 from pipeline.errors import SourceError, Throttled, Transient
-from pipeline.printable import escaped, excerpt, shown
+from pipeline.printable import escaped, shown, start_of
 from pipeline.settings import redact
 
 READS = 3  # of a data set that changes while it is being read
@@ -171,7 +171,7 @@ def ask(
         return lenient_json.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError) as error:
         raise SourceError(
-            f"{where}: not the answer that was expected ({error}): {excerpt(body)}"
+            f"{where}: not the answer that was expected ({error}): {start_of(body)}"
         ) from None
 
 
@@ -202,7 +202,7 @@ def _raise_for_error(path: Path, where: str) -> None:
     numbers = [int(code) for code in codes if str(code).isdecimal()]
     if answer.error is None and answer.message is None and not any(n >= 400 for n in numbers):
         return
-    text = excerpt(begin)
+    text = start_of(begin)
     what = f"{where}: an error came with status 200: {text}"
     if 429 in numbers:
         raise Throttled(what)

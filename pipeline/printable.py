@@ -18,8 +18,8 @@ def escaped(text: str, longest: int = 200) -> str:
     return printable if len(text) <= longest else f"{printable}…"
 
 
-def excerpt(body: bytes, longest: int = 200) -> str:
-    """The begin of a response's body, or of what was read of it, without secrets."""
+def start_of(body: bytes, longest: int = 200) -> str:
+    """The beginning of a response's body, or of what was read of it, without secrets."""
     text = body[: 2 * longest].decode("utf-8", "replace")
     return escaped(redact(text, is_cut=True), longest)
 

@@ -118,7 +118,7 @@ def test_the_begin_of_a_secret_at_a_cut_end_is_no_more_shown_than_all_of_it(spel
     for before in range(180, 202):
         whole = "." * before + spelled
         for end in range(before, len(whole) + 1):
-            said = printable.excerpt(whole[:end].encode())
+            said = printable.start_of(whole[:end].encode())
             assert not any(part in said for part in parts), (said, end)
         said = printable.escaped(f"{whole} and so on")
         assert not any(part in said for part in parts), said
