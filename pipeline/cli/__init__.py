@@ -1,0 +1,1 @@
+"""The night, the commands, and what a person sees."""

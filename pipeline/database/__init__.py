@@ -1,0 +1,1 @@
+"""The dev database: a connection, the ledger, locks."""

@@ -1,0 +1,1 @@
+"""A misbehaving world to try sources against."""

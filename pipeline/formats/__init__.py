@@ -1,0 +1,1 @@
+"""Bytes become one legible CSV: no network, no database."""

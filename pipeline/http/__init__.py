@@ -1,0 +1,1 @@
+"""HTTP: a whole response or none."""

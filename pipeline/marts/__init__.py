@@ -1,0 +1,1 @@
+"""dbt, what is held, publication and freshness."""

@@ -1,0 +1,1 @@
+"""The public copy of the published tables."""

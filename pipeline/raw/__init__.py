@@ -1,0 +1,1 @@
+"""Raw snapshots: their files, their manifest, their history."""

@@ -1,0 +1,1 @@
+"""The five stages, by the names of their folders."""
