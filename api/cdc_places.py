@@ -8,8 +8,8 @@ Corrections  move the time of the last update, after which all rows are read: th
 One row is one measure of one county, crude or adjusted for age; the nation's rows are among them.
 """
 
-from pipeline import socrata
-from pipeline.fetch import Candidate, Source, run
+from pipeline.connectors import socrata
+from pipeline.stages.api import Candidate, Source, run
 
 SOURCE = Source(
     title="PLACES: Local Data for Better Health, county data",

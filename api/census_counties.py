@@ -6,7 +6,7 @@ Corrections  none, never: another version has another address
 One row is one county or county equivalent.
 """
 
-from pipeline.fetch import Candidate, Source, run
+from pipeline.stages.api import Candidate, Source, run
 
 SOURCE = Source(
     title="County boundaries, 2017",

@@ -10,8 +10,8 @@ Corrections  come with a vintage, for all its years, or as a new file of the sam
 One row is one county or county equivalent, or one state.
 """
 
-from pipeline import listing
-from pipeline.fetch import Candidate, Source, run
+from pipeline.connectors import listing
+from pipeline.stages.api import Candidate, Source, run
 
 SOURCE = Source(
     title="Annual resident population estimates of the counties",

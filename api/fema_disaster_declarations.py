@@ -9,8 +9,8 @@ One row is one designated area of one disaster. `id` is unique, but a changed ro
 a new one, and `hash` and `lastRefresh` move with it.
 """
 
-from pipeline import openfema
-from pipeline.fetch import Candidate, Source, run
+from pipeline.connectors import openfema
+from pipeline.stages.api import Candidate, Source, run
 
 SOURCE = Source(
     title="FEMA Disaster Declarations Summaries",

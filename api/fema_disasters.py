@@ -8,7 +8,7 @@ One row is one disaster in one state: `disasterNumber` is the key. `id` is none:
 does not persist between refreshes, and `hash` and `lastRefresh` move with it.
 """
 
-from pipeline.fetch import Candidate, Source, run
+from pipeline.stages.api import Candidate, Source, run
 
 SOURCE = Source(
     title="FEMA Web Disaster Declarations",

@@ -10,8 +10,8 @@ Corrections  move the time of the last edit, after which the whole layer is read
 One row is one incident, twice at times: `IrwinID` tells, `OBJECTID` does not.
 """
 
-from pipeline import arcgis
-from pipeline.fetch import Candidate, Source, run
+from pipeline.connectors import arcgis
+from pipeline.stages.api import Candidate, Source, run
 
 SOURCE = Source(
     title="Current interagency wildland fire incident locations (WFIGS)",

@@ -10,8 +10,8 @@ Corrections  come with a new file of the year, which the listing names: the next
 One row is one event in one county or forecast zone.
 """
 
-from pipeline import listing
-from pipeline.fetch import Candidate, Source, run
+from pipeline.connectors import listing
+from pipeline.stages.api import Candidate, Source, run
 
 SOURCE = Source(
     title="Storm Events Database, details",

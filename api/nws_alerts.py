@@ -8,8 +8,8 @@ Corrections  are messages of their own; all that is in effect is read: the next 
 One row is one message: an alert, its update, its cancellation, or a test of the system.
 """
 
-from pipeline import nws
-from pipeline.fetch import Candidate, Source, run
+from pipeline.connectors import nws
+from pipeline.stages.api import Candidate, Source, run
 
 SOURCE = Source(
     title="Active weather alerts",

@@ -9,8 +9,8 @@ Corrections  of the newest two months are in what is read every night. Of older 
 One row is one seismic event.
 """
 
-from pipeline.fdsn import fetch_months
-from pipeline.fetch import Candidate, Source, run
+from pipeline.connectors.fdsn import fetch_months
+from pipeline.stages.api import Candidate, Source, run
 
 SOURCE = Source(
     title="Earthquakes, USGS event service",

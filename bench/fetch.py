@@ -34,7 +34,7 @@ CHILD = """
 import json, resource, sys
 from pathlib import Path
 from pipeline import durable, settings
-from pipeline.download import Client
+from pipeline.http.client import Client
 path = Path(sys.argv[1])
 received = Client(settings.load()).get("https://data.example.gov/file.bin", path)
 durable.flush(path)

@@ -32,7 +32,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import lifeline  # noqa: E402
 
-from pipeline import ddl, load, postgres, preprocess, settings, state  # noqa: E402
+from pipeline import embedded, settings, state  # noqa: E402
+from pipeline.schema import declaration  # noqa: E402
+from pipeline.stages import load, preprocess  # noqa: E402
 
 SOURCE = "bench"
 PSQL = r"psql \copy"
@@ -72,10 +74,10 @@ def main() -> int:
     with lifeline.folder("bench-load-") as folder:
         here = _here(folder)
         try:
-            url = postgres.ensure_running(here)
+            url = embedded.ensure_running(here)
             reached = [*_speed(table, folder, url, asked), _memory(table, folder)]
         finally:
-            postgres.stop(here)
+            embedded.stop(here)
     Console().print(table)
     return 0 if all(reached) else 1
 
@@ -83,7 +85,7 @@ def main() -> int:
 def as_child(work: str, folder: str) -> None:
     """What a measured process does: `load`, or `legible and load`; prints its facts as JSON."""
     here = _here(Path(folder))
-    ddl.path = lambda source: Path(folder) / "bench.sql"
+    declaration.path = lambda source: Path(folder) / "bench.sql"
     if work == "legible and load":
         _make_legible(here, Path(folder))
     facts = load.run(here, SOURCE, force=True)
@@ -158,7 +160,7 @@ def _write_csv(folder: Path, megabytes: int) -> int:
 
 
 def _make_legible(here: settings.Settings, folder: Path) -> None:
-    from pipeline import delimited
+    from pipeline.formats import delimited
 
     legible = delimited.write_csv(folder / "raw.csv", preprocess.output_of(here, SOURCE))
     facts = {"sha256": legible.sha256, "rows": legible.rows, "bytes": legible.bytes}
@@ -172,7 +174,7 @@ def _child(work: str, folder: Path) -> dict:
 
 def _psql(folder: Path, url: str) -> None:
     file = preprocess.output_of(_here(folder), SOURCE)
-    quiet = [str(postgres.binaries() / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", url]
+    quiet = [str(embedded.binaries() / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", url]
     steps = ["begin", f"truncate source.{SOURCE}"]
     steps += [rf"\copy source.{SOURCE} from '{file}' (format csv, header match, freeze)", "commit"]
     _run(*quiet, *(word for step in steps for word in ("-c", step)))

@@ -25,13 +25,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import lifeline  # noqa: E402
 
-from pipeline import database, ledger, postgres, settings  # noqa: E402
+from pipeline import database, embedded, settings  # noqa: E402
+from pipeline.database import ledger  # noqa: E402
 
 LARGEST_SHARE = 1 / 3
 ONE = ("nws_alerts", "faa_airports", "usgs_earthquakes")
 START_UP = """
 from pipeline import database, settings
-from pipeline.dbt_run import Dbt
+from pipeline.marts.dbt_runner import Dbt
 here = settings.load()
 with database.connect(here) as connection:
     Dbt(here, connection).build(["no_such_model"])
@@ -146,13 +147,13 @@ def main() -> int:
     asked = parser.parse_args()
     with lifeline.folder("bench-one-source-") as folder:
         here = _here(folder)
-        postgres.ensure_running(here)
+        embedded.ensure_running(here)
         try:
             with database.connect(here) as connection:
                 _fill(connection)
                 seconds, built = _measure(connection, asked)
         finally:
-            postgres.stop(here)
+            embedded.stop(here)
     return _print(seconds, built)
 
 
@@ -202,7 +203,7 @@ def _transform(connection: psycopg.Connection, changed: list[str]) -> tuple[floa
     for source in changed:
         _change(connection, source)
     began = time.perf_counter()
-    _run(sys.executable, "-m", "pipeline.transform")
+    _run(sys.executable, "-m", "pipeline.stages.transform")
     seconds = time.perf_counter() - began
     facts = ledger.last_build(connection)["facts"]
     if facts["held"] or facts["failed"]:

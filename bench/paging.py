@@ -32,8 +32,10 @@ from upstream import arcgis as arcgis_server  # noqa: E402
 from upstream import openfema as openfema_server  # noqa: E402
 from upstream.world import world  # noqa: E402
 
-from pipeline import arcgis, openfema, settings, snapshot  # noqa: E402
-from pipeline.candidate import Candidate, Source, descriptor  # noqa: E402
+from pipeline import settings  # noqa: E402
+from pipeline.connectors import arcgis, openfema  # noqa: E402
+from pipeline.raw import snapshot  # noqa: E402
+from pipeline.raw.candidate import Candidate, Source, descriptor  # noqa: E402
 
 GOAL = 1.15
 FEMA, FIRES = "www.fema.gov", "services3.arcgis.com"

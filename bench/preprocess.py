@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import lifeline  # noqa: E402
 
-from pipeline import delimited, geojson  # noqa: E402
+from pipeline.formats import delimited, geojson  # noqa: E402
 
 EARTHQUAKES = ROOT / "data" / "bundled" / "usgs_earthquakes" / "earthquakes.json"
 HEADER = b"id,name,city,state,latitude,longitude,date,code\n"

@@ -29,7 +29,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import lifeline  # noqa: E402
 
-from pipeline import database, ledger, postgres, publication, settings, tell  # noqa: E402
+from pipeline import database, embedded, settings  # noqa: E402
+from pipeline.database import ledger  # noqa: E402
+from pipeline.marts import publication, refresh_status  # noqa: E402
 
 LONGEST_MS = 100
 PAUSE = 0.002  # seconds between two looks of a reader
@@ -70,7 +72,7 @@ def main() -> int:
     asked = parser.parse_args()
     with lifeline.folder("bench-publication-") as folder:
         here = _here(folder)
-        url = postgres.ensure_running(here)
+        url = embedded.ensure_running(here)
         try:
             with database.connect(here) as connection:
                 database.prepare(connection)
@@ -78,7 +80,7 @@ def main() -> int:
                 _add_others(connection)
                 looks, published, quiet = _rounds(here, connection, url, asked)
         finally:
-            postgres.stop(here)
+            embedded.stop(here)
     return _print(asked, looks, published, quiet)
 
 
@@ -175,7 +177,7 @@ def _noting(number: int) -> Callable[[psycopg.Connection, int], list]:
             told = stamp | {"outcome": "published", "rows": 1}
             ledger.note(connection, run, "transform", name, told, f"made of {number}")
         ledger.note(connection, run, "transform", ledger.ALL_MODELS, facts | stamp, str(number))
-        return tell.rows(connection, verified_at=now)
+        return refresh_status.rows(connection, verified_at=now)
 
     return note
 

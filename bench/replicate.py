@@ -21,9 +21,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import lifeline  # noqa: E402
 from readers import reading  # noqa: E402
 
-from pipeline import database, ledger, postgres, publication, publish, settings, tell  # noqa: E402
-from pipeline.postgres_clients import program  # noqa: E402
+from pipeline import database, embedded, settings  # noqa: E402
+from pipeline.database import ledger  # noqa: E402
+from pipeline.embedded.clients import program  # noqa: E402
+from pipeline.marts import publication, refresh_status  # noqa: E402
 from pipeline.settings import Settings  # noqa: E402
+from pipeline.stages import publish  # noqa: E402
 
 ROUNDS = 3
 TABLES = 5
@@ -48,7 +51,7 @@ def publish_dev(here: Settings, rows: int) -> None:
             ledger.note(connection, run, "transform", name, told, "made")
         whole = told | {"tables": names, "held": {}, "sources": {name: [] for name in names}}
         ledger.note(connection, run, "transform", ledger.ALL_MODELS, whole, "made")
-        return tell.rows(connection)
+        return refresh_status.rows(connection)
 
     with database.connect(here) as connection:
         room = publication.make_room(connection, here.publish_patience)
@@ -84,15 +87,15 @@ def main() -> None:
     with lifeline.folder("bench-replicate-") as folder:
         made = replace(settings.load(), data_dir=folder / "data", database_url="")
         made.state.mkdir(parents=True)
-        address = postgres.ensure_running(made)
-        here = replace(made, database_url=address, prod_database_url=postgres.url(made, "prod"))
+        address = embedded.ensure_running(made)
+        here = replace(made, database_url=address, prod_database_url=embedded.url(made, "prod"))
         try:
             with database.connect(here) as dev:
                 database.prepare(dev)
                 dev.execute("create database prod")
-            measure(here, postgres.url(made, "bare"), rows)
+            measure(here, embedded.url(made, "bare"), rows)
         finally:
-            postgres.stop(made)
+            embedded.stop(made)
 
 
 def measure(here: Settings, target: str, rows: int) -> None:

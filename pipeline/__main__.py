@@ -5,8 +5,9 @@ import itertools
 import os
 import sys
 
-from pipeline import errors, load, script, settings, transform
+from pipeline import errors, settings
 from pipeline.errors import PipelineError
+from pipeline.stages import load, script, transform
 
 USAGE = """
   ./run_pipeline.sh                          the whole night
@@ -134,16 +135,16 @@ def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
     if command in ("night", "accept", "drill", *stages):
         return _of_sources(parser, stages, options)
     if command == "db" and len(names) == 1:
-        from pipeline import db_command
+        from pipeline.cli import db
 
-        if names[0] in db_command.ACTIONS:
-            return db_command.run(names[0], passed_on, options.prod, options.unless_stopped)
+        if names[0] in db.ACTIONS:
+            return db.run(names[0], passed_on, options.prod, options.unless_stopped)
     if command in ("status", "doctor", "cron") and not names:
         if command == "status":
-            from pipeline import status
+            from pipeline.cli import status
 
             return status.show()
-        from pipeline import cron, doctor
+        from pipeline.cli import cron, doctor
 
         return doctor.check(options.offline) if command == "doctor" else cron.show()
     parser.error(f"no such command: {' '.join([command, *names])}")
@@ -176,24 +177,24 @@ def _of_sources(parser, stages: list[str], options) -> int:
     if command == "accept":
         if not names:
             parser.error("accept what? name the source")
-        from pipeline import accept
+        from pipeline.cli import accept
 
         return accept.run(names, options.header)
     if command == "drill":
-        from pipeline import drill
+        from pipeline.drill import command as drill
 
         return drill.run(names or known, keep=options.keep, offline=options.offline)
     for model in (*options.accept_contract, *options.accept_rows):
         if not transform.has_model(model):
             parser.error(f"{model}: stage transform has no such model")
     if command == "publish":
-        from pipeline import publish_command
+        from pipeline.cli import prod
 
-        if special := publish_command.chosen(options):
+        if special := prod.chosen(options):
             return special()
-    from pipeline import night, nights
+    from pipeline.cli import last_night, night
 
-    if options.if_missed and not nights.was_missed():
+    if options.if_missed and not last_night.was_missed():
         print("nothing was missed: a night ended within the last 24 hours")
         return errors.OK
     return night.run(stages if command == "night" else [command], names or known, options)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipeline import durable
 from pipeline.errors import SourceError, Transient
-from pipeline.printable import escaped, place
+from pipeline.text import escaped, place
 
 MAX_BYTES = 2 * 1024**3
 MAX_EXPANSION = 200  # decoded bytes for one received, once past EXPANSION_FLOOR

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import preprocess, settings
+from pipeline import settings
+from pipeline.stages import preprocess
 
 
 @pytest.fixture(scope="module")

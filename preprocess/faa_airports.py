@@ -6,10 +6,10 @@ One row is one airport.
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline import delimited, fix
-from pipeline.legible import Legible
-from pipeline.preprocess import run
-from pipeline.snapshot import Snapshot
+from pipeline.formats import delimited, fix
+from pipeline.formats.legible import Legible
+from pipeline.raw.snapshot import Snapshot
+from pipeline.stages.preprocess import run
 
 
 def make_legible(snapshot: Snapshot, output: Path) -> Legible:

@@ -5,10 +5,10 @@ One row is one event in one county or forecast zone.
 
 from pathlib import Path
 
-from pipeline import delimited
-from pipeline.legible import Legible
-from pipeline.preprocess import run
-from pipeline.snapshot import Snapshot
+from pipeline.formats import delimited
+from pipeline.formats.legible import Legible
+from pipeline.raw.snapshot import Snapshot
+from pipeline.stages.preprocess import run
 
 
 def make_legible(snapshot: Snapshot, output: Path) -> Legible:

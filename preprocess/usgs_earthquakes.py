@@ -5,10 +5,10 @@ One row is one seismic event.
 
 from pathlib import Path
 
-from pipeline import geojson
-from pipeline.legible import Legible
-from pipeline.preprocess import run
-from pipeline.snapshot import Snapshot
+from pipeline.formats import geojson
+from pipeline.formats.legible import Legible
+from pipeline.raw.snapshot import Snapshot
+from pipeline.stages.preprocess import run
 
 
 def make_legible(snapshot: Snapshot, output: Path) -> Legible:

@@ -1,6 +1,6 @@
 -- Who may do what in prod: idempotent, written anew in every replication, only what is not so yet.
 --
--- Words in :"…" and :'…' are put in by pipeline/permissions.py; psql knows them too, and what
+-- Words in :"…" and :'…' are put in by pipeline/prod/permissions.py; psql knows them too, and what
 -- \gexec is: it runs each value of a query's rows as a statement. An administrator lends the
 -- pipeline the rights it lacks on a managed server by running this once, connected to prod:
 --   psql -v owner=prod_owner -v creator=prod_owner -v reader=prod_read -v app=app_read \

@@ -69,7 +69,7 @@ class Clone:
                 words = {"env": self.environment, "cwd": "/", "timeout": 30}
                 found.append(subprocess.run(asked, capture_output=True, text=True, **words).stdout)
         for number, words in self.processes().items():
-            if "pipeline.step" in words:
+            if "pipeline.cli.child" in words:
                 with suppress(ProcessLookupError):
                     os.kill(number, signal.SIGABRT)  # the interpreter prints where it is
         time.sleep(2)

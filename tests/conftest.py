@@ -18,7 +18,7 @@ from clone import Clone, make_clone
 from publisher import Publisher, serving
 from small_clone import Small
 
-from pipeline import postgres, settings
+from pipeline import embedded, settings
 from pipeline.settings import ROOT, Settings
 
 CAPTURES = ROOT.parent / "shared" / "captures"
@@ -163,9 +163,9 @@ def server_settings(open_folder: Path) -> Iterator[Settings]:
         contact="tests",
     )
     here.data_dir.mkdir()
-    postgres.ensure_running(here, lambda text: None)
+    embedded.ensure_running(here, lambda text: None)
     yield here
-    postgres.stop(here)
+    embedded.stop(here)
 
 
 @pytest.fixture(scope="session")
@@ -180,10 +180,10 @@ def debian_url(open_folder: Path) -> Iterator[str]:
 @pytest.fixture
 def database_url(server_settings: Settings) -> Iterator[str]:
     """The URL of an empty database of the test's own; it has the same name in every test."""
-    with psycopg.connect(postgres.url(server_settings), autocommit=True) as connection:
+    with psycopg.connect(embedded.url(server_settings), autocommit=True) as connection:
         connection.execute("drop database if exists test with (force)")
         connection.execute("create database test")
-        yield postgres.url(server_settings, "test")
+        yield embedded.url(server_settings, "test")
         connection.execute("drop database test with (force)")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import dbt_run
+from pipeline.marts import dbt_runner
 from pipeline.settings import ROOT, Settings
 
 OF_THE_REAL_ONE = (
@@ -32,7 +32,7 @@ def use(folder: Path, files: Mapping[str, str], monkeypatch: pytest.MonkeyPatch)
     before = dict(os.environ)
     write(folder, {name: (ROOT / "transform" / name).read_text() for name in OF_THE_REAL_ONE})
     write(folder, files)
-    monkeypatch.setattr(dbt_run, "PROJECT", folder)
+    monkeypatch.setattr(dbt_runner, "PROJECT", folder)
     yield folder
     for name in os.environ.keys() - before.keys():
         del os.environ[name]

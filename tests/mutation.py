@@ -35,22 +35,22 @@ import psycopg
 import pytest
 from mutants import Mutant
 
-from pipeline import postgres
+from pipeline import embedded
 from pipeline.settings import ROOT
 
 # The tests of each module. Those of other files go through it too, but for less of the time.
 MODULES = {
-    "volume": ["test_volume"],
-    "guards": ["test_guards", "test_volume"],
-    "drift": ["test_drift"],
-    "scan": ["test_delimited"],
-    "dialect": ["test_delimited"],
-    "raw_table": ["test_delimited"],
-    "delimited": ["test_delimited"],
-    "publication": ["test_publication"],
-    "permissions": ["test_permissions"],
+    "raw.volume": ["test_volume"],
+    "stages.guards": ["test_guards", "test_volume"],
+    "schema.drift": ["test_drift"],
+    "formats.csv_scan": ["test_delimited"],
+    "formats.dialect": ["test_delimited"],
+    "formats.raw_table": ["test_delimited"],
+    "formats.delimited": ["test_delimited"],
+    "marts.publication": ["test_publication"],
+    "prod.permissions": ["test_permissions"],
 }
-PATHS = {name: ROOT / "pipeline" / f"{name}.py" for name in MODULES}
+PATHS = {name: ROOT / "pipeline" / f"{name.replace('.', '/')}.py" for name in MODULES}
 EQUIVALENT = Path(__file__).with_name("mutation_equivalent.txt")
 # Tests that are left out: by fixture, or by name.
 LEFT_OUT = {
@@ -265,7 +265,7 @@ class Check:
 
     def tidy(self) -> None:
         """Take away what a test left that a mutant kept from tidying up."""
-        with psycopg.connect(postgres.url(self.server), autocommit=True) as connection:
+        with psycopg.connect(embedded.url(self.server), autocommit=True) as connection:
             databases = "select datname from pg_database where oid >= 16384 and datname <> 'dev'"
             for (name,) in connection.execute(databases).fetchall():
                 connection.execute(f'drop database "{name}" with (force)')
@@ -274,7 +274,7 @@ class Check:
                 connection.execute(f"drop role {name}")
         ours = self.server.data_dir
         for folder in set(ours.parent.iterdir()) - {ours}:
-            postgres.stop(replace(self.server, data_dir=folder))
+            embedded.stop(replace(self.server, data_dir=folder))
             shutil.rmtree(folder)
 
 
@@ -361,7 +361,8 @@ def report(modules: list[str], verdicts: dict) -> int:
         for facts in survived:
             if facts not in equal:
                 bad += 1
-                print(f"  survived: pipeline/{module}.py:{facts['line']}: {facts['mutant']}")
+                where = f"{PATHS[module].relative_to(ROOT)}:{facts['line']}"
+                print(f"  survived: {where}: {facts['mutant']}")
         names = {facts["mutant"] for facts in survived}
         for name in listed:
             if name.startswith(f"{module} ") and name not in names:

@@ -8,8 +8,10 @@ from pathlib import Path
 import psycopg
 from servers import PASSWORD
 
-from pipeline import app_password, audit, database, permissions, postgres
-from pipeline.audit import Check
+from pipeline import database
+from pipeline import embedded as postgres
+from pipeline.prod import audit, password, permissions
+from pipeline.prod.audit import Check
 from pipeline.settings import Settings
 
 TABLES = """
@@ -51,7 +53,7 @@ class Public:
     def log_in(self, **words: str) -> psycopg.Connection:
         """A session of the application."""
         info = self.connection.info
-        words = {"user": self.here.app_role, "password": app_password.read(self.here)} | words
+        words = {"user": self.here.app_role, "password": password.read(self.here)} | words
         words = info.get_parameters() | {"host": info.host, "port": str(info.port)} | words
         return psycopg.connect(**words, autocommit=True)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 
-from pipeline.drill_faults import Answer, send
+from pipeline.drill.faults import Answer, send
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ ROWS = 300
 HOST = "small.example"
 FETCH = '''"""Rows that carry the number of a night. One row is one number."""
 
-from pipeline.fetch import Candidate, Source, run
+from pipeline.stages.api import Candidate, Source, run
 
 SOURCE = Source(
     title="{name}",
@@ -48,10 +48,10 @@ LEGIBLE = '''"""A CSV as it is. One row is one number."""
 
 from pathlib import Path
 
-from pipeline import delimited
-from pipeline.legible import Legible
-from pipeline.preprocess import run
-from pipeline.snapshot import Snapshot
+from pipeline.formats import delimited
+from pipeline.formats.legible import Legible
+from pipeline.stages.preprocess import run
+from pipeline.raw.snapshot import Snapshot
 
 
 def make_legible(snapshot: Snapshot, output: Path) -> Legible:

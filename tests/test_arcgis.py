@@ -7,9 +7,13 @@ from conftest import CAPTURES
 from publisher import Answer
 from upstream.arcgis import FeatureLayer, as_json, error, points
 
-from pipeline import arcgis, candidate, download, fetch, settings, snapshot
-from pipeline.candidate import Candidate, Source
+from pipeline import settings
+from pipeline.connectors import arcgis
 from pipeline.errors import SourceError, Throttled
+from pipeline.http import client as download
+from pipeline.raw import candidate, snapshot
+from pipeline.raw.candidate import Candidate, Source
+from pipeline.stages import api
 
 PATH = "/x/arcgis/rest/services/Fires/FeatureServer/0"
 LAYER = f"https://services3.arcgis.com{PATH}"
@@ -388,7 +392,7 @@ def test_an_edit_without_a_change_is_read_once(layer):
     def outcome() -> str:
         layer.asked.clear()
         here, read = settings.load(), lambda gathered: arcgis.fetch(gathered, LAYER)
-        return fetch.work(here, options, SOURCE, "fires", read)["outcome"]
+        return api.work(here, options, SOURCE, "fires", read)["outcome"]
 
     assert outcome() == "new"
     layer.edited += 1

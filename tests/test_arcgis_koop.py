@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 from upstream.arcgis import points
 
-from pipeline import arcgis, candidate, settings, snapshot
-from pipeline.candidate import Candidate, Source
+from pipeline import settings
+from pipeline.connectors import arcgis
 from pipeline.errors import SourceError
+from pipeline.raw import candidate, snapshot
+from pipeline.raw.candidate import Candidate, Source
 
 PACKAGES = ("@koopjs/koop-core@10.4.19", "@koopjs/provider-file-geojson@2.2.0")
 SERVER = """

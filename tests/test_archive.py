@@ -12,8 +12,10 @@ from collections import Counter
 
 import pytest
 
-from pipeline import archive, content, delimited
+from pipeline import compressed
 from pipeline.errors import SourceError, Transient
+from pipeline.formats import delimited
+from pipeline.raw import checks
 
 ROWS = b"a,b\n" + b"".join(b"%d,x\n" % number for number in range(1000))
 
@@ -25,7 +27,7 @@ def pieces(data, size):
 @pytest.mark.parametrize("size", [1, 2, 7, 4096, 1 << 20])
 def test_gzip_of_several_members_in_any_blocks(size):
     packed = gzip.compress(ROWS) + gzip.compress(b"") + gzip.compress(b"end\n")
-    assert b"".join(archive.gunzip(pieces(packed, size), "x")) == ROWS + b"end\n"
+    assert b"".join(compressed.gunzip(pieces(packed, size), "x")) == ROWS + b"end\n"
 
 
 @pytest.mark.parametrize("size", [1, 5, 1 << 20])
@@ -33,7 +35,7 @@ def test_gzip_of_several_members_in_any_blocks(size):
 def test_a_cut_gzip_has_no_end(size, lost):
     packed = gzip.compress(os.urandom(2000))[:-lost]
     with pytest.raises(Transient, match="has no end"):
-        list(archive.gunzip(pieces(packed, size), "x"))
+        list(compressed.gunzip(pieces(packed, size), "x"))
 
 
 @pytest.mark.parametrize("at", [-1, -5, 15])
@@ -41,14 +43,14 @@ def test_a_damaged_gzip_is_noticed_by_its_trailer(at):
     packed = bytearray(gzip.compress(os.urandom(2000)))
     packed[at] ^= 1
     with pytest.raises(Transient, match="damaged"):
-        list(archive.gunzip([bytes(packed)], "x"))
+        list(compressed.gunzip([bytes(packed)], "x"))
 
 
 @pytest.mark.parametrize("size", [1, 10_000])
 @pytest.mark.parametrize("rest", [b"\0\0\0\0", b"rest", b"a,b\n"])
 def test_what_follows_the_end_is_refused(rest, size):
     with pytest.raises(SourceError, match="bytes follow the end") as caught:
-        list(archive.gunzip(pieces(gzip.compress(ROWS) + rest, size), "x"))
+        list(compressed.gunzip(pieces(gzip.compress(ROWS) + rest, size), "x"))
     assert not isinstance(caught.value, Transient)
 
 
@@ -61,20 +63,20 @@ def bomb(megabytes):
 def test_a_bomb_is_stopped_early():
     decoded = 0
     with pytest.raises(SourceError, match="expands without end"):
-        for block in archive.gunzip(pieces(bomb(100), archive.BLOCK), "x"):
+        for block in compressed.gunzip(pieces(bomb(100), compressed.BLOCK), "x"):
             decoded += len(block)
-            assert len(block) <= archive.BLOCK
-    assert archive.EXPANSION_FLOOR - archive.BLOCK <= decoded < 50 << 20
+            assert len(block) <= compressed.BLOCK
+    assert compressed.EXPANSION_FLOOR - compressed.BLOCK <= decoded < 50 << 20
 
 
 def test_a_small_file_may_expand_far():
-    assert sum(map(len, archive.gunzip([bomb(9)], "x"))) == 9 << 20
+    assert sum(map(len, compressed.gunzip([bomb(9)], "x"))) == 9 << 20
 
 
 def test_more_than_the_limit_is_refused(monkeypatch):
-    monkeypatch.setattr(archive, "MAX_BYTES", 100)
+    monkeypatch.setattr(compressed, "MAX_BYTES", 100)
     with pytest.raises(SourceError, match="more than"):
-        list(archive.gunzip([gzip.compress(ROWS)], "x"))
+        list(compressed.gunzip([gzip.compress(ROWS)], "x"))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
@@ -112,13 +114,13 @@ def test_what_comes_instead_of_a_packed_csv(tmp_path, body, reason):
     path = tmp_path / "file"
     path.write_bytes(body)
     with pytest.raises(SourceError, match=reason):
-        content.check(path, "csv.gz", "https://e.gov/x.csv.gz")
+        checks.check(path, "csv.gz", "https://e.gov/x.csv.gz")
 
 
 def test_a_packed_csv_is_accepted(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(gzip.compress(ROWS))
-    content.check(path, "csv.gz", "https://e.gov/x.csv.gz")
+    checks.check(path, "csv.gz", "https://e.gov/x.csv.gz")
 
 
 def zipped(path, *names, body=ROWS, change=lambda info: None, method=zipfile.ZIP_DEFLATED):
@@ -134,9 +136,9 @@ def zipped(path, *names, body=ROWS, change=lambda info: None, method=zipfile.ZIP
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
 def test_one_member_is_read(tmp_path, method):
     path = zipped(tmp_path / "x.zip", "readme.txt", "data/rows.csv", "data/", method=method)
-    content.check(path, "zip", "https://e.gov/x.zip")
-    assert archive.members(path) == ["readme.txt", "data/rows.csv"]
-    assert archive.unzip(path, "data/rows.csv", tmp_path / "out").read_bytes() == ROWS
+    checks.check(path, "zip", "https://e.gov/x.zip")
+    assert compressed.members(path) == ["readme.txt", "data/rows.csv"]
+    assert compressed.unzip(path, "data/rows.csv", tmp_path / "out").read_bytes() == ROWS
     assert sorted(file.name for file in tmp_path.iterdir()) == ["out", "x.zip"]
 
 
@@ -160,7 +162,10 @@ def link(info):
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_zip_that_leads_astray_is_refused_whole(tmp_path, names, change, reason):
     path = zipped(tmp_path / "x.zip", "good.csv", *names, change=change or (lambda info: None))
-    for read in (archive.members, lambda path: archive.unzip(path, "good.csv", tmp_path / "o")):
+    for read in (
+        compressed.members,
+        lambda path: compressed.unzip(path, "good.csv", tmp_path / "o"),
+    ):
         with pytest.raises(SourceError, match=reason) as caught:
             read(path)
         assert not isinstance(caught.value, Transient)
@@ -186,27 +191,27 @@ def patched(path, offset_in_entry, value):
 def test_a_member_that_cannot_be_read_is_refused(tmp_path, offset, value, reason):
     path = patched(zipped(tmp_path / "x.zip", "rows.csv"), offset, value)
     with pytest.raises(SourceError, match=reason):
-        archive.unzip(path, "rows.csv", tmp_path / "out")
+        compressed.unzip(path, "rows.csv", tmp_path / "out")
 
 
 @pytest.mark.parametrize(("offset", "value"), [(16, b"\0\0"), (24, b"\x05\0\0\0")])
 def test_a_member_that_is_not_as_announced_is_refused(tmp_path, offset, value):
     path = patched(zipped(tmp_path / "x.zip", "rows.csv"), offset, value)
     with pytest.raises(SourceError, match="damaged"):
-        archive.unzip(path, "rows.csv", tmp_path / "out")
+        compressed.unzip(path, "rows.csv", tmp_path / "out")
 
 
 def test_a_zip_bomb_is_stopped(tmp_path):
     path = zipped(tmp_path / "x.zip", "rows.csv", body=bytes(50 << 20))
     with pytest.raises(SourceError, match="expands without end"):
-        archive.unzip(path, "rows.csv", tmp_path / "out")
-    assert (tmp_path / "out").stat().st_size <= archive.EXPANSION_FLOOR
+        compressed.unzip(path, "rows.csv", tmp_path / "out")
+    assert (tmp_path / "out").stat().st_size <= compressed.EXPANSION_FLOOR
 
 
 def test_a_member_that_is_not_there_is_named_with_those_that_are(tmp_path):
     path = zipped(tmp_path / "x.zip", "rows.csv")
     with pytest.raises(SourceError, match=r"no other\.csv in it; it has rows\.csv"):
-        archive.unzip(path, "other.csv", tmp_path / "out")
+        compressed.unzip(path, "other.csv", tmp_path / "out")
 
 
 @pytest.mark.parametrize("body", [b"PK\x03\x04", b"a,b\n1,2\n"])
@@ -217,7 +222,7 @@ def test_a_cut_zip_is_asked_for_again(tmp_path, body):
     for data in (body, whole.getvalue()[:-30]):
         path.write_bytes(data)
         with pytest.raises(Transient, match="no whole zip"):
-            content.check(path, "zip", "https://e.gov/x.zip")
+            checks.check(path, "zip", "https://e.gov/x.zip")
 
 
 def damaged(body: bytes, random_: random.Random) -> bytes:
@@ -255,8 +260,8 @@ def test_random_damage_to_a_zip_is_a_clear_error_or_none(tmp_path, is_long):
         whole, body = random_zip(random_)
         path.write_bytes(damaged(whole, random_))
         try:
-            archive.members(path)
-            assert archive.unzip(path, "m0.csv", tmp_path / "out").read_bytes() == body
+            compressed.members(path)
+            assert compressed.unzip(path, "m0.csv", tmp_path / "out").read_bytes() == body
             reasons["as it was"] += 1
         except SourceError as error:
             assert error.what.startswith("x.zip: ")
@@ -271,7 +276,7 @@ def test_random_damage_to_a_gzip_is_a_clear_error_or_none(is_long):
         body = random_.randbytes(random_.randint(0, 300))
         packed = damaged(gzip.compress(body, random_.randint(0, 9)), random_)
         try:
-            assert b"".join(archive.gunzip(pieces(packed, random_.randint(1, 400)), "x")) == body
+            assert b"".join(compressed.gunzip(pieces(packed, random_.randint(1, 400)), "x")) == body
         except SourceError as error:
             assert error.what.startswith("x: ")
 
@@ -280,9 +285,9 @@ def test_a_full_disk_is_no_damage_of_the_zip(tmp_path, monkeypatch):
     path = zipped(tmp_path / "x.zip", "rows.csv", body=os.urandom(100_000))
     full = io.BytesIO()
     full.write = lambda block: raise_no_space()
-    monkeypatch.setattr(archive.durable, "create", lambda path: full)
+    monkeypatch.setattr(compressed.durable, "create", lambda path: full)
     with pytest.raises(OSError, match="No space left"):
-        archive.unzip(path, "rows.csv", tmp_path / "out")
+        compressed.unzip(path, "rows.csv", tmp_path / "out")
 
 
 def raise_no_space():

@@ -9,16 +9,9 @@ import pytest
 from patience import Stopwatch, eventually
 from public_database import Public, embedded, managed
 
-from pipeline import (
-    app_password,
-    audit,
-    audit_live,
-    dump,
-    errors,
-    permissions,
-    postgres_place,
-    settings,
-)
+from pipeline import errors, settings
+from pipeline.embedded import layout
+from pipeline.prod import audit, audit_attempts, dump, password, permissions
 
 # What somebody does to prod, the assertions that then fail, and what undoes it: nothing where the
 # next night does.
@@ -357,7 +350,7 @@ def test_what_the_application_sees_is_held_against_what_was_published(prod):
 
 
 def test_a_line_of_pg_hba_conf_that_trusts_is_found(prod):
-    file = postgres_place.find(prod.here).home / "pg_hba.conf"
+    file = layout.find(prod.here).home / "pg_hba.conf"
     before = file.read_text()
     file.write_text(f"{before}host all all 10.0.0.0/8 trust\n")
     failed = prod.audit(audit.FAIL)
@@ -366,7 +359,7 @@ def test_a_line_of_pg_hba_conf_that_trusts_is_found(prod):
 
 
 def test_a_login_that_needs_no_password_is_found(prod):
-    file = postgres_place.find(prod.here).home / "pg_hba.conf"
+    file = layout.find(prod.here).home / "pg_hba.conf"
     before = file.read_text()
     file.write_text(f"local prod app_read trust\n{before}")
     prod.admin.execute("select pg_reload_conf()")
@@ -382,7 +375,7 @@ def test_a_login_that_needs_no_password_is_found(prod):
 
 
 def test_an_application_that_is_not_let_in_from_here_is_not_tried(prod):
-    file = postgres_place.find(prod.here).home / "pg_hba.conf"
+    file = layout.find(prod.here).home / "pg_hba.conf"
     before = file.read_text()
     file.write_text(f"local prod app_read reject\n{before}")
     prod.admin.execute("select pg_reload_conf()")
@@ -414,7 +407,7 @@ def test_an_application_that_leaves_one_connection_is_tried_as_far_as_that_goes(
     held = [prod.log_in() for _ in range(19)]
     try:
         assert prod.audit(audit.FAIL) == {}
-        assert [*prod.audit(audit.NOT_CHECKED)] == [f"tried: {audit_live._DATABASES}"]
+        assert [*prod.audit(audit.NOT_CHECKED)] == [f"tried: {audit_attempts._DATABASES}"]
     finally:
         for connection in held:
             connection.close()
@@ -434,21 +427,21 @@ def test_limits_that_end_the_audit_itself_are_found(prod, limit):
 
 
 def test_a_check_that_is_cut_short_or_not_made_is_never_ok(prod):
-    def made(ends: str) -> audit_live.Finding:
-        return audit_live._checked(app, lambda app: app.execute(ends), manages=True)
+    def made(ends: str) -> audit_attempts.Finding:
+        return audit_attempts._checked(app, lambda app: app.execute(ends), manages=True)
 
     with prod.log_in() as app:
         app.execute("set statement_timeout = '10ms'")
         assert made("select pg_sleep(5)").wrong.startswith("cut short: canceling statement")
         prod.admin.execute("select pg_terminate_backend(%s, 5000)", [app.info.backend_pid])
         assert made("select 1").wrong.startswith("cut short: ")
-        assert made("select 1") == audit_live.Finding(
+        assert made("select 1") == audit_attempts.Finding(
             "the application's session was ended", is_ours=False
         )
 
 
 def test_password_files_that_others_can_read_are_found_and_closed(prod):
-    for file in app_password.files(prod.here):
+    for file in password.files(prod.here):
         file.chmod(0o644)
         (check,) = prod.audit(audit.FAIL).values()
         assert check.detail == str(file)
@@ -457,7 +450,7 @@ def test_password_files_that_others_can_read_are_found_and_closed(prod):
 
 
 def test_the_mode_of_what_a_password_file_links_to_is_left(prod, tmp_path):
-    file = app_password.files(prod.here)[0]
+    file = password.files(prod.here)[0]
     theirs = tmp_path / "theirs"
     shutil.copy(file, theirs)
     theirs.chmod(0o644)
@@ -493,8 +486,8 @@ def test_every_assertion_was_shown_to_fail(prod):
 
 def test_attempts_are_excused_by_titles_that_exist():
     titles = {what for what, _, _ in permissions.statements(audit.STATEMENTS)}
-    named = {what for what, _, _ in permissions.statements(audit_live.STATEMENTS)}
-    named.add(audit_live._DATABASES)
+    named = {what for what, _, _ in permissions.statements(audit_attempts.STATEMENTS)}
+    named.add(audit_attempts._DATABASES)
     assert {what for what in named if what.startswith("the application")} <= titles
 
 

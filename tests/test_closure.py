@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from pipeline import closure, preprocess
+from pipeline.stages import closure, preprocess
 
 TREE = {
     "pipeline/__init__.py": "",
@@ -175,16 +175,16 @@ def test_of_the_project_itself_a_change_meets_whoever_uses_it(tmp_path, monkeypa
         return {name: preprocess.code_fingerprint(name) for name in names}
 
     before = fingerprints()
-    for module in (tmp_path / "pipeline").glob("*.py"):
+    for module in (tmp_path / "pipeline").rglob("*.py"):
         append(module, "\n# a remark\n")
-    for module in ("night", "fetch", "openfema", "load", "transform", "publish"):
+    for module in ("cli/night", "stages/api", "connectors/openfema", "stages/load"):
         append(tmp_path / f"pipeline/{module}.py", "value = 2\n")
     assert fingerprints() == before
 
-    append(tmp_path / "pipeline/topojson.py", "value = 2\n")
+    append(tmp_path / "pipeline/formats/topojson.py", "value = 2\n")
     after = fingerprints()
     assert [name for name in names if after[name] != before[name]] == ["census_counties"]
-    append(tmp_path / "pipeline/scan.py", "value = 2\n")
+    append(tmp_path / "pipeline/formats/csv_scan.py", "value = 2\n")
     assert all(fingerprints()[name] != before[name] for name in names)
 
 

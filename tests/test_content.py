@@ -6,8 +6,10 @@ import random
 import msgspec
 import pytest
 
-from pipeline import arcgis_answer, content, fdsn, lenient_json, nws, page
+from pipeline.connectors import arcgis_answers, fdsn, nws, page
 from pipeline.errors import SourceError, Transient
+from pipeline.formats import lenient_json
+from pipeline.raw import checks
 
 TEXT = "a,b\n1,é\n3,x\n"
 ENDS = {  # encoding declared, the bytes; each ends its last line
@@ -31,12 +33,12 @@ def test_the_last_line_end_is_known_in_every_encoding(name, tmp_path):
     encoding, raw = ENDS[name]
     path = tmp_path / "file.csv"
     path.write_bytes(raw)
-    content.check(path, "csv", "here", encoding=encoding)
+    checks.check(path, "csv", "here", encoding=encoding)
     width = 4 if "32" in name else 2 if "16" in name else 1
     for cut in range(1, 2 * width + 1):
         path.write_bytes(raw[:-cut])
         with pytest.raises(Transient, match="the last line has no end"):
-            content.check(path, "csv", "here", encoding=encoding)
+            checks.check(path, "csv", "here", encoding=encoding)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
@@ -45,7 +47,7 @@ def test_what_is_no_table_is_told_in_every_encoding(encoding, text, words, tmp_p
     path = tmp_path / "file.csv"
     path.write_bytes(text.encode(encoding))
     with pytest.raises(SourceError, match=words):
-        content.check(path, "csv", "here", encoding=encoding)
+        checks.check(path, "csv", "here", encoding=encoding)
 
 
 def an_answer(value: str) -> bytes:
@@ -54,13 +56,13 @@ def an_answer(value: str) -> bytes:
 
 
 READERS = {
-    "the check": lambda path: content.check(path, "geojson", "here"),
-    "the fingerprint": lambda path: content.fingerprint(path, ("metadata.generated",)),
+    "the check": lambda path: checks.check(path, "geojson", "here"),
+    "the fingerprint": lambda path: checks.fingerprint(path, ("metadata.generated",)),
     "a page": lambda path: page.features(path, "here", "key").rows_without(("x",)),
-    "an ArcGIS page": lambda path: arcgis_answer.page(
+    "an ArcGIS page": lambda path: arcgis_answers.page(
         path.read_bytes().replace(b'"id":"7",', b""), "OID", "n", "here"
     ),
-    "ArcGIS pages": lambda path: arcgis_answer.fingerprint([path.read_bytes()]),
+    "ArcGIS pages": lambda path: arcgis_answers.fingerprint([path.read_bytes()]),
     "FDSN events": fdsn._events,
     "alerts": nws._alerts,
 }

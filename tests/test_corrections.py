@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from test_fdsn import TODAY, Service, event, milliseconds, night, starts
 
-from pipeline import corrections, settings, state
+from pipeline import settings, state
+from pipeline.connectors import corrections
 from pipeline.errors import SourceError, Throttled
 
 MONTHS, LEAST = 6, 2.5

@@ -7,8 +7,8 @@ import random
 import pytest
 from conftest import CAPTURES
 
-from pipeline import csv_column
 from pipeline.errors import SourceError
+from pipeline.formats import csv_columns
 
 PARTS = ["", "a", "é", '"', ",", "\n", "\r\n", " ", "long " * 20]
 
@@ -16,7 +16,7 @@ PARTS = ["", "a", "é", '"', ",", "\n", "\r\n", " ", "long " * 20]
 def column(tmp_path, data: bytes, name: str):
     path = tmp_path / "page.csv"
     path.write_bytes(data)
-    table = csv_column.read(path, "https://e.gov/")
+    table = csv_columns.read(path, "https://e.gov/")
     return table.header, table.values(name)
 
 
@@ -51,13 +51,13 @@ def test_it_finds_what_a_parser_finds(tmp_path, quoting, end, place):
 def test_rows_without_some_columns(tmp_path, end, columns, header, row, empty):
     path = tmp_path / "page.csv"
     path.write_bytes(b"".join(line + end for line in (b"a,b,c,d", b'1,"2,\n3",4,5', b",,,")))
-    assert csv_column.read(path, "here").rows_without(columns) == [header, row, empty]
+    assert csv_columns.read(path, "here").rows_without(columns) == [header, row, empty]
 
 
 def test_rows_in_latin_1_and_a_column_that_is_not_there(tmp_path):
     path = tmp_path / "page.csv"
     path.write_bytes("id,name\n1,Doña Ana\n".encode("latin-1"))
-    table = csv_column.read(path, "here", "latin-1")
+    table = csv_columns.read(path, "here", "latin-1")
     assert table.rows_without(("id",))[1] == b"Do\xf1a Ana"
     with pytest.raises(SourceError, match="here: not one column hash but id, name") as caught:
         table.rows_without(("hash",))
@@ -109,6 +109,6 @@ def test_a_real_file(tmp_path, name):
         pytest.skip(f"the captures are not here: {capture}")
     with capture.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    found = csv_column.read(capture, "https://e.gov/").values("disasterName")
+    found = csv_columns.read(capture, "https://e.gov/").values("disasterName")
     assert len(found) == len(rows) == 5030
     assert column(tmp_path, capture.read_bytes(), "id")[1] == [row["id"].encode() for row in rows]

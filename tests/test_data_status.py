@@ -11,11 +11,14 @@ import pytest
 from psycopg import IsolationLevel
 from servers import new_database
 
-from pipeline import data_status, database, freshness, ledger, report
+from pipeline import database
+from pipeline.cli import report
+from pipeline.database import ledger
 from pipeline.errors import SourceError
+from pipeline.marts import data_status, freshness
+from pipeline.marts.refresh_status import readers as tell_readers
 from pipeline.settings import ROOT
 from pipeline.state import CHECKED
-from pipeline.tell import readers as tell_readers
 
 TONIGHT = datetime(2026, 3, 8, 4, 20, tzinfo=UTC)
 LAST_NIGHT = TONIGHT - timedelta(days=1)

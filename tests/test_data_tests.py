@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pipeline import data_tests
+from pipeline.stages import data_tests
 
 TESTS = """
 import numpy as np

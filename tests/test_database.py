@@ -18,10 +18,12 @@ import pytest
 from patience import Stopwatch, eventually
 from servers import PASSWORD, new_database
 
-from pipeline import database, ledger, ledger_versions, postgres, settings
-from pipeline.books import Books
+from pipeline import embedded, settings
+from pipeline.cli.console import Screen
+from pipeline.cli.run_record import Books
+from pipeline.database import connection as database
+from pipeline.database import ledger, ledger_versions
 from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
-from pipeline.screen import Screen
 from pipeline.settings import Settings
 
 
@@ -370,7 +372,7 @@ def test_the_ledger_tells_the_newest_of_each(place, owner):
 
 
 def test_no_password_on_a_command_line(debian_url, here, monkeypatch):
-    from pipeline import db_command
+    from pipeline.cli import db
 
     seen = {}
 
@@ -380,7 +382,7 @@ def test_no_password_on_a_command_line(debian_url, here, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", debian_url)
     settings.load.cache_clear()
     monkeypatch.setattr("os.execve", execve)
-    db_command.run("psql", ["-XAtc", "select 1 + 1"])
+    db.run("psql", ["-XAtc", "select 1 + 1"])
     assert seen["words"] == ["psql", "-XAtc", "select 1 + 1"]
     done = subprocess.run(
         [seen["program"], *seen["words"][1:]],
@@ -393,30 +395,30 @@ def test_no_password_on_a_command_line(debian_url, here, monkeypatch):
 
 
 def test_commands_of_the_embedded_server(here, server_settings, monkeypatch, capsys):
-    from pipeline import db_command
+    from pipeline.cli import db
 
     monkeypatch.setattr(settings, "load", lambda: server_settings)
-    assert db_command.run("start", []) == db_command.run("url", []) == 0
+    assert db.run("start", []) == db.run("url", []) == 0
     told, url = capsys.readouterr().out.splitlines()
     assert told == f"running: {url}"
     with psycopg.connect(url) as connection:
         assert connection.info.dbname == "dev"
     monkeypatch.setattr(settings, "load", lambda: here)
-    assert db_command.run("stop", []) == 0
+    assert db.run("stop", []) == 0
     assert capsys.readouterr().out == "it was not running\n"
     monkeypatch.undo()
 
 
 def test_a_server_of_somebody_else_is_neither_started_nor_stopped(here, monkeypatch, capsys):
-    from pipeline import db_command
+    from pipeline.cli import db
 
     monkeypatch.setenv("DATABASE_URL", "postgresql://me@127.0.0.1:9/dev")
     settings.load.cache_clear()
-    assert db_command.run("url", []) == 0
+    assert db.run("url", []) == 0
     assert capsys.readouterr().out == "postgresql://me@127.0.0.1:9/dev\n"
     for action in ("start", "stop"):
         with pytest.raises(SetupError, match="whoever runs it"):
-            db_command.run(action, [])
+            db.run(action, [])
 
 
 def test_libpqs_variables_do_not_lead_away_from_the_embedded_server(server_settings, monkeypatch):
@@ -496,9 +498,9 @@ def test_a_run_that_another_one_overtook_does_nothing_again(place, run, owner):
 
 def test_the_embedded_server_is_started_before_a_publisher_is_asked(here, monkeypatch):
     started = []
-    monkeypatch.setattr(postgres, "binaries", lambda: None)
+    monkeypatch.setattr(embedded, "binaries", lambda: None)
     monkeypatch.setattr(
-        postgres,
+        embedded,
         "ensure_running",
         lambda *words: started.append(words) or "postgresql://h.invalid/x",
     )

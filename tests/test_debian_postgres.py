@@ -116,7 +116,7 @@ def test_commands_know_the_server(first_night, clone, url):
 
 def test_the_password_is_nowhere(first_night, clone, url):
     done, command_lines_seen = first_night
-    assert any("pipeline.transform" in line for line in command_lines_seen)
+    assert any("pipeline.stages.transform" in line for line in command_lines_seen)
     wrong = clone.run("load", DATABASE_URL=url.replace("/open%20data", "/nowhere"))
     assert wrong.returncode == 1, wrong.stdout
     texts = [done.stdout, wrong.stdout, wrong.stderr, *command_lines_seen]

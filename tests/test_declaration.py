@@ -11,14 +11,19 @@ import pytest
 from publisher import Answer
 from test_fetch import HOST, SOURCE, URL, night
 
-from pipeline import ddl, declaration, delimited, fetch, preflight, settings, socrata, state
-from pipeline import night as nights
+from pipeline import declaration_checks, settings, state
+from pipeline.cli import night as nights
+from pipeline.cli import preflight
+from pipeline.connectors import socrata
 from pipeline.errors import SETUP, DeclarationError, SetupError
+from pipeline.formats import delimited
+from pipeline.schema import declaration
 from pipeline.settings import ROOT
+from pipeline.stages import api
 
 API = """
-from pipeline import fetch
-from pipeline.candidate import Source
+from pipeline.stages import api as fetch
+from pipeline.raw.candidate import Source
 
 SOURCE = Source("T", "P", "https://e.gov/", "L", "https://l.gov/", {declared})
 
@@ -26,8 +31,8 @@ if __name__ == "__main__":
     fetch.run(SOURCE, lambda candidate: candidate.download("{url}"))
 """
 PREPROCESS = """
-from pipeline import delimited
-from pipeline.preprocess import run
+from pipeline.formats import delimited
+from pipeline.stages.preprocess import run
 
 if __name__ == "__main__":
     run(lambda snapshot, output: delimited.write_csv(snapshot.file, output, {declared}))
@@ -118,9 +123,9 @@ def test_a_script_of_stage_preprocess_ends_with_78_too(here, tmp_path):
 def test_every_dialect_that_there_is_passes():
     for delimiter in ",;\t|:~^ \x1f":
         for quote in ('"', "'", None):
-            declaration.check_dialect(delimiter, quote, "x")
+            declaration_checks.check_dialect(delimiter, quote, "x")
     for encoding in ("utf-8", "utf-8-sig", "latin-1", "cp1252", "utf-16", "shift_jis", "mac-roman"):
-        declaration.check_encodings([encoding], "x")
+        declaration_checks.check_encodings([encoding], "x")
 
 
 def test_the_last_good_data_of_a_source_stay(here):
@@ -138,40 +143,40 @@ def test_the_last_good_data_of_a_source_stay(here):
         raise DeclarationError("the script declares what there is not")
 
     with pytest.raises(DeclarationError):
-        fetch.work(here, options, SOURCE, "alpha", gather)
+        api.work(here, options, SOURCE, "alpha", gather)
 
 
 # Files that are missing
 
 
-@pytest.mark.parametrize("part", declaration.PARTS)
+@pytest.mark.parametrize("part", declaration_checks.PARTS)
 def test_a_source_without_one_of_its_files_stops_the_run_before_it_begins(
     here, monkeypatch, tmp_path, part
 ):
-    for each in declaration.PARTS:
+    for each in declaration_checks.PARTS:
         (tmp_path / each.format("alpha")).parent.mkdir(exist_ok=True)
         (tmp_path / each.format("alpha")).touch()
-    monkeypatch.setattr(declaration, "ROOT", tmp_path)
+    monkeypatch.setattr(declaration_checks, "ROOT", tmp_path)
     stages = ["api", "preprocess", "load", "transform", "publish"]
     preflight.refuse(here, ["alpha"], stages)
     (tmp_path / part.format("alpha")).unlink()
     with pytest.raises(SetupError, match=f"^source alpha has no {part.format('alpha')}") as caught:
         nights.run(stages, ["alpha"], SimpleNamespace(force=False, offline=False))
     assert caught.value.exit_code == SETUP
-    needed = [stage for stage in stages if declaration.missing_parts(["alpha"], [stage])]
+    needed = [stage for stage in stages if declaration_checks.missing_parts(["alpha"], [stage])]
     assert needed == [part.partition("/")[0]]
     assert not here.logs.exists()
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "latin-1"])
 def test_a_declaration_of_a_table_that_cannot_be_read_is_78(here, monkeypatch, tmp_path, kind):
-    monkeypatch.setattr(ddl, "ROOT", tmp_path)
+    monkeypatch.setattr(declaration, "ROOT", tmp_path)
     (tmp_path / "load").mkdir()
     if kind == "folder":
-        ddl.path("alpha").mkdir()
+        declaration.path("alpha").mkdir()
     elif kind == "latin-1":
-        ddl.path("alpha").write_bytes("-- é".encode("latin-1"))
-    for read in (ddl.read, ddl.text_of):
+        declaration.path("alpha").write_bytes("-- é".encode("latin-1"))
+    for read in (declaration.read, declaration.text_of):
         with pytest.raises(DeclarationError, match=r"^load/alpha\.sql ") as caught:
             read("alpha")
         assert caught.value.exit_code == SETUP
@@ -179,8 +184,9 @@ def test_a_declaration_of_a_table_that_cannot_be_read_is_78(here, monkeypatch, t
 
 def test_load_by_hand_without_its_file_is_78(here, monkeypatch, tmp_path):
     program = (
-        "import sys; from pathlib import Path; from pipeline import ddl, load, state, settings;"
-        f"ddl.ROOT = Path({str(tmp_path)!r}); sys.argv[1:] = ['faa_airports'];"
+        "import sys; from pathlib import Path; from pipeline.schema import declaration;"
+        "from pipeline.stages import load; from pipeline import state, settings;"
+        f"declaration.ROOT = Path({str(tmp_path)!r}); sys.argv[1:] = ['faa_airports'];"
         "state.update(settings.load(), 'faa_airports', 'preprocess', sha256='x', rows=1);"
         "load._attempt = lambda here, source, force: load.fingerprint_of(here, source);"
         "load.main()"
@@ -208,7 +214,7 @@ def test_an_address_that_is_none_is_one_sentence(here, publisher, address, capsy
 
 
 def test_an_answer_that_goes_on_nowhere_is_one_sentence(here, publisher, capsys):
-    from pipeline import nws
+    from pipeline.connectors import nws
 
     body = {"type": "FeatureCollection", "features": [], "pagination": {"next": "https://[::1"}}
     publisher.answers["/file.csv"] = [Answer(json.dumps(body).encode())]

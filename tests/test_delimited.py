@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import decode, delimited, raw_table, scan
 from pipeline.errors import SourceError
+from pipeline.formats import csv_scan, decode, delimited, raw_table
 from pipeline.settings import BUNDLED
 
 CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures"
@@ -251,7 +251,7 @@ def test_declared_byte_order_mark_is_taken_off(made):
 
 
 def test_row_over_the_limit_is_refused(made, monkeypatch):
-    for module in (decode, scan):
+    for module in (decode, csv_scan):
         monkeypatch.setattr(module, "MAX_RECORD_BYTES", 100)
     monkeypatch.setattr(decode, "BLOCK", 64)
     for body in (b"x" * 200, b'"' + b"x\n" * 100 + b'"', b'"' + b"y\n" * 49 + b'zzz"'):
@@ -499,8 +499,8 @@ def test_captures_are_legible(name, encoding, rows, tmp_path):
 
 def test_what_is_taken_for_granted():
     """Commas and double quotes where nothing is declared, and rows as PostgreSQL can take them."""
-    assert scan.Dialect() == scan.Dialect(b",", b'"', is_cr=False)
-    assert scan.MAX_RECORD_BYTES == 64 * 1024**2
+    assert csv_scan.Dialect() == csv_scan.Dialect(b",", b'"', is_cr=False)
+    assert csv_scan.MAX_RECORD_BYTES == 64 * 1024**2
     assert raw_table.MAX_HEADER_BYTES == 1024**2
     assert raw_table.LEADING_BYTES == 1024
 
@@ -508,20 +508,20 @@ def test_what_is_taken_for_granted():
 @pytest.mark.parametrize("sign", [b"", b"\r", b"\n", b";;"])
 def test_a_sign_of_a_dialect_is_one_byte_and_no_line_end(sign):
     with pytest.raises(ValueError, match="cannot be a delimiter or a quote"):
-        scan.Dialect(delimiter=sign)
+        csv_scan.Dialect(delimiter=sign)
     with pytest.raises(ValueError, match="cannot be a delimiter or a quote"):
-        scan.Dialect(quote=sign or b"--")
+        csv_scan.Dialect(quote=sign or b"--")
 
 
 @pytest.mark.parametrize("record", [b'"a"b,c\n', b"a\rb,c\n", b'"a', b"\xff\n"])
 def test_a_record_that_is_none_has_no_values(record):
     with pytest.raises((csv.Error, ValueError)):
-        scan.Dialect().fields(record)
+        csv_scan.Dialect().fields(record)
 
 
 def test_the_first_record_is_refused_at_its_own_line():
     for line, given in ((1, {}), (5, {"first_line": 5})):
-        first = scan.Scan("here", b"a,b\n", ["a", "b"], scan.Dialect(), **given)
+        first = csv_scan.Scan("here", b"a,b\n", ["a", "b"], csv_scan.Dialect(), **given)
         with pytest.raises(SourceError, match=f"here, line {line}: a row of 1 fields"):
             first.block(b"a\n1,2\n")
 
@@ -552,7 +552,7 @@ def test_the_first_record_is_refused_at_its_own_line():
 def test_what_is_refused_is_named_with_its_place_in_any_block(blocks, said, end):
     made = [text.replace("|", end).replace("'", '"').encode() for text in blocks]
     header = b"a,b" + end.encode()
-    checked = scan.Scan("here", header, ["a", "b"], scan.Dialect())
+    checked = csv_scan.Scan("here", header, ["a", "b"], csv_scan.Dialect())
     with pytest.raises(SourceError) as caught:
         for block in made:
             checked.block(block)
@@ -561,7 +561,7 @@ def test_what_is_refused_is_named_with_its_place_in_any_block(blocks, said, end)
 
 @pytest.mark.parametrize("length", [1, 61, 62, 63, 64, 65, 127, 128])
 def test_a_block_within_quotes_is_part_of_its_value_whatever_its_length(length):
-    checked = scan.Scan("here", b"a,b\n", ["a", "b"], scan.Dialect())
+    checked = csv_scan.Scan("here", b"a,b\n", ["a", "b"], csv_scan.Dialect())
     assert checked.block(b"a,b\n1,2\n") == 8
     opened = b'3,"' + b"x" * (length - 4) + b"\n" if length > 4 else b'3,"\n'
     assert checked.block(opened) == 0
@@ -575,7 +575,7 @@ def test_a_block_within_quotes_is_part_of_its_value_whatever_its_length(length):
 
 
 def test_a_block_of_lf_lines_under_crlf_is_refused():
-    checked = scan.Scan("here", b"a,b\r\n", ["a", "b"], scan.Dialect())
+    checked = csv_scan.Scan("here", b"a,b\r\n", ["a", "b"], csv_scan.Dialect())
     checked.block(b"a,b\r\n1,2\r\n")
     with pytest.raises(
         SourceError, match="here, line 3: a line that ends with LF, and not with CR"
@@ -602,8 +602,8 @@ def test_every_usual_delimiter_is_known_where_another_is_declared(made, declared
     ],
 )
 def test_a_record_may_be_as_long_as_the_limit_and_no_longer(monkeypatch, blocks, said):
-    monkeypatch.setattr(scan, "MAX_RECORD_BYTES", 10)  # its line end is one of them
-    checked = scan.Scan("here", b"a,b\n", ["a", "b"], scan.Dialect())
+    monkeypatch.setattr(csv_scan, "MAX_RECORD_BYTES", 10)  # its line end is one of them
+    checked = csv_scan.Scan("here", b"a,b\n", ["a", "b"], csv_scan.Dialect())
     *before, last = [text.replace("|", "\n").replace("'", '"').encode() for text in blocks]
     for block in before:
         checked.block(block)
@@ -613,7 +613,7 @@ def test_a_record_may_be_as_long_as_the_limit_and_no_longer(monkeypatch, blocks,
 
 
 def test_the_column_is_counted_from_the_block_in_which_its_row_begins():
-    checked = scan.Scan("here", b"a,b,c\n", ["a", "b", "c"], scan.Dialect())
+    checked = csv_scan.Scan("here", b"a,b,c\n", ["a", "b", "c"], csv_scan.Dialect())
     checked.block(b'a,b,c\n1,"2\n')
     with pytest.raises(SourceError, match="here, line 3, column b: text after a closing quote"):
         checked.block(b'3"x,4\n')
@@ -622,7 +622,7 @@ def test_the_column_is_counted_from_the_block_in_which_its_row_begins():
 @pytest.mark.parametrize(("size", "is_header"), [(4, True), (24, True), (25, False)])
 def test_a_header_that_comes_again_may_be_padded_so_far(size, is_header):
     """Twice as long as it is, and eight bytes for each name: more is no header to be feared."""
-    checked = scan.Scan("here", b"a,b\n", ["a", "b"], scan.Dialect())
+    checked = csv_scan.Scan("here", b"a,b\n", ["a", "b"], csv_scan.Dialect())
     block = b"a,b\n" + b"a" + b" " * (size - 4) + b",b\n"
     if not is_header:
         assert checked.block(block) == len(block)
@@ -647,7 +647,7 @@ def test_another_line_end_than_cr_cannot_be_declared(made):
 
 def test_a_header_that_begins_with_no_name_is_known_when_it_comes_again():
     for row in (b",b\n", b'"",b\n'):
-        checked = scan.Scan("here", b",b\n", ["", "b"], scan.Dialect())
+        checked = csv_scan.Scan("here", b",b\n", ["", "b"], csv_scan.Dialect())
         with pytest.raises(SourceError, match="here, line 3: a second header"):
             checked.block(b",b\n1,2\n" + row)
 

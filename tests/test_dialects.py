@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 import pytest
 from test_delimited import as_copy_reads
 
-from pipeline import archive, charset, decode, delimited, dump_reader, features, geojson
+from pipeline import compressed
 from pipeline.errors import SourceError
+from pipeline.formats import charset, decode, delimited, features, geojson
+from pipeline.prod import pg_restore
 
 BLOCKS = (1, 2, 3, 5, 7, 16, 64, 1000, 1 << 20)
 DELIMITERS = (",", ";", "\t", "|", ":", "^", "~", " ", "\x1f", "\\")
@@ -239,12 +241,12 @@ def test_gzip_in_blocks_of_any_size(is_long):
         packed = b"".join(map(gzip.compress, parts))
         size = source.choice(BLOCKS[1:])
         blocks = [packed[at : at + size] for at in range(0, len(packed), size)]
-        assert b"".join(archive.gunzip(blocks, "here")) == b"".join(parts)
+        assert b"".join(compressed.gunzip(blocks, "here")) == b"".join(parts)
         last = len(gzip.compress(parts[-1]))
         cut = packed[: len(packed) - source.randrange(1, last)]
         blocks = [cut[at : at + size] for at in range(0, len(cut), size)]
         with pytest.raises(SourceError):
-            list(archive.gunzip(blocks, "here"))
+            list(compressed.gunzip(blocks, "here"))
 
 
 def test_the_share_of_utf8_in_blocks_of_any_size(is_long):
@@ -300,5 +302,5 @@ def test_the_rows_of_a_dump_in_blocks_of_any_size(is_long):
             for number, rows in enumerate(copies)
         )
         stream = io.BufferedReader(io.BytesIO(script), source.choice([1, 2, 3, 5, 64, 1 << 20]))
-        found = [(table, b"".join(blocks)) for table, blocks in dump_reader._copies(stream)]
+        found = [(table, b"".join(blocks)) for table, blocks in pg_restore._copies(stream)]
         assert found == [(f"COPY t{n}", b"".join(rows)) for n, rows in enumerate(copies)]

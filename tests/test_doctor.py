@@ -8,22 +8,12 @@ import subprocess
 
 import pytest
 
-from pipeline import (
-    cron,
-    database,
-    declaration,
-    doctor,
-    errors,
-    lock,
-    night,
-    nights,
-    preflight,
-    publishers,
-    settings,
-    snapshot,
-    stash,
-)
+from pipeline import declaration_checks, errors, settings
+from pipeline.cli import cron, doctor, last_night, night, preflight, publishers
+from pipeline.database import connection as database
+from pipeline.raw import snapshot, stash
 from pipeline.settings import ROOT, Settings
+from pipeline.stages import lock
 
 
 @pytest.fixture
@@ -121,7 +111,7 @@ def test_a_missing_part_of_a_source_stops_the_run(on, capsys, monkeypatch):
     monkeypatch.setattr(settings, "sources", lambda: [*known, "half_made"])
     code, said = check(capsys)
     assert code == errors.SETUP
-    for part in declaration.PARTS:
+    for part in declaration_checks.PARTS:
         assert f"source half_made has no {part.format('half_made')}" in said
 
 
@@ -343,18 +333,18 @@ def test_nothing_is_made_by_looking(here):
 def test_the_end_of_the_last_night_is_told(on, capsys):
     given = on()
     assert re.search(r"last night +none yet", check(capsys)[1])
-    nights.begin(given, "one-1")
+    last_night.begin(given, "one-1")
     assert "did not end: it was killed" in check(capsys)[1]
-    nights.end(given, 0)
+    last_night.end(given, 0)
     code, said = check(capsys)
     assert re.search(r"last night +ended .* with code 0 \(all is well\)", said)
     assert "note: the last night" not in said
-    nights.begin(given, "two-2")
+    last_night.begin(given, "two-2")
     with lock.held_by_this_run(given):
         said = check(capsys)[1]
     assert re.search(r"last night +ended .* with code 0", said)
     assert f"a run is in progress (process {os.getpid()})" in said
-    nights.end(given, 78, "a permission is missing")
+    last_night.end(given, 78, "a permission is missing")
     code, said = check(capsys)
     assert code == errors.OK
     assert re.search("note: the last night ended .* with code 78 .*: a permission is missing", said)

@@ -20,10 +20,13 @@ from patience import Stopwatch
 from publisher import Answer, held, stop_listening
 from urllib3 import HTTPHeaderDict
 
-from pipeline import addresses, answer, archive, content, download, network, settings
-from pipeline.download import Client
+from pipeline import compressed, settings
 from pipeline.errors import SourceError, Transient
-from pipeline.printable import shown
+from pipeline.http import addresses, network, responses
+from pipeline.http import client as download
+from pipeline.http.client import Client
+from pipeline.raw import checks
+from pipeline.text import shown
 
 HOST = "data.example.gov"
 URL = f"https://{HOST}/file.csv"
@@ -371,7 +374,7 @@ def test_a_gzip_bomb_ends_early(publisher, get, tmp_path):
 
 
 def test_an_answer_over_the_limit_is_stopped(publisher, get, monkeypatch):
-    monkeypatch.setattr(archive, "MAX_BYTES", 8)
+    monkeypatch.setattr(compressed, "MAX_BYTES", 8)
     publisher.answers["/file.csv"] = [Answer(BODY)]
     with pytest.raises(SourceError, match="stopped"):
         get()
@@ -526,7 +529,7 @@ def led_to(target):
 def test_a_redirect_to_a_public_name_is_followed(here, monkeypatch, found):
     asked = resolving(monkeypatch, *found)
     target = "https://www.example.org/x"
-    assert answer.redirect_target(here, URL, led_to(target)) == target
+    assert responses.redirect_target(here, URL, led_to(target)) == target
     assert asked == ["www.example.org"]
 
 
@@ -534,13 +537,13 @@ def test_a_name_that_a_proxy_or_a_mirror_resolves_is_not_looked_up(here, monkeyp
     asked = resolving(monkeypatch, "10.0.0.1")
     target = "https://www.example.org/x"
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.gov:3128")
-    assert answer.redirect_target(here, URL, led_to(target)) == target
+    assert responses.redirect_target(here, URL, led_to(target)) == target
     monkeypatch.setenv("NO_PROXY", "www.example.org")
     with pytest.raises(SourceError, match="not followed"):
-        answer.redirect_target(here, URL, led_to(target))
+        responses.redirect_target(here, URL, led_to(target))
     monkeypatch.setenv("MIRRORS", "*=http://127.0.0.1:9")
     settings.load.cache_clear()
-    assert answer.redirect_target(settings.load(), URL, led_to(target)) == target
+    assert responses.redirect_target(settings.load(), URL, led_to(target)) == target
     assert asked == ["www.example.org"]
 
 
@@ -680,7 +683,7 @@ def test_what_is_no_whole_document_of_its_kind_is_refused(tmp_path, kind, body, 
     path = tmp_path / "file"
     path.write_bytes(body)
     with pytest.raises(SourceError, match=message) as caught:
-        content.check(path, kind, URL)
+        checks.check(path, kind, URL)
     assert URL in caught.value.what
     assert caught.value.what.isprintable()
     assert isinstance(caught.value, Transient) == (message.split()[-1] in ("empty", "end"))
@@ -700,15 +703,15 @@ def test_what_is_no_whole_document_of_its_kind_is_refused(tmp_path, kind, body, 
 )
 def test_whole_documents_pass(tmp_path, kind, body):
     (tmp_path / "file").write_bytes(body)
-    content.check(tmp_path / "file", kind, URL)
+    checks.check(tmp_path / "file", kind, URL)
 
 
 def test_a_missing_final_newline_needs_a_declaration_and_a_length(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"a,b\n1,2")
-    content.check(path, "csv", URL, final_newline=False)
+    checks.check(path, "csv", URL, final_newline=False)
     with pytest.raises(Transient, match="no end"):
-        content.check(path, "csv", URL, final_newline=False, is_delimited=False)
+        checks.check(path, "csv", URL, final_newline=False, is_delimited=False)
 
 
 # What of it counts
@@ -741,7 +744,7 @@ def test_the_content_fingerprint_leaves_out_the_volatile_and_nothing_else(
     prints = []
     for body in (one, other):
         (tmp_path / "file").write_bytes(body)
-        prints.append(content.fingerprint(tmp_path / "file", VOLATILE))
+        prints.append(checks.fingerprint(tmp_path / "file", VOLATILE))
     assert (prints[0] == prints[1]) == is_equal
 
 
@@ -749,4 +752,4 @@ def test_the_content_fingerprint_leaves_out_the_volatile_and_nothing_else(
 def test_the_content_fingerprint_of_something_else_is_an_error(tmp_path, body):
     (tmp_path / "file").write_bytes(body)
     with pytest.raises(SourceError, match="not a JSON object"):
-        content.fingerprint(tmp_path / "file", VOLATILE)
+        checks.fingerprint(tmp_path / "file", VOLATILE)

@@ -13,19 +13,14 @@ import pytest
 import small_clone
 from small_clone import ROWS
 
-from pipeline import (
-    accept,
-    ddl,
-    delimited,
-    drift,
-    errors,
-    load,
-    preprocess,
-    snapshot,
-    state,
-)
+from pipeline import errors, state
+from pipeline.cli import accept
 from pipeline.errors import SourceError
+from pipeline.formats import delimited
+from pipeline.raw import snapshot
+from pipeline.schema import declaration, drift
 from pipeline.settings import ROOT, Settings
+from pipeline.stages import load, preprocess
 
 SOURCE = "faa_airports"
 HEADER = ["iata", "name", "city", "state", "country", "latitude", "longitude"]
@@ -37,7 +32,7 @@ def declared(tmp_path, monkeypatch) -> Path:
     """A copy of the source's declaration that a test may edit."""
     path = tmp_path / f"{SOURCE}.sql"
     shutil.copy(ROOT / "load" / path.name, path)
-    monkeypatch.setattr(ddl, "path", lambda source: path)
+    monkeypatch.setattr(declaration, "path", lambda source: path)
     return path
 
 
@@ -297,8 +292,8 @@ def test_what_was_accepted_is_the_contract_from_then_on(place, monkeypatch):
     with pytest.raises(SourceError, match="missing code, new iata; iata appeared, code vanished"):
         night(place, monkeypatch)  # renamed back
     drift.accept(place, SOURCE)
-    assert ddl.read(SOURCE).published == HEADER
-    assert "Published again since" in ddl.read(SOURCE).comments["iata"]
+    assert declaration.read(SOURCE).published == HEADER
+    assert "Published again since" in declaration.read(SOURCE).comments["iata"]
     night(place, monkeypatch)
     assert query(place, "select count(iata), count(code) from source.faa_airports") == [(3376, 0)]
 
@@ -334,7 +329,9 @@ def test_another_order_is_accepted_with_lines_and_comments_moved(place, monkeypa
     drift.accept(place, SOURCE)
     lint(declared)
     after = declared.read_text()
-    assert list(ddl.read(SOURCE).columns) == list(ddl.read(SOURCE).comments) == order
+    assert (
+        list(declaration.read(SOURCE).columns) == list(declaration.read(SOURCE).comments) == order
+    )
     assert sorted(after.replace(",\n", "\n").split()) == sorted(before.replace(",\n", "\n").split())
     night(place, monkeypatch, lambda rows: in_order(rows, *order))
     assert query(place, "select name from source.faa_airports where iata = 'GUM'") != []
@@ -528,7 +525,7 @@ def test_what_is_accepted_is_told_line_by_line(here, declared, tmp_path, columns
         *lines,
         last,
     ]
-    assert ddl.read(SOURCE).published == list(columns)
+    assert declaration.read(SOURCE).published == list(columns)
     assert state.read(here, SOURCE) == {}
 
 
@@ -562,9 +559,9 @@ def test_the_files_that_read_a_column_are_named(here, declared, tmp_path, monkey
 
 def test_declarations_of_all_sources_are_understood_and_left_as_they_are():
     for path in (ROOT / "load").glob("*.sql"):
-        known = ddl.read(path.stem)
+        known = declaration.read(path.stem)
         assert list(known.columns) == list(known.comments) == known.published
-        assert ddl.edited(known, known.published, {}, "2026-01-01") == path.read_text()
+        assert declaration.edited(known, known.published, {}, "2026-01-01") == path.read_text()
 
 
 def test_comments_among_the_columns_are_kept(declared):
@@ -572,9 +569,9 @@ def test_comments_among_the_columns_are_kept(declared):
         'create table if not exists source.faa_airports (\n    -- where\n    "a" text, -- first\n'
         '    "b""c" text -- last\n);\n'
     )
-    known = ddl.read(SOURCE)
+    known = declaration.read(SOURCE)
     assert known.published == ["a", 'b"c']
-    text = ddl.edited(known, ['b"c', "it's", "a"], {}, "2026-01-01")
+    text = declaration.edited(known, ['b"c', "it's", "a"], {}, "2026-01-01")
     assert text == (
         "create table if not exists source.faa_airports (\n"
         '    "b""c" text, -- last\n'
@@ -602,7 +599,7 @@ def test_a_name_made_to_end_the_comment_does_not(place, monkeypatch):
 def test_what_is_no_table_of_texts_is_refused(declared, text):
     declared.write_text(text)
     with pytest.raises(SourceError, match=r"load/faa_airports\.sql, line 1: no list of columns"):
-        ddl.read(SOURCE)
+        declaration.read(SOURCE)
 
 
 def test_a_changed_comment_reaches_the_table_without_its_rows(place, monkeypatch, declared):

@@ -19,11 +19,13 @@ from patience import end_of, eventually
 from publisher import Answer
 from upstream.twelve import twelve
 
-from pipeline import drill, drill_rows, drill_server, drill_trials, network, settings
-from pipeline.drill_readers import Readers, Seen, published, trouble
-from pipeline.drill_server import LOGIN, MOVED, Server
-from pipeline.drill_trials import TRIALS, not_for
-from pipeline.drill_verdict import Night, verdict, worst
+from pipeline import settings
+from pipeline.drill import command, proxy, row_faults, trials
+from pipeline.drill.proxy import LOGIN, MOVED, Server
+from pipeline.drill.readers import Readers, Seen, published, trouble
+from pipeline.drill.trials import TRIALS, not_for
+from pipeline.drill.verdict import Night, verdict, worst
+from pipeline.http import network
 
 MARK = b"\xef\xbb\xbf"
 CSV = b'a,b\n1,"x\ny"\n2,z\n3,w\n'
@@ -53,16 +55,16 @@ def features(*numbers: int) -> bytes:
     ],
 )
 def test_rows_go_and_columns_are_renamed_in_every_form(body, third, renamed):
-    assert drill_rows.fewer_rows(1 / 3)(Answer(body)).body == third
+    assert row_faults.fewer_rows(1 / 3)(Answer(body)).body == third
     if renamed:
-        assert drill_rows.renamed_column(Answer(body)).body == renamed
+        assert row_faults.renamed_column(Answer(body)).body == renamed
 
 
 def test_rows_are_found_in_gzip_and_in_a_topology():
-    packed = drill_rows.fewer_rows(0)(Answer(gzip.compress(CSV))).body
+    packed = row_faults.fewer_rows(0)(Answer(gzip.compress(CSV))).body
     assert gzip.decompress(packed) == b"a,b\n"
     topology = {"type": "Topology", "objects": {"x": {"geometries": [{"properties": {"a": 1}}]}}}
-    renamed = json.loads(drill_rows.renamed_column(Answer(json.dumps(topology).encode())).body)
+    renamed = json.loads(row_faults.renamed_column(Answer(json.dumps(topology).encode())).body)
     assert renamed["objects"]["x"]["geometries"] == [{"properties": {"renamed_a": 1}}]
 
 
@@ -82,7 +84,7 @@ def behind(here, publisher, tmp_path, monkeypatch):
     settings.load.cache_clear()
     server = Server(settings.load(), tmp_path)
     server.listen(recording=True)
-    with drill_server.serving(server) as url:
+    with proxy.serving(server) as url:
 
         def ask(path: str, **headers: str) -> requests.Response:
             return requests.get(url + path, headers=headers, allow_redirects=False)
@@ -180,7 +182,7 @@ def test_scheme_and_port_of_a_publisher_are_kept(behind, publisher, url, monkeyp
     assert urlsplit(asked).scheme == urlsplit(url).scheme
     usual = {"https": 443, "http": 80}[urlsplit(url).scheme]
     assert (urlsplit(asked).port or usual) == (urlsplit(url).port or usual)
-    (moved,) = re.findall(rb"Location: (\S+)", sent(drill_trials._moved(asked)))
+    (moved,) = re.findall(rb"Location: (\S+)", sent(trials._moved(asked)))
     behind.server.asked.clear()
     assert behind(f"/{moved.decode().removeprefix('https://')}").content == CSV
     assert behind.server.asked == [asked]
@@ -201,7 +203,7 @@ def test_nobody_else_on_this_machine_can_ask_through_the_server(behind, publishe
 
 
 def test_a_world_that_is_gone_is_noticed(here, tmp_path, monkeypatch):
-    with drill_server.nobody() as gone:
+    with proxy.nobody() as gone:
         monkeypatch.setenv("MIRRORS", f"*={gone}")
         settings.load.cache_clear()
         server = Server(settings.load(), tmp_path)
@@ -402,7 +404,7 @@ def processes_of(folder: Path) -> list[str]:
 # Trials of the short form: every route, every verdict, and a way each to recover.
 SOME = ("none", "no network at all", "500 twice, then well", "no rows", "a renamed column")
 FEW = """
-from pipeline import drill, drill_trials
+from pipeline.drill import command as drill, trials as drill_trials
 chosen = %r
 drill.TRIALS = [trial for trial in drill_trials.TRIALS if trial.name in chosen]
 raise SystemExit(drill.run(%r))
@@ -480,7 +482,7 @@ def test_an_unknown_source_is_wrong_usage(clone):
     ],
 )
 def test_without_a_network_nothing_can_be_recorded(clone, temporary, words, says):
-    with drill_server.nobody() as gone:
+    with proxy.nobody() as gone:
         done = clone.run(
             "drill", "faa_airports", *words, MIRRORS=f"*={gone}", TMPDIR=str(temporary)
         )
@@ -490,7 +492,7 @@ def test_without_a_network_nothing_can_be_recorded(clone, temporary, words, says
 
 
 def test_a_source_that_was_left_out_is_told_by_the_code():
-    assert [drill.exit_code(*counts) for counts in ((0, 0), (0, 1), (1, 0), (1, 1))] == [
+    assert [command.exit_code(*counts) for counts in ((0, 0), (0, 1), (1, 0), (1, 1))] == [
         0,
         78,
         1,

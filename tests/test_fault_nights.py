@@ -30,7 +30,7 @@ from upstream.cases import ALWAYS_SENT, FEW, KEPT, PROTOCOLS, RECOVERED, TAKEN, 
 from upstream.troubled import PLACES, Troubled, always
 from upstream.twelve import STORMS, twelve
 
-from pipeline.drill_server import nobody
+from pipeline.drill.proxy import nobody
 
 SECRETS = {"SOCRATA_APP_TOKEN": "marker-of-socrata", "CENSUS_API_KEY": "marker-of-census"}
 TINY = 8  # seconds: SOURCE_TIMEOUT of a night in which publishers hang

@@ -29,9 +29,11 @@ from upstream.cases import KEPT, PROTOCOLS, RECOVERED, TAKEN, Case, Unit, at
 from upstream.troubled import PLACES, Troubled
 from upstream.twelve import STORMS, twelve
 
-from pipeline import accept, fetch, preprocess, script, settings
-from pipeline.drill_server import nobody
+from pipeline import settings
+from pipeline.cli import accept
+from pipeline.drill.proxy import nobody
 from pipeline.settings import ROOT
+from pipeline.stages import api, preprocess, script
 
 # Of each group: its cases, the units that have them, and the settings of its nights.
 GROUPS = (
@@ -97,7 +99,7 @@ class Scripts:
         monkeypatch.setattr(sys, "argv", [f"api/{source}.py"])
 
         def work(here, options) -> dict:
-            return fetch.work(here, options, module.SOURCE, source, module.fetch)
+            return api.work(here, options, module.SOURCE, source, module.fetch)
 
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:

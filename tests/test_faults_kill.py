@@ -23,8 +23,8 @@ LONG = 300
 # Of each victim: words in its command line; the runner and the server are found otherwise.
 VICTIMS = {
     "runner": "",
-    "script": "pipeline.step",
-    "dbt": "pipeline.transform",
+    "script": "pipeline.cli.child",
+    "dbt": "pipeline.stages.transform",
     "backend": "",
     "postmaster": "",
     "client": "pg_dump",

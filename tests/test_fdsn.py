@@ -8,9 +8,11 @@ import pytest
 from conftest import CAPTURES
 from publisher import Answer
 
-from pipeline import candidate, content, fdsn, settings, snapshot, state
-from pipeline.candidate import Candidate, Source
+from pipeline import settings, state
+from pipeline.connectors import fdsn
 from pipeline.errors import SourceError
+from pipeline.raw import candidate, checks, snapshot
+from pipeline.raw.candidate import Candidate, Source
 
 BASE = "https://earthquake.usgs.gov/fdsnws/event/1"
 SOURCE = Source(
@@ -340,12 +342,10 @@ def test_a_real_answer_of_the_publisher_is_read(service, publisher, tmp_path):
     with_magnitude = [e["id"] for e in service.events if e["properties"]["mag"] is not None]
     assert sorted(found) == sorted(with_magnitude)
     # The capture itself, byte for byte, is what the checks expect of this publisher.
-    content.check(capture, "geojson", BASE)
+    checks.check(capture, "geojson", BASE)
     assert len(fdsn._events(capture)) == json.loads(body)["metadata"]["count"]
     later = body.replace(b'"generated":', b'"generated":1', 1)
     assert later != body
     (tmp_path / "later").write_bytes(later)
     volatile = ("metadata.generated",)
-    assert content.fingerprint(tmp_path / "later", volatile) == content.fingerprint(
-        capture, volatile
-    )
+    assert checks.fingerprint(tmp_path / "later", volatile) == checks.fingerprint(capture, volatile)

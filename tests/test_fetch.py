@@ -11,10 +11,13 @@ import pytest
 from patience import Stopwatch
 from publisher import Answer
 
-from pipeline import errors, fetch, network, settings, snapshot, stash, state
-from pipeline.candidate import Source
-from pipeline.download import NoNetwork
+from pipeline import errors, settings, state
 from pipeline.errors import PipelineError, SourceError
+from pipeline.http import network
+from pipeline.http.client import NoNetwork
+from pipeline.raw import snapshot, stash
+from pipeline.raw.candidate import Source
+from pipeline.stages import api
 
 HOST = "data.example.gov"
 URL = f"https://{HOST}/file.csv"
@@ -39,7 +42,7 @@ def night(name="alpha", source=SOURCE, gather=None, offline=False, force=False):
     gather = gather or (lambda candidate: candidate.download(URL))
     here = settings.load()
     options = SimpleNamespace(offline=offline, force=force)
-    facts = fetch.work(here, options, source, name, gather)
+    facts = api.work(here, options, source, name, gather)
     assert bool(facts["reason"]) >= (facts["outcome"] in DEGRADED)
     return state.update(here, name, "api", **facts)
 

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import archive, delimited, fix, geojson
+from pipeline import compressed
 from pipeline.errors import SourceError
+from pipeline.formats import delimited, fix, geojson
 from pipeline.settings import BUNDLED, ROOT
 
 
@@ -126,7 +127,7 @@ def test_a_fix_reads_what_is_packed_and_lines_that_no_block_holds(tmp_path):
         fix.lines(plain, folder / "a.csv", **options)
         fix.lines(packed, folder / "b.csv.gz", **options)
         assert (folder / "a.csv").read_bytes() == re.sub(rb"x?bad", b"good", text)
-        assert b"".join(archive.blocks(folder / "b.csv.gz")) == (folder / "a.csv").read_bytes()
+        assert b"".join(compressed.blocks(folder / "b.csv.gz")) == (folder / "a.csv").read_bytes()
 
 
 @pytest.mark.parametrize("at", range(8))
@@ -171,7 +172,8 @@ def fixes_told(changelog: str) -> list[tuple[str, str]]:
 
 
 def test_both_lists_are_read():
-    code = "from pipeline import fix\nfix.lines(a, b, name='inches', expected=2)\nother(name='x')\n"
+    code = "from pipeline.formats import fix\nfix.lines(a, b, name='inches', expected=2)\n"
+    code += "other(name='x')\n"
     assert fixes_in("storms", code) == [("storms", "inches")]
     with pytest.raises(AssertionError, match="plain name"):
         fixes_in("storms", "fix.lines(a, b, name=name, expected=2)")

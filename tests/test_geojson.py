@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import features, geojson
 from pipeline.errors import SourceError
+from pipeline.formats import features, geojson
 from pipeline.settings import BUNDLED
 
 CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures"
@@ -164,7 +164,7 @@ def test_no_features_are_no_rows(made):
 
 
 def test_too_large_a_document_is_refused(made, monkeypatch):
-    monkeypatch.setattr("pipeline.strict_json.MAX_BYTES", 10)
+    monkeypatch.setattr("pipeline.formats.strict_json.MAX_BYTES", 10)
     with pytest.raises(SourceError, match=r"some_source/0.json: over 0 GiB"):
         made(collection(feature()))
 

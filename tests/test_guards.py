@@ -5,19 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import (
-    accept,
-    ddl,
-    delimited,
-    drift,
-    errors,
-    guards,
-    part_columns,
-    preprocess,
-    snapshot,
-    state,
-)
+from pipeline import errors, state
+from pipeline.cli import accept
 from pipeline.errors import SourceError
+from pipeline.formats import delimited
+from pipeline.raw import snapshot
+from pipeline.schema import declaration, drift
+from pipeline.stages import guards, part_columns, preprocess
 
 SOURCE = "towns"
 TOLD = f"./run_pipeline.sh accept {SOURCE}"
@@ -30,7 +24,7 @@ def night(here, tmp_path, monkeypatch):
     path = tmp_path / f"{SOURCE}.sql"
     columns = ", ".join(f'"{name}" text' for name in DECLARED)
     path.write_text(f"create table if not exists source.{SOURCE} ({columns});\n")
-    monkeypatch.setattr(ddl, "path", lambda source: path)
+    monkeypatch.setattr(declaration, "path", lambda source: path)
     monkeypatch.setattr(preprocess, "_run_data_tests", lambda source, path: None)
     nights = iter(range(1000))
     raw = tmp_path / SOURCE / "raw.csv"
@@ -154,13 +148,13 @@ def test_a_row_in_place_of_the_header_is_neither_lost_nor_accepted_unsaid(
         facts = night("\n".join(rows))
         assert "has no header: its first line is a row" in facts["reason"], rows[0]
         assert "header=[" in facts["remedy"]
-        before = ddl.path(SOURCE).read_text()
+        before = declaration.path(SOURCE).read_text()
         capsys.readouterr()
         assert accept.run([SOURCE]) == errors.USAGE
         said = capsys.readouterr().err
         assert "its first line is a row" in said
         assert "--header" in said
-        assert ddl.path(SOURCE).read_text() == before
+        assert declaration.path(SOURCE).read_text() == before
         facts = night("\n".join(rows), header=DECLARED)  # as the message says
         assert (facts["outcome"], facts["rows"]) == ("new", 40)
         assert not drift.first_row(here, SOURCE)

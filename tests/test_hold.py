@@ -9,9 +9,12 @@ import dbt_project
 import psycopg
 import pytest
 
-from pipeline import build, database, dbt_run, ledger, marks, publication, tell, transform
+from pipeline import database
+from pipeline.database import ledger
 from pipeline.errors import SourceError
+from pipeline.marts import build, dbt_runner, marks, publication, refresh_status
 from pipeline.settings import Settings
+from pipeline.stages import transform
 
 MARTS = "models/marts/"
 STAGING = "models/staging/"
@@ -369,11 +372,11 @@ unit_tests:
     )
     built = []
 
-    def build(self, fqns, without, build=dbt_run.Dbt.build) -> list[dbt_run.Result]:
+    def build(self, fqns, without, build=dbt_runner.Dbt.build) -> list[dbt_runner.Result]:
         built[:] = build(self, fqns, without)
         return built
 
-    monkeypatch.setattr(dbt_run.Dbt, "build", build)
+    monkeypatch.setattr(dbt_runner.Dbt, "build", build)
 
     def ran() -> bool:
         assert "averages" in place.run()["published"]
@@ -466,7 +469,7 @@ def test_the_table_of_a_deleted_model_goes_after_a_time_of_grace(place, monkeypa
 
 def test_the_table_of_a_deleted_model_is_not_called_fresh(place):
     def told() -> tuple:
-        tell.readers(place.owner, verified_at=datetime.now(UTC))
+        refresh_status.readers(place.owner, verified_at=datetime.now(UTC))
         return place.owner.execute(
             """select state, reason, as_of, expected_next_at from transformed.data_status
             where name = 'averages'"""

@@ -18,8 +18,10 @@ from injection import injector, invariants, readers, series
 from injection.injector import Done
 from injection.scene import MARTS, PAGED, PASSWORD, PLAIN, Scene, scene
 
-from pipeline import lock, marks, postgres
+from pipeline import embedded
+from pipeline.marts import marks
 from pipeline.settings import Settings
+from pipeline.stages import lock
 
 pytestmark = pytest.mark.skipif(not injector.is_able(), reason="needs Linux and a C compiler (cc)")
 DATABASE = "injection"
@@ -46,7 +48,7 @@ SERIES = [
 
 @pytest.fixture(scope="module")
 def stage(clone: Clone, server_settings, tmp_path_factory) -> Iterator[Scene]:
-    url = postgres.url(server_settings)
+    url = embedded.url(server_settings)
     with psycopg.connect(url, autocommit=True) as connection:
         for name in (DATABASE, f"{DATABASE}_prod"):
             connection.execute(f"create database {name}")

@@ -15,8 +15,10 @@ import pytest
 from publisher import Answer, serving
 from test_fetch import HOST, SOURCE, URL, night
 
-from pipeline import printable, redaction, script, settings
+from pipeline import redaction, settings
+from pipeline import text as printable
 from pipeline.errors import SetupError, SourceError
+from pipeline.stages import script
 
 KEY = "Ab+9/very=secret~key&x%41'\"\\<z"
 OTHER = "elsewhere.example.gov"

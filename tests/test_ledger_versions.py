@@ -7,7 +7,8 @@ import psycopg
 import pytest
 from patience import joined
 
-from pipeline import database, ledger, ledger_versions
+from pipeline import database
+from pipeline.database import ledger, ledger_versions
 from pipeline.errors import SETUP, SetupError
 
 # The ledger as it was before versions were counted, and a night in it.

@@ -23,7 +23,7 @@ import os, signal, subprocess, sys
 from dataclasses import replace
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
 import lifeline
-from pipeline import postgres, settings
+from pipeline import embedded as postgres, settings
 
 with lifeline.folder("pipeline-test-killed-") as folder:
     here = replace(settings.load(), data_dir=folder / "data", database_url="")

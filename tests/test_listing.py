@@ -4,9 +4,10 @@ import pytest
 from publisher import Answer
 from upstream.listing import STYLES, page
 
-from pipeline import listing, settings
-from pipeline.candidate import Candidate, Source
+from pipeline import settings
+from pipeline.connectors import listing
 from pipeline.errors import SourceError, Transient
+from pipeline.raw.candidate import Candidate, Source
 
 HOST = "data.example.gov"
 FOLDER = f"https://{HOST}/pub/csvfiles/"

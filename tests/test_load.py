@@ -20,20 +20,14 @@ from patience import eventually, joined
 from psycopg import sql
 from servers import new_database
 
-from pipeline import (
-    current,
-    database,
-    ddl,
-    delimited,
-    ledger,
-    load,
-    marks,
-    preprocess,
-    source_table,
-    state,
-)
+from pipeline import database, state
+from pipeline.database import ledger
 from pipeline.errors import PipelineError, SourceError
+from pipeline.formats import delimited
+from pipeline.marts import current, marks
+from pipeline.schema import declaration, table
 from pipeline.settings import ROOT, Settings
+from pipeline.stages import load, preprocess
 
 SOURCE = "sample"
 # Every character PostgreSQL can hold, but for most of Unicode's private use, and for
@@ -46,10 +40,10 @@ EVERYTHING = "".join(
 @pytest.fixture(params=["embedded", "debian 15"])
 def place(request, here: Settings, server_settings: Settings) -> Iterator[Settings]:
     """Settings with an empty database and a data folder of the test's own."""
-    from pipeline import postgres
+    from pipeline import embedded
 
     if request.param == "embedded":
-        url = postgres.url(server_settings)
+        url = embedded.url(server_settings)
     else:
         url = request.getfixturevalue("debian_url")
     name = f"load_{abs(hash(request.node.nodeid)):x}"
@@ -70,7 +64,7 @@ def owner(place: Settings) -> Iterator[psycopg.Connection]:
 def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Declare the table of the source, as a file in load/ does."""
     path = tmp_path / "sample.sql"
-    monkeypatch.setattr(ddl, "path", lambda source: path)
+    monkeypatch.setattr(declaration, "path", lambda source: path)
 
     def write(*columns: str) -> None:
         names = [sql.Identifier(column).as_string() + " text" for column in columns]
@@ -314,7 +308,7 @@ def test_no_empty_table_takes_the_place_of_one_that_was_loaded_and_is_gone(place
     preprocess.output_of(place, SOURCE).write_bytes(b"altered")
     with pytest.raises(SourceError):
         load.run(place, SOURCE)
-    assert not source_table.exists(owner, SOURCE)
+    assert not table.exists(owner, SOURCE)
     preprocess.output_of(place, SOURCE).write_bytes(b"a\n2\n")
     assert load.run(place, SOURCE, force=True)["outcome"] == "new"
     assert rows(owner) == [("2",)]
@@ -505,7 +499,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
-from pipeline import ddl, load
+from pipeline.schema import declaration as ddl
+from pipeline.stages import load
 from pipeline.settings import Settings
 ddl.path = lambda source: Path({str(tmp_path / "sample.sql")!r})
 load.run(Settings(Path({str(place.data_dir)!r}), {place.database_url!r}, "off", {{}}, 0, 60, 0, 3,

@@ -7,12 +7,13 @@ import sys
 
 import pytest
 
-from pipeline import lock
 from pipeline.errors import BusyError, SetupError
+from pipeline.stages import lock
 
 HOLD = """
 import sys
-from pipeline import lock, settings
+from pipeline.stages import lock
+from pipeline import settings
 with lock.held_by_this_run(settings.load()):
     print("held", flush=True)
     sys.stdin.read()

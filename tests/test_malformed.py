@@ -6,8 +6,8 @@ import random
 import pytest
 from test_download import BODY, URL, raw_server, settings_with
 
-from pipeline.download import Client
 from pipeline.errors import SourceError
+from pipeline.http.client import Client
 from pipeline.settings import Settings
 
 OK = b"HTTP/1.1 200 OK\r\n"

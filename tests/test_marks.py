@@ -8,8 +8,9 @@ import pytest
 from psycopg import sql
 from servers import new_database
 
-from pipeline import database, marks
-from pipeline.marks import Made
+from pipeline import database
+from pipeline.marts import marks
+from pipeline.marts.marks import Made
 from pipeline.settings import Settings
 
 ROWS = 40
@@ -60,9 +61,9 @@ IN_VAIN = (
 
 @pytest.fixture(params=["embedded", "debian 15"])
 def owner(request, here: Settings, server_settings: Settings) -> Iterator[psycopg.Connection]:
-    from pipeline import postgres
+    from pipeline import embedded
 
-    url = postgres.url(server_settings)
+    url = embedded.url(server_settings)
     if request.param != "embedded":
         url = request.getfixturevalue("debian_url")
     with new_database(url, "marked") as address, database.connect_to(address, "X") as connection:

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import night, nights, settings
+from pipeline import settings
+from pipeline.cli import last_night, night
 
 OPTIONS = SimpleNamespace(force=False, offline=True, accept_contract=[], accept_rows=[])
 
@@ -34,22 +35,22 @@ def end(here, monkeypatch):
 
 
 def test_a_night_that_was_never_run_is_missed(here):
-    assert nights.was_missed()
+    assert last_night.was_missed()
 
 
 @pytest.mark.parametrize("error", [None, night.PipelineError("the database is down")])
 def test_a_night_that_ended_is_not_missed_however_it_ended(end, error):
     end(error)
-    assert not nights.was_missed()
+    assert not last_night.was_missed()
 
 
 def test_a_killed_night_is_missed_though_another_one_ended_before_it(end):
     end()
     with pytest.raises(Killed):
         end(Killed())
-    assert nights.was_missed()
+    assert last_night.was_missed()
     end()
-    assert not nights.was_missed()
+    assert not last_night.was_missed()
 
 
 @pytest.mark.parametrize("hours", [-1, 25])
@@ -59,11 +60,11 @@ def test_a_night_of_another_day_or_of_the_future_does_not_count(end, hours):
     noted = json.loads(file.read_bytes())
     noted["ended_at"] = (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
     file.write_text(json.dumps(noted))
-    assert nights.was_missed()
+    assert last_night.was_missed()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", '{"ended_at": 3}', '{"ended_at": "soon"}'])
 def test_a_damaged_note_is_none(here, content):
     here.state.mkdir(parents=True)
     (here.state / "night.json").write_text(content)
-    assert nights.was_missed()
+    assert last_night.was_missed()

@@ -47,10 +47,12 @@ def test_the_mutants_of_a_module_are_its_smallest_changes(tmp_path: Path):
 
 def test_a_mutant_takes_the_place_of_its_module_for_all_who_imported_it(monkeypatch):
     """In a process of its own: here it is undone."""
-    from pipeline import drift, volume
+    from pipeline.raw import volume
+    from pipeline.schema import drift
 
-    wanted = "volume module: SHARE = 0.5 -> SHARE = 1.0"
-    (mutant,) = [m for m in mutants.of("volume", mutation.PATHS["volume"]) if m.name == wanted]
+    wanted = "raw.volume module: SHARE = 0.5 -> SHARE = 1.0"
+    found = mutants.of("raw.volume", mutation.PATHS["raw.volume"])
+    (mutant,) = [m for m in found if m.name == wanted]
     for module in (volume, drift):
         for name, value in list(vars(module).items()):
             monkeypatch.setattr(module, name, value)

@@ -10,7 +10,9 @@ from contextlib import closing
 import pytest
 from patience import Stopwatch
 
-from pipeline import network, settings, snapshot
+from pipeline import settings
+from pipeline.http import network
+from pipeline.raw import snapshot
 
 URL = "https://data.example.gov/file.csv"
 
@@ -78,7 +80,7 @@ def test_packets_that_vanish_take_no_longer_than_the_limit(here, monkeypatch):
 HANGING = """
 import socket, sys, time
 from pathlib import Path
-from pipeline import network
+from pipeline.http import network
 socket.getaddrinfo = lambda *words, **more: time.sleep(60)
 network.PROBE_SECONDS = 0.5
 print(network._any_answers({("a.invalid", 443), ("b.invalid", 443)}, 0.5))

@@ -8,9 +8,12 @@ from conftest import CAPTURES
 from publisher import Answer
 from upstream.nws import Alerts, alert, problem
 
-from pipeline import candidate, download, nws, settings, snapshot
-from pipeline.candidate import Candidate, Source
+from pipeline import settings
+from pipeline.connectors import nws
 from pipeline.errors import SourceError
+from pipeline.http import client
+from pipeline.raw import candidate, snapshot
+from pipeline.raw.candidate import Candidate, Source
 
 URL = "https://api.weather.gov/alerts/active"
 SOURCE = Source("T", "P", "https://e.gov/", "L", "https://l.gov/", "geojson", volatile=("updated",))
@@ -21,7 +24,7 @@ def service(here, publisher, monkeypatch):
     monkeypatch.setenv("MIRRORS", f"api.weather.gov={publisher.url}")
     monkeypatch.setenv("FETCH_PATIENCE", "0")
     settings.load.cache_clear()
-    monkeypatch.setattr(download, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(client, "_FIRST_WAIT", 0.01)
     known = Alerts()
     known.register(publisher)
     return known

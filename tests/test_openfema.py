@@ -12,11 +12,15 @@ from upstream import faults, openfema
 from upstream.faults import switched
 from upstream.world import world
 
-from pipeline import candidate, download, fetch, pages, settings, snapshot
-from pipeline import openfema as protocol
-from pipeline.candidate import Candidate, Source
+from pipeline import settings
+from pipeline.connectors import openfema as protocol
+from pipeline.connectors import paging
+from pipeline.connectors.openfema import MOST_ROWS
 from pipeline.errors import SourceError, Transient
-from pipeline.openfema import MOST_ROWS
+from pipeline.http import client
+from pipeline.raw import candidate, snapshot
+from pipeline.raw.candidate import Candidate, Source
+from pipeline.stages import api
 
 HOST = "www.fema.gov"
 BASE = f"https://{HOST}/api/open"
@@ -27,7 +31,7 @@ SOURCE = Source("T", "P", "https://e.gov/", "L", "https://l.gov/", "csv")
 @pytest.fixture
 def fema(here, monkeypatch):
     """A world with OpenFEMA in it: a data set of 250 rows; no time passes between tries."""
-    monkeypatch.setattr(download, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(client, "_FIRST_WAIT", 0.01)
     with world() as known:
         known.declarations = openfema.declarations(250)
         known.declarations.register(known.publisher, f"/{HOST}")
@@ -58,7 +62,7 @@ def read(gathered: Candidate, dataset="DisasterDeclarationsSummaries", **asked) 
 def work(offline=False) -> dict:
     """One night through the whole stage; returns its facts."""
     options = type("Options", (), {"offline": offline, "force": False})
-    return fetch.work(settings.load(), options, SOURCE, "fema", read)
+    return api.work(settings.load(), options, SOURCE, "fema", read)
 
 
 def night(source=SOURCE, **asked):
@@ -293,7 +297,7 @@ def test_a_data_set_that_never_holds_still_is_refused(data):
     data.before = grow
     with pytest.raises(SourceError, match=r"changed while reading, 3 times: .* before and"):
         gather()
-    assert len(data.queries("count")) == 2 * pages.READS
+    assert len(data.queries("count")) == 2 * paging.READS
 
 
 @pytest.mark.parametrize(
@@ -323,7 +327,7 @@ def test_a_count_that_is_too_large_ends(fema, data):
 
 
 def test_pages_without_end_are_bounded(data, monkeypatch):
-    monkeypatch.setattr(pages, "MOST_PAGES", 20)
+    monkeypatch.setattr(paging, "MOST_PAGES", 20)
     data.real_cap = 1
     with pytest.raises(SourceError, match="page 20 and no end"):
         gather()
@@ -410,7 +414,7 @@ GOOD_AGAIN = [
 @pytest.mark.parametrize(("fault", "times"), GOOD_AGAIN)
 def test_what_passes_is_asked_again(fema, data, monkeypatch, fault, times):
     with_patience(monkeypatch)
-    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(client.time, "sleep", lambda seconds: None)
     fema.answer(HOST, ADDRESS, switched(data.rows_of, fault, times=times, when=second_page))
     assert rows(night()) == [row[-1] for row in data.rows]
     assert len(data.queries("page")) == 3 + times
@@ -471,14 +475,14 @@ def test_a_page_that_drips_is_whole(fema, data):
 
 
 def test_a_page_that_does_not_come_is_given_up(fema, data, monkeypatch):
-    monkeypatch.setattr(download, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(client, "READ_SECONDS", 0.2)
     fema.answer(HOST, ADDRESS, switched(data.rows_of, faults.slow(1), when=second_page))
     with pytest.raises(Transient, match="timed out"):
         gather()
 
 
 def test_a_bomb_is_stopped(fema, data, monkeypatch):
-    monkeypatch.setattr("pipeline.archive.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("pipeline.compressed.MAX_BYTES", 1 << 20)
     fema.answer(HOST, ADDRESS, switched(data.rows_of, faults.gzip_bomb(8), when=second_page))
     with pytest.raises(SourceError, match=r"more than 1 MiB"):
         gather()

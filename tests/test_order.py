@@ -17,24 +17,17 @@ from test_data_status import stages, told
 from test_fetch import HOST, night, serve
 from test_ledger_versions import value
 
-from pipeline import (
-    database,
-    ddl,
-    fetch,
-    freshness,
-    ledger,
-    ledger_versions,
-    load,
-    order,
-    preprocess,
-    report,
-    settings,
-    state,
-)
-from pipeline import night as nights
+from pipeline import database, settings, state
 from pipeline.__main__ import _parser, _refuse_misplaced
-from pipeline.candidate import Source
+from pipeline.cli import night as nights
+from pipeline.cli import report
+from pipeline.database import ledger, ledger_versions
+from pipeline.marts import freshness
+from pipeline.raw import order
+from pipeline.raw.candidate import Source
+from pipeline.schema import declaration
 from pipeline.settings import ROOT, Settings
+from pipeline.stages import api, load, preprocess
 
 DAYS = [f"2026-03-0{day}T04:20:00Z" for day in range(1, 8)]
 
@@ -240,7 +233,7 @@ def machines(here, tmp_path, database_url, owner, monkeypatch):
     """Settings of two machines that share a database, with a source of one column."""
     declared = tmp_path / "alpha.sql"
     declared.write_text('create table if not exists source.alpha ("a" text);')
-    monkeypatch.setattr(ddl, "path", lambda source: declared)
+    monkeypatch.setattr(declaration, "path", lambda source: declared)
     monkeypatch.delenv("PIPELINE_RUN", raising=False)
     found = [replace(here, data_dir=tmp_path / name, database_url=database_url) for name in "AB"]
     for machine in found:
@@ -331,17 +324,17 @@ def test_a_fresh_offline_clone_does_not_replace_live_rows_by_the_bundled_capture
     """With the real scripts' own capture: fetched, made legible, not loaded."""
     name = "bls_unemployment"
     here = replace(here, database_url=database_url)
-    assert ddl.path(name).exists()
+    assert declaration.path(name).exists()
     live = {"rows": 7, "snapshot": made("live", None, 2)}
     with owner.transaction():
-        owner.execute(ddl.text_of(name))
+        owner.execute(declaration.text_of(name))
         owner.execute("insert into source.bls_unemployment (id) values ('01001')")
         ledger.begin(owner, "a night", "night", DAYS[2])
         ledger.note(owner, "a night", "load", name, live | {"outcome": "new"}, "of live")
     options = SimpleNamespace(offline=True, force=False)
     page = "https://e.gov/"
     source = Source("rates", "a publisher", page, "none", page, kind="tsv")
-    fetched = fetch.work(here, options, source, name, None)
+    fetched = api.work(here, options, source, name, None)
     assert fetched["outcome"] == "bundled"
     state.update(here, name, "api", **fetched, run="a clone")
     script = runpy.run_path(str(ROOT / "preprocess" / f"{name}.py"))

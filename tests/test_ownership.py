@@ -14,21 +14,14 @@ from servers import new_database
 from test_publication import generations
 from test_publish import Place
 
-from pipeline import (
-    database,
-    doctor,
-    ledger,
-    ownership,
-    permissions,
-    postgres,
-    prod,
-    publish,
-    publish_command,
-    replicate,
-    report,
-)
+from pipeline import database, embedded, prod
+from pipeline.cli import doctor, report
+from pipeline.cli import prod as publish_command
+from pipeline.database import ledger
 from pipeline.errors import SettingError
+from pipeline.prod import ownership, permissions, replicate
 from pipeline.settings import ROOT, Settings
+from pipeline.stages import publish
 
 # All that a replication revokes, alters or drops somewhere, as one value.
 RIGHTS = """select
@@ -64,7 +57,7 @@ def make(here: Settings, server_settings: Settings, tmp_path) -> Iterator[Callab
         own = replace(
             here,
             data_dir=folder,
-            database_url=postgres.url(server_settings, name),
+            database_url=embedded.url(server_settings, name),
             prod_database_url=prod_url,
             publish_patience=5,
             **settings,
@@ -87,12 +80,12 @@ def make(here: Settings, server_settings: Settings, tmp_path) -> Iterator[Callab
 
 @pytest.fixture
 def prod_url(server_settings: Settings) -> Iterator[str]:
-    with new_database(postgres.url(server_settings), f"prod_{uuid.uuid4().hex[:8]}") as url:
+    with new_database(embedded.url(server_settings), f"prod_{uuid.uuid4().hex[:8]}") as url:
         yield url
 
 
 def admin(server_settings: Settings, url: str = "") -> psycopg.Connection:
-    return psycopg.connect(url or postgres.url(server_settings), autocommit=True)
+    return psycopg.connect(url or embedded.url(server_settings), autocommit=True)
 
 
 @contextmanager
@@ -102,7 +95,7 @@ def database_beside(server_settings: Settings, options: str = "") -> Iterator[st
     with admin(server_settings) as connection:
         connection.execute(f"create database {name} {options}")
         try:
-            yield postgres.url(server_settings, name)
+            yield embedded.url(server_settings, name)
         finally:
             connection.execute(f"drop database {name} with (force)")
 
@@ -175,7 +168,7 @@ def test_a_database_of_others_is_named(make, prod_url):
 @pytest.mark.parametrize("name", ["postgres", "template1", "a template"])
 def test_the_databases_that_every_server_has_are_not_prod(make, server_settings, name):
     with database_beside(server_settings, "is_template true") as template:
-        place = make(template if name == "a template" else postgres.url(server_settings, name))
+        place = make(template if name == "a template" else embedded.url(server_settings, name))
         try:
             refused(place, "came with the server, for everybody on it; prod was not touched")
             refused(place, "came with the server", take_over=True)
@@ -393,7 +386,7 @@ def test_a_clone_of_the_dev_database_is_another_one(make, prod_url, server_setti
         connection.execute(f"create database {name} template {original}")
         first.dev = database.connect(first.here)
         try:
-            staging = replace(first.here, database_url=postgres.url(server_settings, name))
+            staging = replace(first.here, database_url=embedded.url(server_settings, name))
             with pytest.raises(SettingError, match="is the copy of another dev database"):
                 publish.run(staging)
         finally:
@@ -484,7 +477,7 @@ def test_a_rollback_needs_no_dev_database_but_the_mark(make, prod_url, server_se
 def test_the_embedded_server_is_nobody_elses(server_settings, make):
     """Its dev database, lost and made anew, is another one; its prod is ours all the same."""
     here = replace(server_settings, data_dir=server_settings.data_dir)
-    with admin(server_settings, postgres.url(server_settings, "postgres")) as connection:
+    with admin(server_settings, embedded.url(server_settings, "postgres")) as connection:
         connection.execute("drop database if exists prod with (force)")
         with prod.connect(here) as public, database.connect(here) as dev:
             database.prepare(dev)

@@ -12,16 +12,17 @@ import pytest
 from patience import Stopwatch, end_of
 from publisher import Answer
 
-from pipeline import pace, settings
-from pipeline.download import Client
+from pipeline import settings
 from pipeline.errors import Transient
+from pipeline.http import rate_limit
+from pipeline.http.client import Client
 from pipeline.settings import ROOT
 
 HOST = "data.example.gov"
 CHILD = """
 import sys, pathlib
 from pipeline import settings
-from pipeline.download import Client
+from pipeline.http.client import Client
 client = Client(settings.load())
 for number in range(4):
     client.get("https://data.example.gov/file.csv", pathlib.Path(sys.argv[1]))
@@ -39,7 +40,7 @@ def here(here, publisher, monkeypatch):
 @pytest.fixture
 def as_process(monkeypatch):
     """Be another process, by its id."""
-    return lambda number: monkeypatch.setattr(pace.os, "getpid", lambda: number)
+    return lambda number: monkeypatch.setattr(rate_limit.os, "getpid", lambda: number)
 
 
 def test_processes_on_one_host_keep_their_distance(here, publisher, tmp_path):
@@ -65,20 +66,20 @@ def test_processes_on_one_host_keep_their_distance(here, publisher, tmp_path):
     assert len(asked) == 12
     turns = [later[0] - one[0] for one, later in pairwise(asked) if later[1] != one[1]]
     assert len(turns) >= 2
-    assert min(turns) > pace.GAP_SECONDS * 0.7  # the way to the server is not always as long
+    assert min(turns) > rate_limit.GAP_SECONDS * 0.7  # the way to the server is not always as long
 
 
 def test_another_process_waits_for_its_turn(here, as_process):
     as_process(1)
-    assert pace.turn(here, HOST) == 0
-    assert pace.turn(here, HOST) == 0  # alone, the publisher's answers set the pace
+    assert rate_limit.turn(here, HOST) == 0
+    assert rate_limit.turn(here, HOST) == 0  # alone, the publisher's answers set the pace
     as_process(2)
-    assert 0 < pace.turn(here, HOST) <= pace.GAP_SECONDS
-    assert pace.turn(here, "other.gov") == 0
-    time.sleep(pace.GAP_SECONDS)
-    assert pace.turn(here, HOST) == 0
+    assert 0 < rate_limit.turn(here, HOST) <= rate_limit.GAP_SECONDS
+    assert rate_limit.turn(here, "other.gov") == 0
+    time.sleep(rate_limit.GAP_SECONDS)
+    assert rate_limit.turn(here, HOST) == 0
     as_process(1)
-    assert 0 < pace.turn(here, HOST) <= pace.GAP_SECONDS
+    assert 0 < rate_limit.turn(here, HOST) <= rate_limit.GAP_SECONDS
 
 
 def test_a_retry_after_holds_for_every_source_on_the_host(here, publisher, tmp_path, as_process):
@@ -101,7 +102,7 @@ def test_a_retry_after_holds_for_every_source_on_the_host(here, publisher, tmp_p
 def test_a_source_with_patience_waits_for_the_host(here, publisher, tmp_path, as_process):
     publisher.answers["/file.csv"] = [Answer(b"a\n1\n")]
     as_process(1)
-    pace.quiet(here, HOST, 1.5)
+    rate_limit.quiet(here, HOST, 1.5)
     as_process(2)
     client = Client(here)
     client.patience = 5
@@ -114,18 +115,18 @@ def test_a_source_with_patience_waits_for_the_host(here, publisher, tmp_path, as
 
 def test_a_host_is_not_left_alone_for_ever(here, as_process):
     as_process(1)
-    pace.quiet(here, HOST, 10**9)
+    rate_limit.quiet(here, HOST, 10**9)
     as_process(2)
-    assert pace.turn(here, HOST) <= pace.QUIET_SECONDS
+    assert rate_limit.turn(here, HOST) <= rate_limit.QUIET_SECONDS
 
 
 def test_a_clock_set_back_does_not_hold_a_host(here, as_process, monkeypatch):
     as_process(1)
-    pace.quiet(here, HOST, 600)
+    rate_limit.quiet(here, HOST, 600)
     as_process(2)
     a_year_ago = SimpleNamespace(time=lambda: time.time() - 365 * 86400)
-    monkeypatch.setattr(pace, "time", a_year_ago)
-    assert pace.turn(here, HOST) == 0
+    monkeypatch.setattr(rate_limit, "time", a_year_ago)
+    assert rate_limit.turn(here, HOST) == 0
 
 
 @pytest.mark.parametrize("text", [b"", b'{"last": 1', b"\xff"])
@@ -133,10 +134,10 @@ def test_a_damaged_note_counts_as_none(here, text):
     (here.state / "hosts").mkdir(parents=True)
     path = here.state / "hosts" / f"{HOST}.json"
     path.write_bytes(text)
-    assert pace.turn(here, HOST) == 0
+    assert rate_limit.turn(here, HOST) == 0
     assert json.loads(path.read_bytes())["process"] == os.getpid()
 
 
 def test_a_host_cannot_name_a_file_elsewhere(here):
-    assert pace.turn(here, "../../run.lock") == 0
+    assert rate_limit.turn(here, "../../run.lock") == 0
     assert [path.name for path in (here.state / "hosts").iterdir()] == [".._.._run.lock.json"]

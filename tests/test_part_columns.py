@@ -5,8 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import accept, ddl, delimited, geojson, preprocess, snapshot, state
+from pipeline import state
+from pipeline.cli import accept
 from pipeline.errors import OK, SourceError
+from pipeline.formats import delimited, geojson
+from pipeline.raw import snapshot
+from pipeline.schema import declaration
+from pipeline.stages import preprocess
 
 SOURCE = "storms"
 DECLARED = ["key", "state", "size"]
@@ -29,7 +34,7 @@ NIGHTS = {
 def night(here, tmp_path, monkeypatch):
     """Stage preprocess on files of some years, each with its columns; returns its facts."""
     path = tmp_path / f"{SOURCE}.sql"
-    monkeypatch.setattr(ddl, "path", lambda source: path)
+    monkeypatch.setattr(declaration, "path", lambda source: path)
     monkeypatch.setattr(preprocess, "_run_data_tests", lambda source, path: None)
     monkeypatch.setattr(preprocess, "code_fingerprint", lambda source: "code")
     nights = iter(range(1000))
@@ -61,7 +66,9 @@ def night(here, tmp_path, monkeypatch):
 
 def declare(names: list[str]) -> None:
     columns = ", ".join(f"{name} text" for name in names)
-    ddl.path(SOURCE).write_text(f"create table if not exists source.{SOURCE} ({columns});\n")
+    declaration.path(SOURCE).write_text(
+        f"create table if not exists source.{SOURCE} ({columns});\n"
+    )
 
 
 def as_csv(names, values) -> str:

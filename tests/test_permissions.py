@@ -17,9 +17,14 @@ import servers
 from patience import Stopwatch
 from public_database import TABLES, Public, embedded, managed
 
-from pipeline import app_password, audit, database, errors, permissions, postgres, postgres_place
+from pipeline import embedded as postgres
+from pipeline import errors
 from pipeline import prod as prod_module
+from pipeline.database import connection as database
+from pipeline.embedded import layout
 from pipeline.errors import SetupError
+from pipeline.prod import audit, permissions
+from pipeline.prod import password as app_password
 
 PASSWORD = "Größe: 'ﬁve' \"p%40ss\" \\words"  # with a ligature, which SASLprep takes apart
 
@@ -208,7 +213,7 @@ def test_the_password_is_nowhere(prod, capfd, monkeypatch):
     ended.set()
     watching.join()
     said = capfd.readouterr()
-    log = postgres_place.find(prod.here).log.read_text()
+    log = layout.find(prod.here).log.read_text()
     assert "alter role" in log and "SCRAM-SHA-256$" in log
     files = [path for path in here.state.rglob("*") if path.is_file()]
     texts = [log, said.out, said.err, repr(here), repr(rights), *seen]

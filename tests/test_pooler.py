@@ -14,9 +14,11 @@ from servers import PGBOUNCER, new_database, pgbouncer
 from small_pooler import CHOICES, pooling
 from test_publish import Place, place  # noqa: F401 - the fixture
 
-from pipeline import database, pooler, publish
+from pipeline import database
+from pipeline.database import pooler
 from pipeline.errors import SettingError
 from pipeline.settings import ROOT
+from pipeline.stages import publish
 
 STATE = """select (select array_agg(name || '=' || setting order by name) from pg_settings
         where source not in ('default', 'override', 'command line', 'configuration file')

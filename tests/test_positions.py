@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from pipeline import geojson, positions
 from pipeline.errors import SourceError
+from pipeline.formats import geojson, positions
 
 KINDS = list(positions.DEPTHS)
 WRONG = {  # a position, as JSON

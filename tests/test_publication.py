@@ -16,9 +16,11 @@ import pytest
 from patience import end_of, eventually, joined
 from readers import from_a_snapshot, in_one_transaction, reading
 
-from pipeline import data_status, database, dependents, freshness, ledger, publication
-from pipeline.dependents import Refused
+from pipeline import database
+from pipeline.database import ledger
 from pipeline.errors import SourceError
+from pipeline.marts import data_status, dependents, freshness, publication
+from pipeline.marts.dependents import Refused
 from pipeline.settings import ROOT, Settings
 
 ROWS = 200

@@ -27,26 +27,18 @@ from test_publication import (
     value,
 )
 
-from pipeline import (
-    data_status,
-    database,
-    dump,
-    dump_reader,
-    ledger,
-    marks,
-    postgres,
-    prod,
-    publication,
-    publish,
-    publish_command,
-    replicate,
-    settings,
-    status,
-    tell,
-)
+from pipeline import embedded, settings
+from pipeline.cli import prod as publish_command
+from pipeline.cli import status
+from pipeline.database import connection as database
+from pipeline.database import ledger
+from pipeline.embedded.clients import program
 from pipeline.errors import PipelineError, SourceError
-from pipeline.postgres_clients import program
+from pipeline.marts import data_status, marks, publication, refresh_status
+from pipeline.prod import connection as prod
+from pipeline.prod import dump, pg_restore, replicate
 from pipeline.settings import ROOT, Settings
+from pipeline.stages import publish
 
 TABLES = ("one", "two")
 # What text COPY has to carry unharmed.
@@ -85,7 +77,7 @@ class Place:
                 made = marks.Made(str(generation), rows)
                 marks.note(connection, "transformed", name, made, where="transformed_next")
             ledger.note(connection, run, "transform", ledger.ALL_MODELS, facts, "made")
-            return tell.rows(connection)
+            return refresh_status.rows(connection)
 
         room = build(self.dev, number, tables)
         if statement:
@@ -121,7 +113,7 @@ def place(here: Settings, server_settings: Settings, database_url: str) -> Itera
     settings = replace(
         here,
         database_url=database_url,
-        prod_database_url=postgres.url(server_settings, name),
+        prod_database_url=embedded.url(server_settings, name),
         publish_patience=20,
         keep_dumps=3,
     )
@@ -188,7 +180,7 @@ def test_plain_pg_restore_reads_a_dump(place, server_settings):
     name = "restored_by_hand"
     place.dev.execute(f"create database {name}")
     try:
-        address = postgres.url(server_settings, name)
+        address = embedded.url(server_settings, name)
         words = ["--exit-on-error", "--dbname", address, str(place.here.dumps / "1.dump")]
         subprocess.run([program("pg_restore"), *words], check=True, capture_output=True)
         assert place.schema(address) == place.schema(place.here.database_url)
@@ -305,7 +297,7 @@ def test_a_damaged_dump_is_not_taken(place, reader):
         ("echo no such table >&2; exit 1", "no such table$"),
     ],
 )
-@pytest.mark.parametrize("module", [dump, dump_reader])
+@pytest.mark.parametrize("module", [dump, pg_restore])
 def test_a_program_that_is_killed_leaves_a_reason(place, tmp_path, monkeypatch, module, ends, told):
     """The kernel kills what takes its memory, without a word."""
     stub = tmp_path / "stub"
@@ -318,7 +310,7 @@ def test_a_program_that_is_killed_leaves_a_reason(place, tmp_path, monkeypatch, 
         if module is dump:
             dump.make(place.here, place.dev)
         else:
-            dump_reader.before_rows(kept.path)
+            pg_restore.before_rows(kept.path)
     assert re.search(told, caught.value.what), caught.value.what
     assert caught.value.remedy
 
@@ -562,7 +554,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from pipeline import errors, publish, settings
+from pipeline import errors, settings
+from pipeline.stages import publish
 print("ready", flush=True)
 here = replace(settings.load(), database_url={dev!r}, prod_database_url={prod!r})
 try:
@@ -814,7 +807,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(place, reader, cap
 
 def test_those_who_only_look_make_no_database(server_settings):
     here = replace(server_settings, prod_database_url="")
-    with psycopg.connect(postgres.url(here), autocommit=True) as connection:
+    with psycopg.connect(embedded.url(here), autocommit=True) as connection:
         connection.execute("drop database if exists prod")
         for look in (publish_command.dry_run, publish_command.show_audit):
             with pytest.raises(SourceError, match="there is no database prod yet"):
@@ -846,7 +839,7 @@ def test_prod_may_be_postgresql_15(place, debian_url, capsys):
 def test_without_an_address_prod_stands_beside_dev(server_settings):
     with prod.connect(server_settings) as connection:
         assert connection.info.dbname == "prod"
-    assert prod.url(server_settings) == postgres.url(server_settings, "prod")
+    assert prod.url(server_settings) == embedded.url(server_settings, "prod")
     assert isinstance(server_settings.data_dir, Path)
 
 
@@ -870,5 +863,5 @@ def test_rows_are_read_whole_however_they_come():
             b"COPY t (a) FROM stdin;\n" + b"".join(lines) + b"\\.\n\n\nCOPY u (b) FROM stdin;\n"
         )
         stream = io.BufferedReader(io.BytesIO(script + b"\\.\n"), size)
-        copies = [(what, b"".join(blocks)) for what, blocks in dump_reader._copies(stream)]
+        copies = [(what, b"".join(blocks)) for what, blocks in pg_restore._copies(stream)]
         assert copies == [("COPY t (a)", b"".join(lines)), ("COPY u (b)", b"")]

@@ -8,7 +8,7 @@ from publisher import Answer
 from test_fetch import HOST, URL, night, on_disk
 
 from pipeline import settings
-from pipeline.printable import shown
+from pipeline.text import shown
 
 PASSWORD = "p@ss/w:rd 20%?é"
 TOKEN = "Ab+9/very=secret~token"

@@ -11,10 +11,13 @@ from upstream import openfema as fema_upstream
 from upstream import socrata as socrata_upstream
 from upstream.arcgis import FeatureLayer, points
 
-from pipeline import arcgis, fdsn, fetch, openfema, script, settings, socrata, state
-from pipeline.candidate import Source
+from pipeline import settings, state
+from pipeline.cli.runner import Job, Runner
+from pipeline.connectors import arcgis, fdsn, openfema, socrata
 from pipeline.errors import PipelineError, SourceError
-from pipeline.runner import Job, Runner
+from pipeline.raw.candidate import Source
+from pipeline.stages import api as fetch
+from pipeline.stages import script
 
 NAME = "alpha"
 HOSTS = ("data.example.gov", "www.fema.gov", "data.cdc.gov", "services3.arcgis.com")

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from servers import new_database
 
-from pipeline import database, postgres, settings
-from pipeline.dbt_run import Dbt
+from pipeline import database, embedded, settings
+from pipeline.marts.dbt_runner import Dbt
 from pipeline.settings import ROOT, Settings
 
 PROJECT = ROOT / "transform"
@@ -29,7 +29,7 @@ QUAKES = """insert into source.usgs_earthquakes (feature_id, "time", mag, tsunam
 def dev(server_settings) -> Iterator[psycopg.Connection]:
     """A database with every source's table, all empty."""
     with (
-        new_database(postgres.url(server_settings), "rejected") as url,
+        new_database(embedded.url(server_settings), "rejected") as url,
         psycopg.connect(url, autocommit=True) as connection,
     ):
         database.prepare(connection)

@@ -5,7 +5,8 @@ from io import StringIO
 
 import pytest
 
-from pipeline import report, state
+from pipeline import state
+from pipeline.cli import report
 
 FRESH = {"api": {"outcome": "new"}, "preprocess": {"outcome": "new"}, "load": {"outcome": "new"}}
 

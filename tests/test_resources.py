@@ -11,8 +11,10 @@ from types import SimpleNamespace
 import pytest
 from test_hold import MARTS, STAGING, Place, memory, place  # noqa: F401 - fixtures
 
-from pipeline import freshness, publication, resources, row_guard, source_table, transform
+from pipeline.marts import freshness, publication, resources, row_guard
+from pipeline.schema import table
 from pipeline.settings import ROOT
+from pipeline.stages import transform
 
 FREE = "{{ config(contract={'enforced': false}"
 
@@ -177,7 +179,7 @@ snapshots:
 def test_an_empty_table_stands_in_for_a_source_that_was_never_loaded(place, monkeypatch, tmp_path):  # noqa: F811
     declared = tmp_path / "fires.sql"
     declared.write_text('create table if not exists source.fires (\n    "fire" text\n);\n')
-    monkeypatch.setattr(source_table.ddl, "path", lambda source: tmp_path / f"{source}.sql")
+    monkeypatch.setattr(table.ddl, "path", lambda source: tmp_path / f"{source}.sql")
     sources = (place.project / STAGING / "_sources.yml").read_text()
     names = "{name: fires}, {name: gone}, {name: broken}, "
     place.write(
@@ -197,7 +199,7 @@ def test_an_empty_table_stands_in_for_a_source_that_was_never_loaded(place, monk
     declared.write_text(
         declared.read_text().replace('"fire" text', '"fire" text,\n    "size" text')
     )
-    assert source_table.make_sure(place.owner, "fires", is_loaded=False) == ""
+    assert table.make_sure(place.owner, "fires", is_loaded=False) == ""
     assert "size" in place.owner.execute("select * from source.fires").description[1].name
     # One that was loaded and is gone is no empty one: what is made of it stays at its last rows.
     place.owner.execute("drop table source.towns cascade")

@@ -13,8 +13,9 @@ from publisher import Answer
 from test_download import URL, client, get, waits  # noqa: F401 - fixtures
 from test_fetch import night
 
-from pipeline import resume, settings
+from pipeline import settings
 from pipeline.errors import SourceError, Transient
+from pipeline.http import resume
 
 BODY = b"a,b\n" + b"".join(b"%d,%d\n" % (n, n * n) for n in range(5000))
 ETAG = '"v1"'
@@ -167,8 +168,9 @@ def test_the_check_of_a_resumed_file_sees_all_of_it(publisher, get, tmp_path):  
 
 FETCHING = """
 import sys
-from pipeline import framing, settings
-from pipeline.candidate import Candidate
+from pipeline.http import framing
+from pipeline import settings
+from pipeline.raw.candidate import Candidate
 framing._BLOCK = 8192  # so that half of a small file is on disk
 sys.path.insert(0, sys.argv[1])
 from test_fetch import SOURCE

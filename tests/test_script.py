@@ -9,9 +9,11 @@ import sys
 import pytest
 
 from pipeline import __main__ as command_line
-from pipeline import accept, errors, load, script
+from pipeline import errors
+from pipeline.cli import accept
 from pipeline.errors import PipelineError, SourceError
 from pipeline.settings import ROOT
+from pipeline.stages import load, script
 
 
 def test_a_disk_that_fails_is_named_and_no_fault_of_ours(here, capsys):
@@ -73,7 +75,7 @@ def test_no_option_may_be_abbreviated(monkeypatch, capsys):
 
 @pytest.mark.parametrize("word", ["--forc", "--off", "--accept-c=x", "--he", "--f"])
 def test_no_option_of_a_script_may_be_abbreviated(monkeypatch, word):
-    from pipeline import transform
+    from pipeline.stages import transform
 
     monkeypatch.setattr(sys, "argv", ["a_script.py", word])
     with pytest.raises(SystemExit) as ended:

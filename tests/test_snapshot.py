@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import candidate, content, manifest, settings, snapshot
-from pipeline.candidate import Source
+from pipeline import settings
 from pipeline.errors import SourceError
+from pipeline.raw import candidate, checks, manifest, snapshot
+from pipeline.raw.candidate import Source
 from pipeline.settings import BUNDLED, ROOT
 
 SOURCE = Source("A title", "A publisher", "https://example.gov/", "None", "https://l.gov/", "csv")
@@ -182,7 +183,8 @@ COMMITTING = """
 import itertools, sys
 sys.path.insert(0, sys.argv[2])
 import test_snapshot
-from pipeline import durable, settings, snapshot
+from pipeline import durable, settings
+from pipeline.raw import snapshot
 if sys.argv[1] == "no exchange":
     durable._exchange = lambda one, other: False
 here = settings.load()
@@ -377,10 +379,10 @@ def test_a_bundled_capture_is_a_whole_snapshot(name):
     prints = {}
     for entry, file in zip(described["resources"], capture.files, strict=True):
         assert entry["url"].startswith("https://cdn.jsdelivr.net/npm/")
-        content.check(file, source.kind, "", final_newline=source.final_newline)
+        checks.check(file, source.kind, "", final_newline=source.final_newline)
         whole = hashlib.sha256(file.read_bytes()).hexdigest()
         prints[entry["path"]] = (
-            content.fingerprint(file, source.volatile) if source.volatile else whole
+            checks.fingerprint(file, source.volatile) if source.volatile else whole
         )
         assert entry["content"] == prints[entry["path"]]
     assert capture.content == snapshot.fingerprint_of(prints)

@@ -11,10 +11,12 @@ from upstream import faults, socrata
 from upstream.faults import switched
 from upstream.world import world
 
-from pipeline import candidate, download, settings, snapshot
-from pipeline import socrata as protocol
-from pipeline.candidate import Candidate, Source
+from pipeline import settings
+from pipeline.connectors import socrata as protocol
 from pipeline.errors import SourceError, Transient
+from pipeline.http import client
+from pipeline.raw import candidate, snapshot
+from pipeline.raw.candidate import Candidate, Source
 
 HOST = "data.cdc.gov"
 PAGES = "/resource/swc5-untb.csv"
@@ -27,7 +29,7 @@ TOKEN = "a-token-of-the-tests"
 @pytest.fixture
 def cdc(here, monkeypatch):
     """A world with a site of Socrata's in it; no time passes between tries."""
-    monkeypatch.setattr(download, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(client, "_FIRST_WAIT", 0.01)
     with world() as known:
         known.places = socrata.places(250)
         known.places.register(known.publisher, f"/{HOST}")
@@ -253,7 +255,7 @@ def test_an_error_in_200_that_passes_is_asked_again(cdc, data, monkeypatch, body
     place = f"/{HOST}{PAGES}"
     honest = cdc.publisher.answers[place]
     cdc.publisher.answers[place] = switched(honest, faults.error_in_200(body), times=2)
-    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(client.time, "sleep", lambda seconds: None)
     assert len(rows(night())) == 250
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pipeline import database, settings, source_credits, table_comments, transform
+from pipeline import database, settings
+from pipeline.marts import credits, table_comments
 from pipeline.settings import ROOT, Settings
+from pipeline.stages import transform
 
 SCRIPT = """
-from pipeline.fetch import Candidate, Source, run
+from pipeline.stages.api import Candidate, Source, run
 {before}
 SOURCE = Source({arguments})
 """
@@ -20,7 +22,7 @@ SOURCE = Source({arguments})
 @pytest.fixture
 def script(tmp_path: Path, monkeypatch):
     """Writes the script of a source called x."""
-    monkeypatch.setattr(source_credits, "ROOT", tmp_path)
+    monkeypatch.setattr(credits, "ROOT", tmp_path)
     (tmp_path / "api").mkdir()
 
     def write(arguments: str, before: str = "") -> None:
@@ -47,32 +49,32 @@ def script(tmp_path: Path, monkeypatch):
 )
 def test_what_a_script_declares_is_read_without_running_it(script, arguments, before):
     script(arguments, before + "\nraise SystemExit")
-    assert source_credits.of("x") == "T by P <https://p/>, licence: L <https://l/>"
-    assert source_credits.line(["x"]).startswith("Sources: T by P")
+    assert credits.of("x") == "T by P <https://p/>, licence: L <https://l/>"
+    assert credits.line(["x"]).startswith("Sources: T by P")
 
 
 @pytest.mark.parametrize("text", ["SOURCE = Source(", "SOURCE = made()", "", "\0"])
 def test_what_cannot_be_read_is_said(script, tmp_path: Path, text):
     script("")
     (tmp_path / "api" / "x.py").write_text(text)
-    assert source_credits.of("x") == "x (its script in api/ declares no page)"
-    assert source_credits.of("nowhere").startswith("nowhere (")
+    assert credits.of("x") == "x (its script in api/ declares no page)"
+    assert credits.of("nowhere").startswith("nowhere (")
 
 
 def test_only_a_declared_date_makes_a_source_static(script):
     script('page="https://p/", as_of="2017-01-01"')
-    assert source_credits.is_static("x")
+    assert credits.is_static("x")
     script('page="https://p/"')
-    assert not source_credits.is_static("x")
+    assert not credits.is_static("x")
 
 
 @pytest.mark.parametrize("source", settings.sources())
 def test_every_script_of_the_project_is_understood(source):
-    known = source_credits.declared(source)
+    known = credits.declared(source)
     for name in ("title", "publisher", "page", "licence", "licence_page"):
         assert known[name], f"api/{source}.py: {name}"
     is_static = "static" in (ROOT / "api" / f"{source}.py").read_text().split("Corrections")[0]
-    assert source_credits.is_static(source) is is_static
+    assert credits.is_static(source) is is_static
 
 
 def test_no_comment_ends_in_white_space(database_url):
@@ -126,6 +128,6 @@ def test_of_nothing_but_sources_never_loaded_every_table_says_whose_data_it_is_f
     assert {state for _, state in states} <= {"missing", "kept"}, states
     for table, sources in facts["sources"].items():
         for source in sources:
-            known = source_credits.declared(source)
+            known = credits.declared(source)
             for name in ("title", "page", "licence", "licence_page"):
                 assert known[name] in comments[table], (table, source, name)

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from patience import Stopwatch, end_of, eventually
 
-from pipeline import git as fixed_git
-from pipeline import lfs, settings, snapshot, stash, stash_git
+from pipeline import settings
 from pipeline.errors import PipelineError
+from pipeline.raw import git as fixed_git
+from pipeline.raw import git_stash, lfs, snapshot, stash
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("git") or not shutil.which("git-lfs"), reason="needs git and git-lfs"
@@ -492,7 +493,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 sys.path[:0] = [{project!r}, {project!r} + "/tests"]
-from pipeline import settings, snapshot, stash
+from pipeline import settings
+from pipeline.raw import snapshot, stash
 from tests.test_stash import put
 settings.ROOT = clone = Path({clone!r})
 here = replace(settings.load(), data_dir=clone / "data", stash="git")
@@ -566,7 +568,7 @@ def test_a_lock_on_the_branch_of_somebody_else_is_left_alone(clone, monkeypatch)
 def test_a_branch_moved_by_somebody_else_meanwhile_is_built_upon(clone, monkeypatch):
     put(clone, "alpha", data=b"1\n")
     stash.store(here(clone), "alpha", "first")
-    commit, moves = stash_git._commit, []
+    commit, moves = git_stash._commit, []
 
     def commit_late(*arguments):
         made = commit(*arguments)
@@ -583,7 +585,7 @@ def test_a_branch_moved_by_somebody_else_meanwhile_is_built_upon(clone, monkeypa
             )
         return made
 
-    monkeypatch.setattr(stash_git, "_commit", commit_late)
+    monkeypatch.setattr(git_stash, "_commit", commit_late)
     put(clone, "alpha", data=b"2\n")
     assert stash.store(here(clone), "alpha", "second").done
     assert tip(clone, "raw-data~") == moves[0]
@@ -682,7 +684,7 @@ def test_a_remote_that_does_not_answer_is_given_up_with_all_it_started(
     ssh.chmod(0o755)
     git(clone, "remote", "set-url", "origin", "ssh://git@example.invalid/x.git")
     monkeypatch.setenv("GIT_SSH_COMMAND", f"'{ssh}'")
-    monkeypatch.setattr(stash_git, "NETWORK_SECONDS", 1)
+    monkeypatch.setattr(git_stash, "NETWORK_SECONDS", 1)
     put(clone, "alpha", data=b"1\n")
     stash.store(here(clone), "alpha", "first")
     watch = Stopwatch()

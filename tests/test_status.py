@@ -12,20 +12,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import (
-    data_status,
-    database,
-    errors,
-    freshness,
-    ledger,
-    lock,
-    night,
-    nights,
-    settings,
-    signals,
-    status,
-)
+from pipeline import errors, settings, signals
+from pipeline.cli import last_night, night, status
+from pipeline.database import connection as database
+from pipeline.database import ledger
 from pipeline.errors import BusyError, PipelineError, SetupError
+from pipeline.marts import data_status, freshness
+from pipeline.stages import lock
 
 OPTIONS = SimpleNamespace(force=False, offline=True, accept_contract=[])
 NOW = datetime.now(UTC) - timedelta(minutes=10)
@@ -124,7 +117,7 @@ def test_a_night_that_ended_before_it_began_is_told(connection, monkeypatch, cap
         a_night(monkeypatch)
         with pytest.raises(SetupError):
             a_night(monkeypatch, SetupError("a thing is missing", "bring it"), place=place)
-        assert nights.was_missed()
+        assert last_night.was_missed()
         code, said = shown(capsys)
         assert code == errors.DEGRADED
         assert "with code 78" in said
@@ -162,16 +155,18 @@ def test_a_stopped_night_is_told_and_made_up_for(connection, monkeypatch, capsys
     a_night(monkeypatch)
     a_night(monkeypatch, signals.Stopped(15))
     code, said = shown(capsys)
-    assert (code, "with code 143" in said, nights.was_missed()) == (errors.DEGRADED, True, True)
+    assert (code, "with code 143" in said, last_night.was_missed()) == (errors.DEGRADED, True, True)
 
 
 def test_a_night_that_met_another_run_is_none(connection, monkeypatch, capsys):
     a_night(monkeypatch)
-    before = (settings.load().state / nights.FILE).read_bytes()
+    before = (settings.load().state / last_night.FILE).read_bytes()
     for place in ("folders", "database"):
         with pytest.raises(BusyError):
             a_night(monkeypatch, BusyError("another run is in progress"), place=place)
-        assert json.loads((settings.load().state / nights.FILE).read_bytes()) == json.loads(before)
+        assert json.loads((settings.load().state / last_night.FILE).read_bytes()) == json.loads(
+            before
+        )
     assert shown(capsys)[0] == errors.OK
 
 
@@ -193,7 +188,7 @@ def test_after_any_nights_the_newest_counts(here, monkeypatch, capsys, is_long):
         with suppress(Killed, PipelineError):
             kinds[kind]()
         newest = newest if kind == "busy" else kind
-        night_now = nights.newest(settings.load())
+        night_now = last_night.newest(settings.load())
         capsys.readouterr()
         if newest:
             assert night_now[0].is_well == (newest == "well"), (kind, newest)
@@ -202,7 +197,7 @@ def test_after_any_nights_the_newest_counts(here, monkeypatch, capsys, is_long):
 
 def test_a_pipeline_that_no_longer_runs_is_told(connection, monkeypatch, capsys):
     a_night(monkeypatch)
-    file = settings.load().state / nights.FILE
+    file = settings.load().state / last_night.FILE
     noted = json.loads(file.read_bytes())
     for days in (2, 5, 400):
         for name in ("began_at", "ended_at"):
@@ -242,7 +237,7 @@ def test_runs_without_a_database_have_no_end_in_the_ledger(connection, monkeypat
 
 @pytest.mark.parametrize("code", [0, 1])
 def test_a_later_night_of_another_machine_counts(connection, monkeypatch, capsys, code):
-    monkeypatch.setattr(nights.state, "now", lambda: (NOW + timedelta(minutes=1)).isoformat())
+    monkeypatch.setattr(last_night.state, "now", lambda: (NOW + timedelta(minutes=1)).isoformat())
     a_night(monkeypatch, code=1 - code)
     begin(connection, "2026-01-02T00-00-00Z-77", "night", NOW, code)
     assert f"with code {1 - code}" in shown(capsys)[1]
@@ -254,7 +249,9 @@ def test_a_later_night_of_another_machine_counts(connection, monkeypatch, capsys
 
 RUN = """
 import os, sys
-from pipeline import lock, nights, settings
+from pipeline.stages import lock
+from pipeline.cli import last_night as nights
+from pipeline import settings
 with lock.held_by_this_run(settings.load()):
     if sys.argv[1:] == ["night"]:
         nights.begin(settings.load(), f"2026-01-01T00-00-00Z-{os.getpid()}")

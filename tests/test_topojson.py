@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import topojson
 from pipeline.errors import SourceError
+from pipeline.formats import topojson
 from pipeline.settings import BUNDLED
 
 COUNTIES = BUNDLED / "census_counties" / "counties-10m.json"

@@ -13,9 +13,12 @@ import dbt_project
 import psycopg
 import pytest
 
-from pipeline import database, dbt_run, ledger, transform
+from pipeline import database
+from pipeline.database import ledger
 from pipeline.errors import PipelineError
+from pipeline.marts import dbt_runner
 from pipeline.settings import Settings
+from pipeline.stages import transform
 
 MARTS = "models/marts/"
 UNCASTABLE = "models/staging/uncastable_values.sql"
@@ -193,8 +196,8 @@ def test_the_database_goes_away_before_the_build(place, project, monkeypatch):
         given(*words)
         os.environ["DBT_PORT"] = "9"
 
-    given = dbt_run._give_connection
-    monkeypatch.setattr(dbt_run, "_give_connection", elsewhere)
+    given = dbt_runner._give_connection
+    monkeypatch.setattr(dbt_runner, "_give_connection", elsewhere)
     with pytest.raises(PipelineError) as caught:
         transform.run(place)
     assert "does not parse" not in str(caught.value)
@@ -228,7 +231,7 @@ def test_the_fingerprint_changes_with_rows_models_and_dbt_and_with_nothing_else(
     (project / "macros" / "more.sql").rename(project / "macros" / "other.sql")
     assert is_new()
     with monkeypatch.context() as patched:
-        patched.setattr(dbt_run, "version", lambda name: "99")
+        patched.setattr(dbt_runner, "version", lambda name: "99")
         assert is_new()
 
     before = transform.fingerprint_of(owner)

@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from pipeline import drill_scratch, settings
+from pipeline import settings
+from pipeline.drill import scratch
 from pipeline.settings import ROOT
 
 SOURCES = settings.sources()
@@ -92,7 +93,7 @@ def test_every_command_stands_in_the_help(command):
 def test_public_functions_say_what_they_do():
     silent = [
         f"{path.name}: {node.name}"
-        for path in (ROOT / "pipeline").glob("*.py")
+        for path in (ROOT / "pipeline").rglob("*.py")
         for node in ast.parse(path.read_text()).body
         if isinstance(node, (ast.FunctionDef, ast.ClassDef))
         and not node.name.startswith("_")
@@ -154,7 +155,7 @@ def test_the_documentation_says_where_pg_restore_is():
 
 
 def test_a_drill_empties_settings_that_exist():
-    assert set(drill_scratch._EMPTY) <= set(settings.DEFAULTS)
+    assert set(scratch._EMPTY) <= set(settings.DEFAULTS)
 
 
 def test_links_of_the_documentation_lead_somewhere():

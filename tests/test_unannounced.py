@@ -11,8 +11,8 @@ import pytest
 from publisher import Answer
 from test_fetch import GEOJSON, SOURCE, URL, here, night, on_disk  # noqa: F401 - fixtures
 
-from pipeline import content
 from pipeline.errors import SourceError
+from pipeline.raw import checks
 
 CUTS = 80  # of the short form
 GIVEN = 3  # requests at most
@@ -129,11 +129,11 @@ def test_json_proves_its_own_end(here, publisher, tmp_path):  # noqa: F811
     for end in range(len(DOCUMENT)):
         (tmp_path / "cut").write_bytes(DOCUMENT[:end])
         with pytest.raises(SourceError):
-            content.check(tmp_path / "cut", "json", URL, is_delimited=False)
+            checks.check(tmp_path / "cut", "json", URL, is_delimited=False)
     serve(publisher, [DOCUMENT])
     assert night(source=GEOJSON)["outcome"] == "new"
     assert publisher.paths() == ["/file.csv"]
-    assert not [kind for kind in content.KINDS if kind not in LOOKS_WHOLE and "json" not in kind]
+    assert not [kind for kind in checks.KINDS if kind not in LOOKS_WHOLE and "json" not in kind]
 
 
 def test_columns_declared_volatile_may_differ(here, publisher):  # noqa: F811

@@ -5,8 +5,9 @@ import importlib.util
 import pytest
 from upstream.twelve import twelve
 
-from pipeline import candidate, settings, snapshot
-from pipeline.candidate import Candidate
+from pipeline import settings
+from pipeline.raw import candidate, snapshot
+from pipeline.raw.candidate import Candidate
 from pipeline.settings import ROOT
 
 SOURCES = settings.sources()

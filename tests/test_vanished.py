@@ -7,10 +7,14 @@ import random
 
 import pytest
 
-from pipeline import ddl, delimited, drift, geojson, headerless, preprocess, snapshot, state
+from pipeline import state
 from pipeline.errors import SourceError
-from pipeline.legible import Legible
+from pipeline.formats import delimited, geojson, headerless
+from pipeline.formats.legible import Legible
+from pipeline.raw import snapshot
+from pipeline.schema import declaration, drift
 from pipeline.settings import ROOT
+from pipeline.stages import preprocess
 
 SOURCE = "fires"
 DECLARED = ["a", "b", "c"]
@@ -23,7 +27,7 @@ def night(here, tmp_path, monkeypatch):
     path = tmp_path / f"{SOURCE}.sql"
     columns = ", ".join(f'"{name}" text' for name in ["feature_id", *DECLARED, "geometry"])
     path.write_text(f"create table if not exists source.{SOURCE} ({columns});\n")
-    monkeypatch.setattr(ddl, "path", lambda source: path)
+    monkeypatch.setattr(declaration, "path", lambda source: path)
     monkeypatch.setattr(preprocess, "_run_data_tests", lambda source, path: None)
     state.update(here, SOURCE, "api", may_be_empty=True, may_shrink=True)
     nights = iter(range(1000))
@@ -153,7 +157,7 @@ def test_a_row_in_place_of_the_header_is_not_accepted_as_names(name, here, tmp_p
     first, before = ROWS[name]
     path, last = tmp_path / "s.sql", tmp_path / "last.csv"
     path.write_text('create table if not exists source.s ("county" text, "x" text, "y" text);\n')
-    monkeypatch.setattr(ddl, "path", lambda source: path)
+    monkeypatch.setattr(declaration, "path", lambda source: path)
     here.state.mkdir(parents=True)
     if before:
         last.write_text("county,x,y\n" + "".join(",".join(row) + "\n" for row in before))
@@ -170,7 +174,7 @@ def test_other_names_are_names(names, here, tmp_path, monkeypatch):
     path.write_text('create table if not exists source.s ("county" text, "x" text, "y" text);\n')
     last.write_text("county,x,y\nAutauga,1,2\n")
     (tmp_path / "new.csv").write_text(f"{','.join(names)}\n")
-    monkeypatch.setattr(ddl, "path", lambda source: path)
+    monkeypatch.setattr(declaration, "path", lambda source: path)
     here.state.mkdir(parents=True)
     assert not headerless.is_like_a_row(names)
     with pytest.raises(SourceError, match="other columns than"):

@@ -3,8 +3,8 @@
 import pytest
 from conftest import CAPTURES
 
-from pipeline import content
 from pipeline.errors import SourceError
+from pipeline.raw import checks
 
 VOLATILE = ("id", "hash")
 FILE = b'number,name,id,hash\n1,"A, b",x,1\n2,C,y,2\n'
@@ -12,7 +12,7 @@ FILE = b'number,name,id,hash\n1,"A, b",x,1\n2,C,y,2\n'
 
 def fingerprint(folder, body, volatile=VOLATILE, encoding="utf-8"):
     (folder / "page.csv").write_bytes(body)
-    return content.fingerprint_of_rows(folder / "page.csv", volatile, encoding)
+    return checks.fingerprint_of_rows(folder / "page.csv", volatile, encoding)
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,10 @@ def test_what_is_no_csv_is_an_error(tmp_path, body, message):
 def test_rows_cut_into_pages_in_another_way_are_the_same_content(tmp_path):
     header, *rows = FILE.splitlines(keepends=True)
     pages = [header + row for row in rows] + [header]
-    assert content.total(fingerprint(tmp_path, page) for page in pages) == fingerprint(
+    assert checks.total(fingerprint(tmp_path, page) for page in pages) == fingerprint(
         tmp_path, FILE
     )
-    assert content.total([fingerprint(tmp_path, FILE)] * 2) != fingerprint(tmp_path, FILE)
+    assert checks.total([fingerprint(tmp_path, FILE)] * 2) != fingerprint(tmp_path, FILE)
 
 
 def test_disasters_that_moved_without_their_content(tmp_path):

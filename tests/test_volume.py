@@ -13,26 +13,15 @@ from publisher import Answer
 from test_fetch import HOST, SOURCE, URL, night, on_disk, serve
 
 from pipeline import __main__ as command_line
-from pipeline import (
-    accept,
-    archive,
-    delimited,
-    errors,
-    geojson,
-    guards,
-    listing,
-    lock,
-    preprocess,
-    refetch,
-    settings,
-    snapshot,
-    state,
-    topojson,
-    volume,
-)
-from pipeline.candidate import Candidate, Source
+from pipeline import compressed, errors, settings, state
+from pipeline.cli import accept
+from pipeline.connectors import listing
 from pipeline.errors import SourceError
-from pipeline.legible import Legible, Output
+from pipeline.formats import delimited, geojson, topojson
+from pipeline.formats.legible import Legible, Output
+from pipeline.raw import refetch, snapshot, volume
+from pipeline.raw.candidate import Candidate, Source
+from pipeline.stages import guards, lock, preprocess
 
 WORDS = ("T", "P", "https://e.gov/", "L", "https://l.gov/")
 CSV = Source(*WORDS, "csv")
@@ -93,7 +82,7 @@ def zipped(body: bytes) -> bytes:
 
 
 def of_zip(taken, output):
-    member = archive.unzip(taken.file, "rows.csv", output.with_name("rows.csv"))
+    member = compressed.unzip(taken.file, "rows.csv", output.with_name("rows.csv"))
     try:
         return delimited.write_csv(member, output)
     finally:
@@ -197,7 +186,7 @@ def test_rows_of_random_tables_are_counted_however_the_file_is_cut(tmp_path, mon
     chance = random.Random(6)
     path, sizes = tmp_path / "file", [1, 2, 3, 7, 64]
     monkeypatch.setattr(
-        volume.archive, "blocks", lambda path: in_blocks(path, chance.choice(sizes))
+        volume.compressed, "blocks", lambda path: in_blocks(path, chance.choice(sizes))
     )
     path.touch()
     assert volume.records(path) == 0

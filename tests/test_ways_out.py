@@ -18,22 +18,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import (
-    accept,
-    ddl,
-    delimited,
-    durable,
-    errors,
-    fetch,
-    geojson,
-    preprocess,
-    script,
-    settings,
-    state,
-)
-from pipeline.candidate import Source
-from pipeline.download import Client, Received
+from pipeline import durable, errors, settings, state
+from pipeline.cli import accept
 from pipeline.errors import SourceError, Transient
+from pipeline.formats import delimited, geojson
+from pipeline.http.client import Client, Received
+from pipeline.raw.candidate import Source
+from pipeline.schema import declaration
+from pipeline.stages import api as fetch
+from pipeline.stages import preprocess, script
 
 SOURCE = "quakes"
 WORDS = ("T", "P", "https://e.gov/", "L", "https://l.gov/")
@@ -299,7 +292,7 @@ def declared(here, tmp_path, monkeypatch):
         names = FIRST if kind == "csv" else ["feature_id", *FIRST, "geometry"]
         columns = ", ".join(f'"{name}" text' for name in names)
         path.write_text(f"create table if not exists source.{SOURCE} ({columns});\n")
-        monkeypatch.setattr(ddl, "path", lambda source: path)
+        monkeypatch.setattr(declaration, "path", lambda source: path)
         return settings.load()
 
     return declare
@@ -343,7 +336,7 @@ def series(number: int, declared, monkeypatch, capsys) -> None:
         assert nights.accept() == errors.OK, (said, made, capsys.readouterr().err)
     assert made["outcome"] in WELL, (said, made)
     assert not state.read(here, SOURCE).keys() & {"rejected", "drift", "headerless"}, said
-    published = set(ddl.read(SOURCE).published)
+    published = set(declaration.read(SOURCE).published)
     assert published <= set(made["columns"]), (said, "stage load refuses the file")
     assert len([*nights.world.years]) and made["rows"] == sum(map(len, nights.world.years.values()))
 

@@ -8,8 +8,10 @@ loads it.
 
 import sys
 
-from pipeline import drift, errors, guards, lock, settings, state
+from pipeline import errors, settings, state
+from pipeline.schema import drift
 from pipeline.settings import Settings
+from pipeline.stages import guards, lock
 
 
 def run(names: list[str], is_header: bool = False) -> int:

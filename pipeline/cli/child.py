@@ -1,4 +1,4 @@
-"""One child process of a run: `python -m pipeline.step LIFELINE MEMORY_MB SCRIPT|-m MODULE …`.
+"""One child process of a run: `python -m pipeline.cli.child LIFELINE MEMORY_MB SCRIPT|-m MODULE …`.
 
 A child must not outlive the run that started it, nor eat the machine. LIFELINE is the reading
 end of a pipe whose writing end the run holds: when the run dies, however it dies, the pipe

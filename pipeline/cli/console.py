@@ -6,7 +6,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline import durable, script, settings, state
+from pipeline import durable, settings, state
+from pipeline.stages import script
 
 KEEP_LOGS = 60
 
@@ -61,7 +62,7 @@ class Screen:
 
     def report(self, stages_of, tables, notes) -> None:
         """The closing report, to the person and to the log."""
-        from pipeline import report
+        from pipeline.cli import report
 
         with suppress(OSError, ValueError):
             report.show(self._file, stages_of, tables, notes)

@@ -5,9 +5,9 @@ import sys
 
 from psycopg import conninfo
 
-from pipeline import database, errors, postgres, prod, settings
+from pipeline import database, embedded, errors, prod, settings
+from pipeline.embedded.clients import program
 from pipeline.errors import SetupError
-from pipeline.postgres_clients import program
 
 ACTIONS = ("url", "psql", "start", "stop")
 _EMBEDDED_ONLY = "the database is the server of DATABASE_URL; whoever runs it starts and stops it"
@@ -28,12 +28,12 @@ def run(action: str, words: list[str], of_prod: bool = False, unless_stopped: bo
     elif here.database_url:
         raise SetupError(_EMBEDDED_ONLY)
     elif action == "start" and unless_stopped:
-        address = postgres.keep_up(here, _say)
+        address = embedded.keep_up(here, _say)
         print(f"running: {address}" if address else "it is stopped, and stays so")
     elif action == "start":
         print(f"running: {database.url(here, _say)}")
     else:
-        print("stopped" if postgres.stop(here) else "it was not running")
+        print("stopped" if embedded.stop(here) else "it was not running")
         _say("cron leaves it so until ./run_pipeline.sh db start, or the next run")
     return errors.OK
 

@@ -11,22 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import (
-    cron,
-    database,
-    errors,
-    lock,
-    nights,
-    ownership,
-    postgres,
-    preflight,
-    prod,
-    publishers,
-    settings,
-    stash,
-)
+from pipeline import database, embedded, errors, prod, settings
+from pipeline.cli import cron, last_night, preflight, publishers
 from pipeline.errors import PipelineError, SettingError
+from pipeline.prod import ownership
+from pipeline.raw import stash
 from pipeline.settings import ROOT, Settings
+from pipeline.stages import lock
 
 NO_ROOM = 100 * 1024**2  # bytes free below which a night cannot succeed
 LITTLE_ROOM = 2 * 1024**3  # bytes free below which a night may fail
@@ -53,7 +44,7 @@ def check(offline: bool = False) -> int:
     facts, notes = _nights(here)
     _print_facts(console, "Night", facts)
     remarks += notes
-    if postgres.is_stopped(here):
+    if embedded.is_stopped(here):
         remarks.append(STOPPED)
     else:
         try:
@@ -73,15 +64,15 @@ def check(offline: bool = False) -> int:
 def _nights(here: Settings) -> tuple[dict[str, str], list[str]]:
     """When the newest night ended and how, what cron does: facts to show, and what is not well."""
     facts, notes = cron.facts(here)
-    running, known = lock.holder(here), nights.newest(here)
+    running, known = lock.holder(here), last_night.newest(here)
     if running:
         facts["now"] = f"a run is in progress ({running})"
     over = [night for night in known if night.is_over or not running][:1]
-    facts["last night"] = nights.in_words(over[0]) if over else "none yet"
+    facts["last night"] = last_night.in_words(over[0]) if over else "none yet"
     for night in over:
         if not night.is_well:
             why = f": {night.reason}" if night.reason else ""
-            notes.append(f"the last night {nights.in_words(night)}{why}")
+            notes.append(f"the last night {last_night.in_words(night)}{why}")
         if night.is_old(datetime.now(UTC)):
             notes.append(f"no night has ended since {night.at:%Y-%m-%d %H:%M %Z}")
     return facts, notes
@@ -119,7 +110,7 @@ def _database(here: Settings) -> dict[str, str]:
         }
     if here.database_url:
         return facts
-    where = postgres.describe(here)
+    where = embedded.describe(here)
     return facts | {f"embedded {k}": v for k, v in where.items() if k != "version"}
 
 

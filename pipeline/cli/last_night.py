@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline import durable, errors, settings, state
 from pipeline.errors import BusyError, SetupError
-from pipeline.freshness import GRACE, RHYTHM
+from pipeline.marts.freshness import GRACE, RHYTHM
 from pipeline.settings import Settings
 
 DAY = 24 * 3600

@@ -6,29 +6,17 @@ from contextlib import nullcontext, suppress
 
 import psycopg
 
-from pipeline import (
-    database,
-    errors,
-    ledger,
-    load,
-    lock,
-    nights,
-    preflight,
-    preprocess,
-    report,
-    script,
-    settings,
-    signals,
-    stash,
-    state,
-    transform,
-)
-from pipeline.books import Books, Facts
+from pipeline import database, errors, settings, signals, state
+from pipeline.cli import last_night, preflight, report
+from pipeline.cli.console import Screen
+from pipeline.cli.run_record import Books, Facts
+from pipeline.cli.runner import Job, Runner, source_job
+from pipeline.database import ledger
 from pipeline.errors import BusyError, PipelineError, SetupError
-from pipeline.runner import Job, Runner, source_job
-from pipeline.screen import Screen
+from pipeline.raw import stash
 from pipeline.settings import Settings
 from pipeline.signals import Stopped
+from pipeline.stages import load, lock, preprocess, script, transform
 
 NOT_LOADED = ("failed", "kept")
 OF_DATABASE = {"load", "transform", "publish"}
@@ -50,7 +38,7 @@ class Night:
         """Run the stages; returns the exit code."""
         is_whole = len(stages) > 1
         if is_whole:  # until it ends, no night has ended since
-            nights.begin(self.here, self.books.run_id)
+            last_night.begin(self.here, self.books.run_id)
         if stages[0] not in OF_DATABASE and OF_DATABASE.intersection(stages):
             self.books.meet_database()
         for stage in stages:
@@ -70,7 +58,7 @@ class Night:
                 break
         code = self._close(stages)
         if is_whole:
-            nights.end(self.here, code, "; ".join(map(str, self.trouble)))
+            last_night.end(self.here, code, "; ".join(map(str, self.trouble)))
         return code
 
     def _api(self) -> dict[str, dict]:
@@ -109,14 +97,14 @@ class Night:
             return {ledger.ALL_MODELS: {"outcome": "unchanged"}}
         accepted = [f"--accept-contract={name}" for name in options.accept_contract]
         accepted += [f"--accept-rows={name}" for name in options.accept_rows]
-        command = ("-m", "pipeline.transform", *self._flags(), *accepted)
+        command = ("-m", "pipeline.stages.transform", *self._flags(), *accepted)
         return self._run_jobs([Job("transform", ledger.ALL_MODELS, command)])
 
     def _publish(self) -> dict[str, dict]:
         with suppress(psycopg.Error):  # prod is told tonight's status, if there is a database
             self._settle(self.books.connect())
         return self._run_jobs(
-            [Job("publish", ledger.PROD, ("-m", "pipeline.publish", *self._flags()))]
+            [Job("publish", ledger.PROD, ("-m", "pipeline.stages.publish", *self._flags()))]
         )
 
     def _unless_current(self, stage: str, is_current) -> list[str]:
@@ -240,7 +228,7 @@ def run(stages: list[str], sources: list[str], options) -> int:
 
     Raises BusyError (75) and SetupError (78) before anything was touched.
     """
-    with nights.noting() if len(stages) > 1 else nullcontext():
+    with last_night.noting() if len(stages) > 1 else nullcontext():
         return _run(settings.load(), stages, sources, options)
 
 
@@ -259,7 +247,7 @@ def _run(here: Settings, stages: list[str], sources: list[str], options) -> int:
             except Stopped as stopped:
                 night.runner.stop()
                 if len(stages) > 1:
-                    nights.stopped(here, run_id, stopped.exit_code, stopped.name)
+                    last_night.stopped(here, run_id, stopped.exit_code, stopped.name)
                 return _say_stopped(night, stopped)
             finally:
                 screen.close()

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline import declaration, folders
+from pipeline import declaration_checks, folders
 from pipeline.errors import SetupError
 from pipeline.settings import Settings
 
@@ -17,12 +17,12 @@ _REMEDY = "chown it, or set DATA_DIR"
 
 
 def problems(
-    here: Settings, sources: Iterable[str], stages: Iterable[str] = declaration.PARTS_OF
+    here: Settings, sources: Iterable[str], stages: Iterable[str] = declaration_checks.PARTS_OF
 ) -> list[SetupError]:
     """What would stop a run of these stages for these sources, each with its remedy."""
     found = [
         SetupError(missing, "see docs/adding_a_source.md")
-        for missing in declaration.missing_parts(sources, stages)
+        for missing in declaration_checks.missing_parts(sources, stages)
     ]
     try:
         folders.refuse_links(here)

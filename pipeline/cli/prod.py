@@ -10,26 +10,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import (
-    audit,
-    contract,
-    data_status,
-    database,
-    dump,
-    errors,
-    lock,
-    ownership,
-    permissions,
-    prod,
-    publication,
-    publish,
-    script,
-    settings,
-    state,
-)
-from pipeline.dump import Dump
+from pipeline import database, errors, prod, settings, state
 from pipeline.errors import PipelineError, SourceError
+from pipeline.marts import contract, data_status, publication
+from pipeline.prod import audit, dump, ownership, permissions
+from pipeline.prod.dump import Dump
 from pipeline.settings import Settings
+from pipeline.stages import lock, publish, script
 
 _PINNED = "rolled back by hand to generation {} on {}"
 

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
-from pipeline import framing, network, snapshot
+from pipeline.http import framing, network
+from pipeline.raw import snapshot
 from pipeline.settings import ROOT, Settings, redact
 
 SECONDS = 8.0  # for all of them

@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import state
-from pipeline.printable import escaped
 from pipeline.settings import Settings
 from pipeline.state import CHECKED, SOURCE_STAGES
+from pipeline.text import escaped
 
 COLOURS = {"new": "green", "unchanged": "green", "published": "green", "failed": "red"}
 

@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from pipeline import database, ledger, postgres, state, tell
+from pipeline import database, embedded, state
+from pipeline.cli.console import Screen
+from pipeline.database import ledger
 from pipeline.errors import BusyError, PipelineError, SetupError
-from pipeline.screen import Screen
+from pipeline.marts import refresh_status
 from pipeline.settings import Settings
 
 Facts = dict[str, dict[str, dict]]  # stage -> name of a source or model -> what it did
@@ -32,7 +34,7 @@ class Books:
         """
         try:
             if not self.here.database_url:
-                postgres.binaries()
+                embedded.binaries()
             self.connect(patience=database.GLANCE)
         except (psycopg.Error, PipelineError) as error:
             if isinstance(error, psycopg.Error):
@@ -98,7 +100,7 @@ class Books:
         # Keeps `data_status` right on nights that publish nothing, too.
         outcomes = [facts["outcome"] for facts in done.get("transform", {}).values()]
         is_verified = any(outcome in ledger.ENDED for outcome in outcomes)
-        tell.readers(connection, datetime.now(UTC) if is_verified else None)
+        refresh_status.readers(connection, datetime.now(UTC) if is_verified else None)
 
     def _note_failures(self, connection: psycopg.Connection, done: Facts) -> None:
         """Note in the ledger what failed; what succeeded was noted in its own transaction."""

@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import errors, script, settings, state
+from pipeline import errors, settings, state
 from pipeline.errors import PipelineError, SettingError
 from pipeline.settings import ROOT, Settings
+from pipeline.stages import script
 
 GRACE = 5.0  # seconds between asking a process to end and ending it
 # With which codes a child ends that ends the run too, and as what.
@@ -111,7 +112,14 @@ class Runner:
 
     def _start(self, job: Job) -> subprocess.Popen | None:
         memory = str(self.here.source_memory_mb)
-        command = [sys.executable, "-m", "pipeline.step", str(self.lifeline), memory, *job.command]
+        command = [
+            sys.executable,
+            "-m",
+            "pipeline.cli.child",
+            str(self.lifeline),
+            memory,
+            *job.command,
+        ]
         environment = os.environ | {"PIPELINE_RUN": self.run_id, "PYTHONUNBUFFERED": "1"}
         with self._guard:
             if self._stopping:
@@ -196,5 +204,5 @@ def _signal_group(process: subprocess.Popen, number: int) -> None:
 def source_job(stage: str, source: str, options: list[str]) -> Job:
     """The job of one source in one stage."""
     if stage == "load":
-        return Job(stage, source, ("-m", "pipeline.load", source, *options))
+        return Job(stage, source, ("-m", "pipeline.stages.load", source, *options))
     return Job(stage, source, (str(Path(ROOT) / stage / f"{source}.py"), *options))

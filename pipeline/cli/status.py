@@ -6,22 +6,15 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from pipeline import (
-    data_status,
-    database,
-    errors,
-    ledger,
-    lock,
-    nights,
-    postgres,
-    postgres_place,
-    publish,
-    report,
-    settings,
-)
+from pipeline import database, embedded, errors, settings
+from pipeline.cli import last_night, report
+from pipeline.cli.last_night import Night
+from pipeline.database import ledger
+from pipeline.embedded import layout
 from pipeline.errors import PipelineError
-from pipeline.nights import Night
+from pipeline.marts import data_status
 from pipeline.settings import Settings
+from pipeline.stages import lock, publish
 
 NOTHING = "nothing has run yet: ./run_pipeline.sh"
 STOPPED = (
@@ -40,10 +33,10 @@ def show() -> int:
     """
     here = settings.load()
     running = lock.holder(here)
-    known = nights.newest(here)
-    if not here.database_url and postgres_place.find(here) is None:
+    known = last_night.newest(here)
+    if not here.database_url and layout.find(here) is None:
         return _say_nothing_ran(known, running)
-    if postgres.is_stopped(here):
+    if embedded.is_stopped(here):
         print(STOPPED)
         _show_nights(known, running)
         return errors.DEGRADED
@@ -177,7 +170,9 @@ def _show_nights(known: list[Night], running: str, notes: Sequence[str] = ()) ->
         return True
     what = known[0].reason.partition(" - ")[0]
     is_said = not what or any(what in note for note in notes)
-    print(f"last night: {nights.in_words(known[0])}" + ("" if is_said else f": {known[0].reason}"))
+    print(
+        f"last night: {last_night.in_words(known[0])}" + ("" if is_said else f": {known[0].reason}")
+    )
     is_old = known[0].is_old(datetime.now(UTC))
     if is_old:
         print(f"no night has ended since {known[0].at:%Y-%m-%d %H:%M %Z}: {_DOCTOR}")

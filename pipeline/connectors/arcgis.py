@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-from pipeline import arcgis_answer as answer
-from pipeline import content, snapshot
-from pipeline.arcgis_answer import Layer, Page
-from pipeline.candidate import Candidate, resource
-from pipeline.download import Client
+from pipeline.connectors import arcgis_answers as answer
+from pipeline.connectors.arcgis_answers import Layer, Page
+from pipeline.connectors.paging import PAGES
 from pipeline.errors import SourceError, Throttled, Transient
-from pipeline.pages import PAGES
-from pipeline.printable import shown
+from pipeline.http.client import Client
+from pipeline.raw import checks, snapshot
+from pipeline.raw.candidate import Candidate, resource
 from pipeline.settings import redact
+from pipeline.text import shown
 
 READS = 3  # of a layer that changes while it is being read
 PAGE_FLOOR = 100  # features; a page that still fails is not the fault of its size
@@ -219,7 +219,7 @@ def _page(reading: _Reading, address: str) -> Page:
             pages.append(answer.page(body, reading.layer.key, name, where))
         except SourceError:  # a page that is one is parsed once; what is none is named
             answer.raise_for_error(body, where)
-            content.check(path, "geojson", where, is_delimited=is_delimited)
+            checks.check(path, "geojson", where, is_delimited=is_delimited)
             raise
 
     path = candidate.folder / name

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from pipeline import lenient_json
 from pipeline.errors import SourceError, Throttled, Transient
-from pipeline.printable import escaped, start_of
+from pipeline.formats import lenient_json
+from pipeline.text import escaped, start_of
 
 DEFAULT_CAP = 1000  # features a page, where a layer does not tell its maxRecordCount
 CREDENTIALS = (401, 403, 498, 499)  # 498: the token is invalid, 499: a token is required

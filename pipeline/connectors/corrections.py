@@ -16,11 +16,12 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from pipeline import content, lenient_json
-from pipeline.candidate import Candidate
 from pipeline.errors import SourceError, Throttled
-from pipeline.printable import shown
-from pipeline.snapshot import fingerprint_of
+from pipeline.formats import lenient_json
+from pipeline.raw import checks
+from pipeline.raw.candidate import Candidate
+from pipeline.raw.snapshot import fingerprint_of
+from pipeline.text import shown
 
 MOST = 20_000  # events in one answer; where there are more changes, every month is read again
 OVERLAP = timedelta(hours=6)  # a change may be found some time after the instant it is stamped with
@@ -158,7 +159,7 @@ def _told(
 
 def _ask(candidate: Candidate, url: str) -> _Answer:
     def is_whole(path: Path, is_delimited: bool) -> None:
-        content.check(path, "geojson", shown(url), is_delimited=is_delimited)
+        checks.check(path, "geojson", shown(url), is_delimited=is_delimited)
 
     body = candidate.ask(url, is_whole, may_be_nothing=True)
     return _decoded(body, shown(url)) if body else _Answer([])

@@ -15,10 +15,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
-from pipeline import corrections, lenient_json
-from pipeline.candidate import Candidate
+from pipeline.connectors import corrections
 from pipeline.errors import SourceError
-from pipeline.printable import shown
+from pipeline.formats import lenient_json
+from pipeline.raw.candidate import Candidate
+from pipeline.text import shown
 
 READS = 3  # of a window that changes while it is being read
 SERVER_CAP = 20_000  # events in one answer; the count's own `maxAllowed` when it gives one

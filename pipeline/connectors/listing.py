@@ -12,9 +12,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from pipeline.candidate import Candidate
 from pipeline.errors import SourceError, Transient
-from pipeline.printable import shown
+from pipeline.raw.candidate import Candidate
+from pipeline.text import shown
 
 MAX_LISTING_BYTES = 32 * 1024**2
 

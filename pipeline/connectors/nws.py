@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pipeline import lenient_json
-from pipeline.candidate import Candidate
+from pipeline.connectors.paging import PAGES
 from pipeline.errors import SourceError
-from pipeline.network import joined
-from pipeline.pages import PAGES
-from pipeline.printable import escaped, shown
+from pipeline.formats import lenient_json
+from pipeline.http.network import joined
+from pipeline.raw.candidate import Candidate
+from pipeline.text import escaped, shown
 
 READS = 3  # of alerts that move from part to part while they are being read
 PARTS = 200  # of one answer; it has one today

@@ -12,11 +12,11 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from pipeline import pages
-from pipeline.candidate import Candidate
+from pipeline.connectors import paging
+from pipeline.connectors.paging import Service
 from pipeline.errors import SourceError
-from pipeline.pages import Service
-from pipeline.printable import escaped, shown
+from pipeline.raw.candidate import Candidate
+from pipeline.text import escaped, shown
 
 MOST_ROWS = 10_000  # a page
 CATALOGUE = "v1/OpenFemaDataSets"
@@ -77,7 +77,7 @@ def fetch(
         # `$inlinecount`, its elder, is what counts where `$count` is not known and says 0.
         for asked in ({"$count": "true"}, {"$inlinecount": "allpages"}):
             asked |= {"$select": unique_key, "$top": 1} | selected
-            found = pages.ask(candidate, f"{address}?{_query(asked)}", _Counted).metadata.count
+            found = paging.ask(candidate, f"{address}?{_query(asked)}", _Counted).metadata.count
             if found:
                 break
         return found
@@ -92,7 +92,7 @@ def fetch(
         _tell(candidate, _note(versions, told))
         return told.lastDataSetRefresh or ""
 
-    pages.fetch(candidate, Service(refreshed, count, page, size, unique_key, order))
+    paging.fetch(candidate, Service(refreshed, count, page, size, unique_key, order))
 
 
 def _query(asked: dict) -> str:
@@ -104,7 +104,7 @@ def _catalogue(candidate: Candidate, base: str, dataset: str) -> list[_DataSet]:
     """What the catalogue says of a data set, an entry a version."""
     name = dataset.replace("'", "''")
     query = _query({"$filter": f"name eq '{name}'"})
-    found = pages.ask(candidate, f"{base.rstrip('/')}/{CATALOGUE}?{query}", _Catalogue)
+    found = paging.ask(candidate, f"{base.rstrip('/')}/{CATALOGUE}?{query}", _Catalogue)
     return [entry for entry in found.OpenFemaDataSets if entry.name == dataset]
 
 

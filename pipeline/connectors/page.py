@@ -6,8 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline import content, lenient_json
 from pipeline.errors import SourceError
+from pipeline.formats import lenient_json
+from pipeline.raw import checks
 
 
 class _Features(msgspec.Struct):
@@ -25,9 +26,9 @@ class Page:
 
 def table(path: Path, where: str, key: str) -> Page:
     """A page of CSV; SourceError when it is none, or has no column `key`."""
-    from pipeline import csv_column  # numpy is slow to start: not if nothing is new
+    from pipeline.formats import csv_columns  # numpy is slow to start: not if nothing is new
 
-    rows = csv_column.read(path, where)
+    rows = csv_columns.read(path, where)
     return Page(rows.header, rows.values(key), rows.rows_without)
 
 
@@ -46,6 +47,6 @@ def features(path: Path, where: str, key: str) -> Page:
 
     def rows_without(columns: tuple[str, ...]) -> Iterable[bytes]:
         left_out = tuple(f"properties.{column}" for column in columns)
-        return [b"", *(content.without(bytes(one), left_out) for one in found)]
+        return [b"", *(checks.without(bytes(one), left_out) for one in found)]
 
     return Page([], keys, rows_without)

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline import content, lenient_json, page
-from pipeline.candidate import Candidate, resource
+from pipeline.connectors import page
 from pipeline.errors import SourceError, Throttled, Transient
-from pipeline.printable import escaped, shown, start_of
+from pipeline.formats import lenient_json
+from pipeline.raw import checks
+from pipeline.raw.candidate import Candidate, resource
 from pipeline.settings import redact
+from pipeline.text import escaped, shown, start_of
 
 READS = 3  # of a data set that changes while it is being read
 MOST_PAGES = 10_000
@@ -69,7 +71,7 @@ def fetch(candidate: Candidate, service: Service) -> None:
         proof, detail = _read(candidate, service, version)
         if proof["verdict"] == "complete":
             candidate.extra["completeness"] = proof
-            rows = content.total(entry["content"] for entry in candidate.resources)
+            rows = checks.total(entry["content"] for entry in candidate.resources)
             candidate.note_pages(told["asked"], version, rows)
             return
         version = candidate.extra["publisher_version"] = service.version()
@@ -127,7 +129,7 @@ def _page(candidate, service: Service, address: str, name: str) -> tuple[list[st
     def looks_right(path: Path, is_delimited: bool) -> None:
         _raise_for_error(path, where)
         newline = source.final_newline
-        content.check(
+        checks.check(
             path,
             source.kind,
             where,
@@ -140,7 +142,7 @@ def _page(candidate, service: Service, address: str, name: str) -> tuple[list[st
     path = candidate.folder / name
     got = candidate.client.get(address, path, headers=dict(service.headers), check=looks_right)
     found = came[-1]
-    told = content.row_fingerprint(*found.rows_without(source.volatile_columns))
+    told = checks.row_fingerprint(*found.rows_without(source.volatile_columns))
     entry = resource(path, where, got.sha256, got.size, got.media_type, source, told)
     candidate.resources.append(entry | {"rows": len(found.keys)})
     candidate.parts[name] = PAGES

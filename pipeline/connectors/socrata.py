@@ -15,11 +15,12 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from pipeline import declaration, pages
-from pipeline.candidate import Candidate
+from pipeline import declaration_checks
+from pipeline.connectors import paging
+from pipeline.connectors.paging import Service
 from pipeline.errors import SourceError
-from pipeline.pages import Service
-from pipeline.printable import escaped
+from pipeline.raw.candidate import Candidate
+from pipeline.text import escaped
 
 MOST_ROWS = 50_000  # a page
 IDENTIFIER = re.compile(r"[a-z0-9]{4}-[a-z0-9]{4}")
@@ -58,7 +59,7 @@ def fetch(
     """
     if not IDENTIFIER.fullmatch(dataset):
         raise SourceError(f"{escaped(dataset)!r} is no identifier of a Socrata data set")
-    declaration.check_kind(candidate.source.kind, KINDS, f"api/{candidate.name}.py")
+    declaration_checks.check_kind(candidate.source.kind, KINDS, f"api/{candidate.name}.py")
     site = host.rstrip("/")
     token = candidate.client.settings.socrata_app_token
     headers = {"X-App-Token": token} if token else {}
@@ -66,7 +67,7 @@ def fetch(
     size = max(1, min(page_size, MOST_ROWS))
 
     def updated() -> str:
-        view = pages.ask(candidate, f"{site}/api/views/{dataset}.json", _View, headers)
+        view = paging.ask(candidate, f"{site}/api/views/{dataset}.json", _View, headers)
         if view.id != dataset:
             raise SourceError(f"{site}: asked for {dataset}, {escaped(view.id)} was described")
         return "" if view.rowsUpdatedAt is None else str(view.rowsUpdatedAt)
@@ -74,14 +75,14 @@ def fetch(
     def count() -> int:
         asked = {"$select": "count(*)"} | selected
         address = f"{site}/resource/{dataset}.json?{_query(asked)}"
-        return _count(pages.ask(candidate, address, list[dict[str, str | int]], headers), address)
+        return _count(paging.ask(candidate, address, list[dict[str, str | int]], headers), address)
 
     def page(offset: int) -> str:
         columns = f"{KEY},{select}" if select else ":*,*"
         asked = {"$select": columns, "$order": KEY, "$limit": size, "$offset": offset}
         return f"{site}/resource/{dataset}.{candidate.source.kind}?{_query(asked | selected)}"
 
-    pages.fetch(candidate, Service(updated, count, page, size, KEY, KEY, headers))
+    paging.fetch(candidate, Service(updated, count, page, size, KEY, KEY, headers))
 
 
 def _query(asked: dict) -> str:

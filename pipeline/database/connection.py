@@ -11,7 +11,8 @@ from typing import TypeVar
 import psycopg
 from psycopg import conninfo
 
-from pipeline import dsn, ledger_versions, pooler
+from pipeline import dsn
+from pipeline.database import ledger_versions, pooler
 from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
 from pipeline.settings import Settings, redact
 
@@ -72,12 +73,12 @@ def url(settings: Settings, say: Callable[[str], None] = print) -> str:
     """The URL of the dev database; the embedded server is started when it is the one meant."""
     if settings.database_url:
         return settings.database_url
-    from pipeline import postgres
+    from pipeline import embedded
 
     # libpq's variables are meant for another server; children of this process get none either.
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
-    return postgres.ensure_running(settings, say)
+    return embedded.ensure_running(settings, say)
 
 
 def connect(

@@ -94,7 +94,7 @@ create table if not exists pipeline.table_marks (
     primary key (schema_name, table_name)
 );
 comment on table pipeline.table_marks is
-'What each table was when only the pipeline had changed it (pipeline/marks.py): one row a table.';
+'What each table was when only the pipeline had changed it (pipeline/marts): one row a table.';
 comment on column pipeline.table_marks.file is 'pg_relation_filenode: TRUNCATE gives another one';
 comment on column pipeline.table_marks.changes is
 'Rows inserted, updated and deleted since the server began to count';
@@ -114,7 +114,7 @@ create table pipeline.ledger_version (
     migrated_at timestamptz not null default clock_timestamp()
 );
 comment on table pipeline.ledger_version is
-'How many steps of pipeline/ledger_versions.py the ledger has gone through: one row.';
+'How many steps of pipeline/database/ledger_versions.py the ledger has gone through: one row.';
 insert into pipeline.ledger_version (version) values (0)
 """
 # Who this database is. What was copied from another database is not that database: the row of one

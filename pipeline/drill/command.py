@@ -15,16 +15,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import drill_faults, drill_night, drill_server, errors, postgres, settings, signals
-from pipeline.drill_night import Drill, Row
-from pipeline.drill_readers import Readers, published
-from pipeline.drill_scratch import Scratch, scratch
-from pipeline.drill_server import Server
-from pipeline.drill_trials import TRIALS
+from pipeline import embedded, errors, settings, signals
+from pipeline.cli.console import Screen
+from pipeline.drill import faults, nights, proxy
+from pipeline.drill.nights import Drill, Row
+from pipeline.drill.proxy import Server
+from pipeline.drill.readers import Readers, published
+from pipeline.drill.scratch import Scratch, scratch
+from pipeline.drill.trials import TRIALS
 from pipeline.errors import SetupError
-from pipeline.printable import escaped
-from pipeline.screen import Screen
 from pipeline.signals import Stopped
+from pipeline.text import escaped
 
 REASON = 48  # characters of a reason in the table; the line of the fault has all of it
 
@@ -57,26 +58,26 @@ def run(names: list[str], *, keep: bool = False, offline: bool = False) -> int:
 
 def _routes(stack: ExitStack, server: Server, place: Scratch) -> dict[str, str]:
     routes = {
-        "server": stack.enter_context(drill_server.serving(server)),
-        "nobody": stack.enter_context(drill_server.nobody()),
+        "server": stack.enter_context(proxy.serving(server)),
+        "nobody": stack.enter_context(proxy.nobody()),
     }
     with suppress(FileNotFoundError):  # no openssl: that trial is left out
-        tls = drill_faults.self_signed(place.folder)
-        routes["tls"] = stack.enter_context(drill_server.serving(server, tls))
+        tls = faults.self_signed(place.folder)
+        routes["tls"] = stack.enter_context(proxy.serving(server, tls))
     return routes
 
 
 def _drill(drill: Drill, names: list[str]) -> int:
-    drill_night.record(drill, names)
+    nights.record(drill, names)
     drill.scratch.keep()
-    with psycopg.connect(postgres.url(drill.scratch.here), autocommit=True) as connection:
+    with psycopg.connect(embedded.url(drill.scratch.here), autocommit=True) as connection:
         drill.tables = published(connection)
-        readers = Readers(postgres.url(drill.scratch.here))
+        readers = Readers(embedded.url(drill.scratch.here))
         readers.start()
         try:
             for source in drill.content:
                 for trial in TRIALS:
-                    drill_night.meet(drill, source, trial, connection, readers)
+                    nights.meet(drill, source, trial, connection, readers)
         finally:
             readers.stop()
     drill.screen.close()

@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 
 from psycopg import Connection
 
-from pipeline import drill_server, drill_trials, drill_verdict, errors, snapshot, state
-from pipeline.drill_readers import Readers, Seen, Tables, published
-from pipeline.drill_scratch import Done, Scratch
-from pipeline.drill_server import Server
-from pipeline.drill_trials import RETRIES, Trial
-from pipeline.drill_verdict import Night, Verdict
+from pipeline import errors, state
+from pipeline.cli.console import Screen
+from pipeline.drill import proxy, trials
+from pipeline.drill import verdict as drill_verdict
+from pipeline.drill.proxy import Server
+from pipeline.drill.readers import Readers, Seen, Tables, published
+from pipeline.drill.scratch import Done, Scratch
+from pipeline.drill.trials import RETRIES, Trial
+from pipeline.drill.verdict import Night, Verdict
 from pipeline.errors import PipelineError, SetupError, SourceError
-from pipeline.printable import escaped
-from pipeline.screen import Screen
+from pipeline.raw import snapshot
 from pipeline.settings import ROOT
+from pipeline.text import escaped
 
 REST = ("preprocess", "load", "transform")  # the stages after `api`
 
@@ -140,7 +143,7 @@ def _run(
 def meet(drill: Drill, source: str, trial: Trial, connection: Connection, readers: Readers) -> None:
     """Let a source meet a fault, judge what came of it, and go back to the honest data."""
     addresses = drill.addresses[source]
-    if why := drill_trials.not_for(trial, drill.server.recorded(addresses)):
+    if why := trials.not_for(trial, drill.server.recorded(addresses)):
         drill.screen.say(f"  {source}, {trial.name}: left out, {why}")
         return
     drill.server.listen(recording=False)
@@ -177,7 +180,7 @@ def _api(drill: Drill, source: str, trial: Trial) -> Done:
     elif trial.route == "server":
         mirrors = others
     else:
-        led = (f"{h}={routes[trial.route]}/{h}" for h in drill_server.hosts(drill.asked[source]))
+        led = (f"{h}={routes[trial.route]}/{h}" for h in proxy.hosts(drill.asked[source]))
         mirrors = ",".join([*led, others])
     given = {"FETCH_PATIENCE": RETRIES} | (trial.settings or {}) | {"MIRRORS": mirrors}
     return _run(drill, trial.name, "api", source, "--force", **given)

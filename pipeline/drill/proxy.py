@@ -20,10 +20,12 @@ from urllib.parse import urlsplit
 
 import requests
 
-from pipeline import answer, drill_faults, network, snapshot
-from pipeline.download import CONNECT_SECONDS, READ_SECONDS
-from pipeline.drill_faults import Answer, Fault
-from pipeline.framing import reason
+from pipeline.drill import faults
+from pipeline.drill.faults import Answer, Fault
+from pipeline.http import network, responses
+from pipeline.http.client import CONNECT_SECONDS, READ_SECONDS
+from pipeline.http.framing import reason
+from pipeline.raw import snapshot
 from pipeline.settings import Settings
 
 MOVED, LOGIN = "moved.drill.invalid", "login.drill.invalid"  # hosts that redirects lead to
@@ -94,7 +96,7 @@ class Server:
         """The answer of a request for `/host/path`, with the fault that is on."""
         host, _, rest = path.removeprefix("/").partition("/")
         if host == LOGIN:
-            return drill_faults.html("Please log in")(Answer())
+            return faults.html("Please log in")(Answer())
         url = network.url_of(rest if host == MOVED else f"{host}/{rest}")
         self.asked.append(url)
         honest = self._honest(url, headers)
@@ -117,7 +119,7 @@ class Server:
         except (requests.exceptions.RequestException, OSError) as error:
             self.is_offline = network.is_down(self._here, url, snapshot.addresses(self._here))
             told = f"the drill could not read this from its publisher: {reason(error)}"
-            return drill_faults.status(502, body=told.encode())(Answer())
+            return faults.status(502, body=told.encode())(Answer())
 
     def _forwarded(self, url: str, headers: dict[str, str]) -> requests.Response:
         """The publisher's answer, its body not read yet."""
@@ -142,14 +144,14 @@ class Server:
         held_back = b""
         if file:
             length = f"Content-Length: {response.headers['Content-Length']}"
-            held_back = drill_faults.head(Answer(b"", known.status, headers), length)
+            held_back = faults.head(Answer(b"", known.status, headers), length)
         with response, known.body.open("wb") as body:
             for block in response.raw.stream(_BLOCK, decode_content=False):
                 body.write(block)
                 if file:
                     file.write(held_back)
                     held_back = block
-        if known.status not in answer.RETRIED_STATUSES:
+        if known.status not in responses.RETRIED_STATUSES:
             self._recorded[url] = known
         if file:
             file.write(held_back)
@@ -185,7 +187,7 @@ def serving(server: Server, tls: ssl.SSLContext | None = None) -> Iterator[str]:
         def do_GET(self):
             _, _, rest = self.path.partition(f"/{secret}/")
             told = server.answer(f"/{rest}", dict(self.headers)) if rest else Answer(b"", 404)
-            drill_faults.send(self, told)
+            faults.send(self, told)
 
         def log_message(self, *words):
             pass

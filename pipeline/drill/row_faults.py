@@ -8,8 +8,8 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from pipeline.archive import GZIP
-from pipeline.drill_faults import Answer, Fault, changed
+from pipeline.compressed import GZIP
+from pipeline.drill.faults import Answer, Fault, changed
 
 _MARK = b"\xef\xbb\xbf"
 

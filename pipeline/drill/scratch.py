@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline import postgres, postgres_place, preprocess, settings
+from pipeline import embedded, settings
+from pipeline.embedded import layout
 from pipeline.settings import ROOT, Settings
+from pipeline.stages import preprocess
 
 LONGEST = 3600.0  # seconds that a command of the pipeline may take
 GRACE = 15.0  # seconds for it to end after a signal
@@ -93,8 +95,8 @@ def scratch(here: Settings, keep: bool) -> Iterator[Scratch]:
     try:
         yield Scratch(folder, own)
     finally:
-        place = postgres_place.find(own)
-        postgres.stop(own)
+        place = layout.find(own)
+        embedded.stop(own)
         if not keep:
             # Where the server's user cannot reach the folder, or its path is long.
             for elsewhere in {place.home, place.socket} if place else ():

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
 
-from pipeline import drill_faults as faults
-from pipeline import drill_rows as rows
-from pipeline import network
-from pipeline.drill_faults import Answer, Fault
-from pipeline.drill_server import LOGIN, MOVED
+from pipeline.drill import faults
+from pipeline.drill import row_faults as rows
+from pipeline.drill.faults import Answer, Fault
+from pipeline.drill.proxy import LOGIN, MOVED
+from pipeline.http import network
 
 RETRIES = "2.5"  # seconds of patience: it is asked once more
 MENDS = "8"  # the same, when the third try is the good one

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline import errors
-from pipeline.drill_readers import Seen
+from pipeline.drill.readers import Seen
 
 
 @dataclass(frozen=True)

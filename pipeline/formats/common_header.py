@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from pipeline.errors import SourceError
-from pipeline.legible import MAX_COLUMNS
+from pipeline.formats.legible import MAX_COLUMNS
 
 _VALUE = re.compile(rb'("[^"]*(?:""[^"]*)*"|[^",\r\n]*)(?:,|\r?\n)')  # of RFC 4180, and its end
 

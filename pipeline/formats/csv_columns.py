@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import bitmask, charset, line_ends
-from pipeline.bitmask import Mask
 from pipeline.errors import SourceError
-from pipeline.printable import escaped
+from pipeline.formats import bitmask, charset, line_ends
+from pipeline.formats.bitmask import Mask
+from pipeline.text import escaped
 
 _MARK = b"\xef\xbb\xbf"
 

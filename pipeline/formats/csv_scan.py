@@ -8,11 +8,11 @@ import re
 
 import numpy as np
 
-from pipeline import bitmask, charset
-from pipeline.bitmask import Mask
-from pipeline.dialect import Dialect, SecondHeader
 from pipeline.errors import SourceError
-from pipeline.printable import excerpt
+from pipeline.formats import bitmask, charset
+from pipeline.formats.bitmask import Mask
+from pipeline.formats.dialect import Dialect, SecondHeader
+from pipeline.text import excerpt
 
 MAX_RECORD_BYTES = 64 << 20
 REPAIR = "the publisher has to repair it; until then fix.lines in the preprocess script can"

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from pipeline import archive, charset
+from pipeline import compressed
 from pipeline.errors import SourceError
-from pipeline.printable import place
-from pipeline.scan import DECLARE, MAX_RECORD_BYTES, REPAIR
+from pipeline.formats import charset
+from pipeline.formats.csv_scan import DECLARE, MAX_RECORD_BYTES, REPAIR
+from pipeline.text import place
 
 BLOCK = 2 << 20  # bytes read at a time; larger ones leave the processor cache, and are slower
 
@@ -76,7 +77,7 @@ def _raw(path: Path, encoding: str) -> Iterator[bytes]:
 
     Raises SourceError for a mark that is not the one of the encoding.
     """
-    chunks = archive.blocks(path, BLOCK)
+    chunks = compressed.blocks(path, BLOCK)
     start = b""
     while len(start) < charset.LONGEST_MARK and (chunk := next(chunks, b"")):
         start += chunk
@@ -122,7 +123,7 @@ def _refuse_utf8(path: Path, encoding: str) -> None:
     A codec of one byte a character reads any bytes: it would garble every letter of such a file.
     """
     share = charset.Utf8Share()
-    for chunk in chain(archive.blocks(path, BLOCK), [b""]):
+    for chunk in chain(compressed.blocks(path, BLOCK), [b""]):
         share.add(chunk)
     if not share.is_most(several_bytes=charset.is_of_several_bytes(encoding)):
         return

@@ -1,7 +1,7 @@
 """Delimited text made legible: a CSV goes through as bytes, other dialects are rewritten.
 
 Nothing is sniffed: encoding, delimiter and quote are what the source's script declares, and the
-strict scan (`pipeline.scan`) holds the file to them.
+strict scan (`pipeline.formats.csv_scan`) holds the file to them.
 """
 
 import re
@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline import charset, common_header, declaration, decode, headerless, raw_table
-from pipeline.dialect import Dialect
+from pipeline import declaration_checks
 from pipeline.errors import DeclarationError, SourceError
-from pipeline.legible import Legible, Output, column_names, header_line, quoted
-from pipeline.printable import excerpt
-from pipeline.raw_table import Part
-from pipeline.scan import Scan
+from pipeline.formats import charset, common_header, decode, headerless, raw_table
+from pipeline.formats.csv_scan import Scan
+from pipeline.formats.dialect import Dialect
+from pipeline.formats.legible import Legible, Output, column_names, header_line, quoted
+from pipeline.formats.raw_table import Part
+from pipeline.text import excerpt
 
 
 def write_csv(
@@ -56,9 +57,9 @@ def write_csv(
     Raises SourceError with file, line and column for everything that is not as declared,
     ValueError for a dialect that cannot be.
     """
-    declaration.check_dialect(delimiter, quote, "the script in preprocess/")
+    declaration_checks.check_dialect(delimiter, quote, "the script in preprocess/")
     encodings = [encoding] if isinstance(encoding, str) else list(encoding)
-    declaration.check_encodings(encodings, "the script in preprocess/")
+    declaration_checks.check_encodings(encodings, "the script in preprocess/")
     if line_end not in (None, "\r"):
         raise DeclarationError(
             f'the script in preprocess/ declares line_end={line_end!r}: only "\\r" is declared'

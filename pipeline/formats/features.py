@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline import charset, positions
-from pipeline.dialect import Dialect
 from pipeline.errors import SourceError
-from pipeline.legible import Legible, Output, column_names, header_line, quoted
-from pipeline.positions import EARTH, Bounds
-from pipeline.printable import excerpt
-from pipeline.scan import REPAIR, Scan
+from pipeline.formats import charset, positions
+from pipeline.formats.csv_scan import REPAIR, Scan
+from pipeline.formats.dialect import Dialect
+from pipeline.formats.legible import Legible, Output, column_names, header_line, quoted
+from pipeline.formats.positions import EARTH, Bounds
+from pipeline.text import excerpt
 
 CHUNK = 2 << 20  # bytes written at a time
 NULL = b"null"

@@ -12,9 +12,10 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline import archive, durable, line_ends
+from pipeline import compressed, durable
 from pipeline.errors import SourceError
-from pipeline.printable import place
+from pipeline.formats import line_ends
+from pipeline.text import place
 
 MAX_LINE_BYTES = 1 << 30  # a JSON document may be one line
 Count = int | tuple[int, int]
@@ -101,7 +102,7 @@ def _lines(path: Path) -> Iterator[bytes]:
     """
     begun: list[bytes] = []
     size = 0
-    blocks = archive.blocks(path, 1 << 20)
+    blocks = compressed.blocks(path, 1 << 20)
     first = b""
     while len(first) < line_ends.BEGIN and (block := next(blocks, b"")):
         first += block  # of gzip, it may be as short as the publisher likes

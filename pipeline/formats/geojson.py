@@ -12,13 +12,13 @@ from typing import Literal
 
 import msgspec
 
-from pipeline import features, strict_json
 from pipeline.errors import SourceError
-from pipeline.features import NULL, Feature
-from pipeline.legible import Legible
-from pipeline.positions import EARTH, Bounds
-from pipeline.printable import excerpt, place
-from pipeline.strict_json import Raw
+from pipeline.formats import features, strict_json
+from pipeline.formats.features import NULL, Feature
+from pipeline.formats.legible import Legible
+from pipeline.formats.positions import EARTH, Bounds
+from pipeline.formats.strict_json import Raw
+from pipeline.text import excerpt, place
 
 MEMBERS = ("type", "id", "properties", "geometry")
 # What the member `crs` of the old specification (2008) may say: WGS 84, longitude first.

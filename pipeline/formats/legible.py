@@ -16,7 +16,7 @@ from types import TracebackType
 
 from pipeline import durable
 from pipeline.errors import SourceError
-from pipeline.printable import excerpt
+from pipeline.text import excerpt
 
 MAX_NAME_BYTES = 63  # PostgreSQL cuts a longer name without an error (NAMEDATALEN - 1)
 MAX_COLUMNS = 1600  # PostgreSQL: MaxHeapAttributeNumber

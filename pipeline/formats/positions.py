@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from pipeline.errors import SourceError
-from pipeline.printable import excerpt
+from pipeline.text import excerpt
 
 Bounds = tuple[float, float, float, float]  # west, south, east, north
 EARTH: Bounds = (-180.0, -90.0, 180.0, 90.0)

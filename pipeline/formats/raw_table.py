@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from pipeline import decode, line_ends
-from pipeline.dialect import Dialect
 from pipeline.errors import SourceError
-from pipeline.printable import excerpt, place
-from pipeline.scan import MAX_RECORD_BYTES, REPAIR, remedy_of_byte
+from pipeline.formats import decode, line_ends
+from pipeline.formats.csv_scan import MAX_RECORD_BYTES, REPAIR, remedy_of_byte
+from pipeline.formats.dialect import Dialect
+from pipeline.text import excerpt, place
 
 MAX_HEADER_BYTES = 1 << 20
 LEADING_BYTES = 1 << 10  # where an HTML page shows itself, after blank lines

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from pipeline import charset, lenient_json
 from pipeline.errors import SourceError
-from pipeline.printable import excerpt, place
+from pipeline.formats import charset, lenient_json
+from pipeline.text import excerpt, place
 
 REPAIR = "the publisher has to repair it; until then fix.lines in the preprocess script can"
 MAX_BYTES = 1 << 30  # a document is held in memory

@@ -13,13 +13,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from pipeline import features, strict_json
 from pipeline.errors import SourceError
-from pipeline.features import NULL, Feature
-from pipeline.legible import Legible
-from pipeline.positions import EARTH, Bounds
-from pipeline.printable import excerpt, place
-from pipeline.strict_json import Raw
+from pipeline.formats import features, strict_json
+from pipeline.formats.features import NULL, Feature
+from pipeline.formats.legible import Legible
+from pipeline.formats.positions import EARTH, Bounds
+from pipeline.formats.strict_json import Raw
+from pipeline.text import excerpt, place
 
 Line = list[list[float]]
 

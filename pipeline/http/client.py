@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 import requests
 import tenacity
 
-from pipeline import answer, durable, framing, keys, network, pace, resume, strict_http
+from pipeline import durable
 from pipeline.errors import SourceError, Transient
-from pipeline.network import mirrored
-from pipeline.printable import shown
+from pipeline.http import framing, keys, network, rate_limit, responses, resume, strict_http
+from pipeline.http.network import mirrored
 from pipeline.settings import Settings
+from pipeline.text import shown
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
@@ -184,21 +185,21 @@ class Client:
                 self._check_status(asked, response, other | ({206} if rest else _expected(given)))
                 return response
             response.close()
-            asked = answer.redirect_target(self.settings, asked, response)
+            asked = responses.redirect_target(self.settings, asked, response)
         raise SourceError(f"{shown(url)} redirects more than {REDIRECTS} times")
 
     def _check_status(self, url: str, response: requests.Response, expected: set[int]) -> None:
         try:
-            answer.check_status(url, response, expected)
+            responses.check_status(url, response, expected)
         except Transient as error:
             if error.wait is not None:
-                pace.quiet(self.settings, urlsplit(url).hostname, error.wait)
+                rate_limit.quiet(self.settings, urlsplit(url).hostname, error.wait)
             raise
 
     def _await_turn(self, url: str) -> None:
         """Keep the rate of the host, which all sources on it share."""
         host = urlsplit(url).hostname or ""
-        while wait := pace.turn(self.settings, host):
+        while wait := rate_limit.turn(self.settings, host):
             if wait > _FIRST_WAIT:
                 raise Transient(f"{shown(url)}: {host} asked to be left alone for a while", wait)
             time.sleep(wait)

@@ -13,10 +13,10 @@ from typing import BinaryIO
 import requests
 import urllib3
 
-from pipeline import archive
+from pipeline import compressed
 from pipeline.errors import SourceError, Transient
-from pipeline.printable import escaped, shown
 from pipeline.settings import redact
+from pipeline.text import escaped, shown
 
 _BLOCK = 256 * 1024
 
@@ -66,9 +66,9 @@ def copy_body(url: str, response: requests.Response, file: BinaryIO, body: Body)
     if coding not in ("identity", "", "gzip"):
         raise SourceError(f"{shown(url)}: Content-Encoding {escaped(coding)} was not asked for")
     blocks = _received(url, response)
-    for block in archive.gunzip(blocks, shown(url)) if coding == "gzip" else blocks:
-        if body.size + len(block) > archive.MAX_BYTES:
-            raise SourceError(f"{shown(url)}: more than {archive.MAX_BYTES >> 20} MiB; stopped")
+    for block in compressed.gunzip(blocks, shown(url)) if coding == "gzip" else blocks:
+        if body.size + len(block) > compressed.MAX_BYTES:
+            raise SourceError(f"{shown(url)}: more than {compressed.MAX_BYTES >> 20} MiB; stopped")
         file.write(block)
         body.digest.update(block)
         body.size += len(block)

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from pipeline import redaction
 from pipeline.errors import SourceError
-from pipeline.printable import escaped
 from pipeline.settings import NAMED_KEYS, Settings
+from pipeline.text import escaped
 
 
 def sent(

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from pipeline import addresses, network
 from pipeline.errors import SourceError, Throttled, Transient
-from pipeline.network import joined
-from pipeline.printable import escaped, shown, start_of
+from pipeline.http import addresses, network
+from pipeline.http.network import joined
 from pipeline.settings import Settings, redact
+from pipeline.text import escaped, shown, start_of
 
 # All of 5xx: a host in front of the publisher's has numbers of its own, such as 520 to 527.
 RETRIED_STATUSES = {408, 425, 429, *range(500, 600)}

@@ -15,9 +15,9 @@ from pathlib import Path
 import requests
 
 from pipeline import durable
-from pipeline.begun import note_of
-from pipeline.framing import Body
-from pipeline.printable import shown
+from pipeline.http.framing import Body
+from pipeline.http.partial import note_of
+from pipeline.text import shown
 
 _BLOCK = 1 << 20
 _BOOT = Path("/proc/sys/kernel/random/boot_id")  # Linux; elsewhere nothing is gone on with

@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from pipeline import ledger, marks, publication, state, tell
-from pipeline.dbt_run import Result
-from pipeline.freshness import Row
-from pipeline.hold import Verdict
-from pipeline.lineage import Lineage
-from pipeline.marks import Made
+from pipeline import state
+from pipeline.database import ledger
+from pipeline.marts import marks, publication, refresh_status
+from pipeline.marts.dbt_runner import Result
+from pipeline.marts.freshness import Row
+from pipeline.marts.lineage import Lineage
+from pipeline.marts.marks import Made
+from pipeline.marts.verdict import Verdict
 
 GRACE = timedelta(days=7)  # for the table of a model that is no more
 
@@ -156,7 +158,7 @@ class Build:
             ledger.note(connection, run_id, "transform", name, told)
         whole = facts | stamp
         ledger.note(connection, run_id, "transform", ledger.ALL_MODELS, whole, self.fingerprint)
-        return tell.rows(connection, verified_at=datetime.now(UTC))
+        return refresh_status.rows(connection, verified_at=datetime.now(UTC))
 
 
 def _trouble(held: int, marts: int, loose: Iterable[str]) -> str:

@@ -8,9 +8,10 @@ from collections.abc import Collection
 
 import psycopg
 
-from pipeline import ledger, marks, publication
+from pipeline.database import ledger
 from pipeline.errors import SourceError
-from pipeline.marks import Made
+from pipeline.marts import marks, publication
+from pipeline.marts.marks import Made
 
 SOURCE = "source"
 

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from pipeline.errors import SourceError
-from pipeline.freshness import Row
+from pipeline.marts.freshness import Row
 
 SCHEMA, FACTS, VIEW = "transformed", "data_status_facts", "data_status"
 INSTANT = "timestamp with time zone"

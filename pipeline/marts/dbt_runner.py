@@ -14,8 +14,9 @@ from pathlib import Path
 
 import psycopg
 
-from pipeline import database, folders, publication, settings
+from pipeline import database, folders, settings
 from pipeline.errors import PipelineError
+from pipeline.marts import publication
 from pipeline.settings import ROOT, Settings
 
 PROJECT = ROOT / "transform"

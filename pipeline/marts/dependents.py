@@ -8,7 +8,7 @@ from typing import NamedTuple
 import psycopg
 from psycopg import sql
 
-from pipeline import grants
+from pipeline.database import grants
 from pipeline.errors import SourceError
 
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from pipeline.printable import escaped
 from pipeline.settings import ROOT, redact
 from pipeline.state import CHECKED
+from pipeline.text import escaped
 
 # What a table with such a source is called; the worst source comes first.
 WORST_FIRST = {"bundled": "bundled", "held": "kept", "kept": "kept", "missing": "kept"}

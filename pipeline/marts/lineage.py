@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 
-from pipeline import resources, source_credits
-from pipeline.snapshot import fingerprint_of
+from pipeline.marts import credits, resources
+from pipeline.raw.snapshot import fingerprint_of
 
 TESTS = ("test", "unit_test")
 _OF_DBT = ("dbt", "dbt_postgres")  # packages whose macros the version of dbt stands for
@@ -154,7 +154,7 @@ def read(manifest, marts_schema: str, foundations: str) -> Lineage:
     nodes = [_node(uid, node, macros, marts_schema) for uid, node in parsed.items()]
     nodes += [_node(uid, node, macros, marts_schema) for uid, node in manifest.unit_tests.items()]
     nodes += [
-        Node(uid, s.identifier, "source", s.schema, "", (), None, source_credits.of(s.identifier))
+        Node(uid, s.identifier, "source", s.schema, "", (), None, credits.of(s.identifier))
         for uid, s in manifest.sources.items()
     ]
     return Lineage(nodes, marts_schema)

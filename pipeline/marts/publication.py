@@ -25,9 +25,10 @@ from collections.abc import Callable, Iterable
 import psycopg
 from psycopg import sql
 
-from pipeline import data_status, dependents, grants, ledger
+from pipeline.database import grants, ledger
 from pipeline.errors import SourceError
-from pipeline.freshness import Row
+from pipeline.marts import data_status, dependents
+from pipeline.marts.freshness import Row
 from pipeline.settings import Settings
 
 PUBLISHED, NEXT = "transformed", "transformed_next"

@@ -4,8 +4,10 @@ from datetime import datetime
 
 import psycopg
 
-from pipeline import data_status, freshness, ledger, publication, settings, source_credits
+from pipeline import settings
+from pipeline.database import ledger
 from pipeline.errors import SourceError
+from pipeline.marts import credits, data_status, freshness, publication
 
 LOCK_TIMEOUT = "1s"
 
@@ -52,7 +54,7 @@ def rows(
         facts.get("ancestors", {}),
         verified_at,
         data_status.read(connection),
-        {name for name in names if source_credits.is_static(name)},
+        {name for name in names if credits.is_static(name)},
     )
 
 

@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping
 import psycopg
 from psycopg import sql
 
-from pipeline import ledger, publication
+from pipeline.database import ledger
+from pipeline.marts import publication
 
 SHARE = 0.5  # of the rows of the last generation
 

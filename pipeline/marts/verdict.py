@@ -6,8 +6,8 @@ not change. Whatever fails holds what it is about and all that descends from tha
 
 from collections.abc import Iterable
 
-from pipeline.dbt_run import Result
-from pipeline.lineage import TESTS, Lineage, Node
+from pipeline.marts.dbt_runner import Result
+from pipeline.marts.lineage import TESTS, Lineage, Node
 
 
 class Verdict:

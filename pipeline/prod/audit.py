@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import app_password, audit_live, errors, permissions, settings
-from pipeline.audit_live import Finding
-from pipeline.database import one_line
-from pipeline.printable import escaped
+from pipeline import errors, settings
+from pipeline.database.connection import one_line
+from pipeline.prod import audit_attempts, password, permissions
+from pipeline.prod.audit_attempts import Finding
 from pipeline.settings import ROOT, Settings
+from pipeline.text import escaped
 
 OK, FAIL, NOT_CHECKED = "ok", "FAIL", "not checked"
 STATEMENTS = ROOT / "publish" / "audit.sql"
@@ -83,7 +84,7 @@ def _findings(
     yield "each table and view is one that data_status names", _unnamed(connection)
     yield "a table made tomorrow can be read", _future_table(connection, here, manages)
     yield "the files of the password, and .env, are closed to others", _password_files(here)
-    yield from audit_live.findings(here, connection, known, beyond, published)
+    yield from audit_attempts.findings(here, connection, known, beyond, published)
 
 
 def _looked_up(connection: psycopg.Connection, statement: str, manages: bool) -> Finding:
@@ -142,7 +143,7 @@ def _future_table(connection: psycopg.Connection, here: Settings, manages: bool)
 
 def _password_files(here: Settings) -> Finding:
     """The generated password, what the server has of any, and `.env` if it has secrets in it."""
-    files = [file for file in app_password.files(here) if file.exists()]
+    files = [file for file in password.files(here) if file.exists()]
     opened = [str(file) for file in files if file.stat().st_mode & 0o077]
     return Finding(", ".join([*opened, *filter(None, [settings.exposed()])]))
 

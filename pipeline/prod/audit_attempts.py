@@ -13,8 +13,8 @@ import psycopg
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 
-from pipeline import app_password, dump, permissions
-from pipeline.database import one_line
+from pipeline.database.connection import one_line
+from pipeline.prod import dump, password, permissions
 from pipeline.settings import ROOT, Settings
 
 STATEMENTS = ROOT / "publish" / "attempts.sql"
@@ -146,7 +146,7 @@ def _log_in(here: Settings, connection: psycopg.Connection, database: str) -> ps
     info = connection.info
     words = {k: v for k, v in info.get_parameters().items() if k not in _OURS}
     words |= {"host": info.host or info.hostaddr, "port": str(info.port), "dbname": database}
-    words |= {"user": here.app_role, "password": app_password.read(here)}
+    words |= {"user": here.app_role, "password": password.read(here)}
     words |= {"application_name": "pipeline audit", "connect_timeout": "5"}
     return psycopg.connect(**words)
 

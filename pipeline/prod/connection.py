@@ -4,7 +4,8 @@ from contextlib import suppress
 
 import psycopg
 
-from pipeline import data_status, database, dsn, errors
+from pipeline import database, dsn, errors
+from pipeline.marts import data_status
 from pipeline.settings import Settings
 
 NAME = "prod"

@@ -18,20 +18,11 @@ from typing import NamedTuple
 import psycopg
 from psycopg import sql
 
-from pipeline import (
-    contract,
-    current,
-    data_status,
-    database,
-    durable,
-    ledger,
-    marks,
-    publication,
-    signals,
-    state,
-)
+from pipeline import database, durable, signals, state
+from pipeline.database import ledger
+from pipeline.embedded.clients import program
 from pipeline.errors import SourceError
-from pipeline.postgres_clients import program
+from pipeline.marts import contract, current, data_status, marks, publication
 from pipeline.settings import Settings
 
 SUMS = "SHA256SUMS"

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 import psycopg
 
-from pipeline import data_status, ledger, permissions, prod
-from pipeline.database import one_line
+from pipeline import prod
+from pipeline.database import ledger
+from pipeline.database.connection import one_line
 from pipeline.errors import SettingError
+from pipeline.marts import data_status
+from pipeline.prod import permissions
 from pipeline.settings import Settings
 
 _UNTOUCHED = "prod was not touched"

@@ -2,7 +2,7 @@
 
 An owner that cannot log in has schema `transformed`; the role of the connection replicates; the
 application's login may SELECT. What our role may not change, on a server that others manage, is
-noted and never an error: `pipeline.audit` says what it means.
+noted and never an error: `pipeline.prod.audit` says what it means.
 """
 
 import re
@@ -13,9 +13,10 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from pipeline import app_password, prod
-from pipeline.database import one_line
+from pipeline import prod
+from pipeline.database.connection import one_line
 from pipeline.errors import SettingError
+from pipeline.prod import password
 from pipeline.settings import ROOT, Settings
 
 OWNER, READER = "prod_owner", "prod_read"
@@ -175,7 +176,7 @@ def _try(
 
 def _set_password(connection: psycopg.Connection, here: Settings, rights: Rights) -> None:
     statement = sql.SQL("alter role {} password {}").format(
-        sql.Identifier(here.app_role), sql.Literal(app_password.verifier(connection, here))
+        sql.Identifier(here.app_role), sql.Literal(password.verifier(connection, here))
     )
     _try(connection, rights, "set the application's password", statement)
 

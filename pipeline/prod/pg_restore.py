@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from pipeline import database, signals
+from pipeline.embedded.clients import program
 from pipeline.errors import SourceError
-from pipeline.postgres_clients import program
 
 BLOCK = 1 << 20
 END_OF_ROWS = b"\\.\n"

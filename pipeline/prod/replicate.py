@@ -12,19 +12,12 @@ from collections.abc import Callable
 import psycopg
 from psycopg import sql
 
-from pipeline import (
-    contract,
-    data_status,
-    dump,
-    dump_reader,
-    ownership,
-    permissions,
-    prod,
-    publication,
-)
-from pipeline.dump import Dump
+from pipeline import prod
 from pipeline.errors import SourceError
-from pipeline.publication import PUBLISHED
+from pipeline.marts import contract, data_status, publication
+from pipeline.marts.publication import PUBLISHED
+from pipeline.prod import dump, ownership, permissions, pg_restore
+from pipeline.prod.dump import Dump
 from pipeline.settings import Settings
 
 OLD = "transformed_old"
@@ -109,14 +102,14 @@ def _relations(connection: psycopg.Connection, schema: str, kind: str) -> list[s
 
 def _fill(connection: psycopg.Connection, source: Dump) -> None:
     """Make the tables of a dump, with their rows, constraints and indexes."""
-    connection.execute(dump_reader.before_rows(source.path))
-    with dump_reader.rows(source.path) as tables, connection.cursor() as cursor:
+    connection.execute(pg_restore.before_rows(source.path))
+    with pg_restore.rows(source.path) as tables, connection.cursor() as cursor:
         for command, blocks in tables:
             # Frozen, so that even a snapshot from before finds the rows.
             with cursor.copy(f"{command} from stdin (freeze)") as copy:
                 for block in blocks:
                     copy.write(block)
-    connection.execute(dump_reader.after_rows(source.path) or "select")
+    connection.execute(pg_restore.after_rows(source.path) or "select")
     for name in _relations(connection, PUBLISHED, "r"):
         connection.execute(sql.SQL("analyze {}").format(sql.Identifier(PUBLISHED, name)))
 

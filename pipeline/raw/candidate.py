@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline import content, snapshot, state
-from pipeline.begun import Finished, Journal
-from pipeline.download import Client, Received
+from pipeline import state
 from pipeline.errors import SourceError
-from pipeline.fingerprint import content_of
-from pipeline.network import joined
-from pipeline.printable import escaped, shown
+from pipeline.http.client import Client, Received
+from pipeline.http.network import joined
+from pipeline.http.partial import Finished, Journal
+from pipeline.raw import checks, snapshot
+from pipeline.raw.fingerprints import content_of
+from pipeline.raw.snapshot import Snapshot
 from pipeline.settings import Settings
-from pipeline.snapshot import Snapshot
+from pipeline.text import escaped, shown
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,150}")
 PROFILE = "https://datapackage.org/profiles/2.0/datapackage.json"
@@ -109,7 +110,7 @@ class Candidate:
 
         def looks_right(path: Path, is_delimited: bool) -> None:
             newline = self.source.final_newline
-            content.check(
+            checks.check(
                 path,
                 self.source.kind,
                 shown(url),
@@ -129,7 +130,7 @@ class Candidate:
         received = self.client.get(
             url, path, headers=given, check=looks_right, may_be_nothing=may_be_nothing
         )
-        if not received.is_delimited and not content.proves_its_end(self.source.kind):
+        if not received.is_delimited and not checks.proves_its_end(self.source.kind):
             received = self._confirm(url, path, received, looks_right, headers)
         if received.status == 204:
             return None

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline import archive, charset, lenient_json, line_ends
+from pipeline import compressed
 from pipeline.errors import SourceError, Throttled, Transient
-from pipeline.printable import start_of
+from pipeline.formats import charset, lenient_json, line_ends
+from pipeline.text import start_of
 
 _JSON_KINDS = ("json", "geojson", "topojson")
 KINDS = (*_JSON_KINDS, "csv", "tsv", "csv.gz", "tsv.gz", "zip")
@@ -62,7 +63,7 @@ def check(
     elif start[:1] in (b"{", b"["):
         raise SourceError(f"{where}: JSON came instead of {kind}: {shown}")
     elif kind == "zip":
-        archive.members(path)
+        compressed.members(path)
     elif kind.endswith(".gz") and not _is_gzip(path):
         raise SourceError(f"{where}: no gzip came: {shown}")
     elif (final_newline or not is_delimited) and not _is_ended(begin, last, encoding):
@@ -95,7 +96,7 @@ def _is_ended(begin: bytes, last: bytes, encoding: str) -> bool:
 
 def _is_gzip(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(len(archive.GZIP)) == archive.GZIP
+        return file.read(len(compressed.GZIP)) == compressed.GZIP
 
 
 def _ends(path: Path, kind: str) -> tuple[bytes, bytes]:
@@ -106,7 +107,7 @@ def _ends(path: Path, kind: str) -> tuple[bytes, bytes]:
             file.seek(max(0, path.stat().st_size - _LAST))
             return begin, file.read()
     begin = last = b""
-    for block in archive.blocks(path):
+    for block in compressed.blocks(path):
         begin += block[: _BEGIN - len(begin)]
         last = (last + block)[-_LAST:]
     return begin, last
@@ -173,9 +174,9 @@ def fingerprint_of_table(
     `dialect` as `csv_column.parse` takes it. Raises SourceError when the table has no such column,
     or cannot be read in that dialect.
     """
-    from pipeline import csv_column  # numpy is slow to start: most do without
+    from pipeline.formats import csv_columns  # numpy is slow to start: most do without
 
-    table = csv_column.parse(data, where, **dialect)
+    table = csv_columns.parse(data, where, **dialect)
     return row_fingerprint(*table.rows_without(volatile_columns))
 
 

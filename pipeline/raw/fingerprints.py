@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import archive, content, snapshot
+from pipeline import compressed
 from pipeline.errors import SourceError
-from pipeline.printable import escaped
+from pipeline.raw import checks, snapshot
+from pipeline.text import escaped
 
 if TYPE_CHECKING:
-    from pipeline.candidate import Source
+    from pipeline.raw.candidate import Source
 
 _JSON = (".json", ".geojson", ".topojson")
 _TABLES = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv"}  # the members of a zip that have columns
@@ -29,11 +30,11 @@ def content_of(path: Path, source: "Source") -> str:
     if source.kind == "zip":
         return _of_zip(path, source)
     if source.volatile:
-        return content.fingerprint(path, source.volatile)
+        return checks.fingerprint(path, source.volatile)
     if source.volatile_columns:
-        data = b"".join(archive.blocks(path))
+        data = b"".join(compressed.blocks(path))
         return _of_rows(data, path.name, source, source.kind.removesuffix(".gz"))
-    return _sha256(archive.blocks(path)) if source.kind.endswith(".gz") else ""
+    return _sha256(compressed.blocks(path)) if source.kind.endswith(".gz") else ""
 
 
 def _of_zip(path: Path, source: "Source") -> str:
@@ -44,10 +45,10 @@ def _of_zip(path: Path, source: "Source") -> str:
     found: dict[str, str] = {}
     trouble: list[SourceError] = []
     has_columns = not source.volatile_columns
-    for name, blocks in archive.contents(path):
+    for name, blocks in compressed.contents(path):
         suffix, where = Path(name).suffix.lower(), f"{path.name}: {escaped(name)}"
         if source.volatile and suffix in _JSON:
-            found[name] = content.fingerprint_of_json(b"".join(blocks), source.volatile, where)
+            found[name] = checks.fingerprint_of_json(b"".join(blocks), source.volatile, where)
         elif source.volatile_columns and suffix in _TABLES:
             data = b"".join(blocks)
             try:
@@ -75,7 +76,7 @@ def _of_rows(data: bytes, where: str, source: "Source", kind: str) -> str:
     trouble: list[SourceError] = []
     for delimiter, has_quotes in dialects:
         try:
-            return content.fingerprint_of_table(
+            return checks.fingerprint_of_table(
                 data,
                 where,
                 source.volatile_columns,

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.printable import escaped
+from pipeline.text import escaped
 
 LOCAL_SECONDS = 120  # one local command; it takes milliseconds unless the disk hangs
 FIXED = {

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import durable, git, git_tree, lfs, settings
+from pipeline import durable, settings
 from pipeline.errors import PipelineError
-from pipeline.snapshot import DESCRIPTOR, SUMS, Snapshot
+from pipeline.raw import git, git_tree, lfs
+from pipeline.raw.snapshot import DESCRIPTOR, SUMS, Snapshot
 
 BRANCH = "raw-data"
 REF = f"refs/heads/{BRANCH}"

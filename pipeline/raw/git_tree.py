@@ -7,8 +7,8 @@ prints, with an index file of its own in its environment.
 import os
 from collections.abc import Callable
 
-from pipeline import lfs
 from pipeline.errors import PipelineError
+from pipeline.raw import lfs
 
 Git = Callable[..., bytes]
 

@@ -10,8 +10,8 @@ import os
 from datetime import UTC, datetime
 
 from pipeline import state
+from pipeline.raw.snapshot import Snapshot
 from pipeline.settings import Settings
-from pipeline.snapshot import Snapshot
 
 LONGEST_LINE = 10  # contents of a machine that are remembered
 

@@ -9,8 +9,8 @@ once a night.
 from typing import NamedTuple
 
 from pipeline import state
+from pipeline.raw.snapshot import Snapshot
 from pipeline.settings import Settings
-from pipeline.snapshot import Snapshot
 
 
 class Rejected(NamedTuple):

@@ -16,9 +16,11 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline import begun, durable, manifest
+from pipeline import durable
 from pipeline.errors import SourceError
-from pipeline.manifest import DESCRIPTOR, SUMS
+from pipeline.http import partial
+from pipeline.raw import manifest
+from pipeline.raw.manifest import DESCRIPTOR, SUMS
 from pipeline.settings import BUNDLED, Settings
 
 KEEP_REFUSED = 5
@@ -122,7 +124,7 @@ def addresses(settings: Settings, source: str = "*") -> list[str]:
 
 def repair(settings: Settings, source: str) -> None:
     """Tidy up what a killed fetch left behind; what it had finished is kept for the next one."""
-    begun.keep(settings, source, _aside(settings, source))
+    partial.keep(settings, source, _aside(settings, source))
     durable.repair_folder(_aside(settings, source), settings.raw / source)
 
 

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import snapshot, stash_git, state
+from pipeline import state
 from pipeline.errors import PipelineError
+from pipeline.raw import git_stash, snapshot
 from pipeline.settings import SOURCE_NAME, Settings
 
-STORES = {"git": stash_git, "git+push": stash_git}
+STORES = {"git": git_stash, "git+push": git_stash}
 PUSHED = {"git+push"}
 LOST = "never_stashed"  # of a source: when snapshots were fetched that never entered the stash
 

@@ -11,12 +11,12 @@ import re
 import statistics
 from pathlib import Path
 
-from pipeline import archive, state
+from pipeline import compressed, state
 from pipeline.errors import SourceError
-from pipeline.legible import Legible
-from pipeline.printable import escaped
+from pipeline.formats.legible import Legible
+from pipeline.raw.snapshot import Snapshot
 from pipeline.settings import Settings
-from pipeline.snapshot import Snapshot
+from pipeline.text import escaped
 
 REMEMBERED = 7  # accepted snapshots
 SHARE = 0.5  # of their median
@@ -162,10 +162,10 @@ def records(path: Path) -> int:
 
     A last line without one is a record.
     """
-    from pipeline import bitmask  # numpy is slow to start: not if it is remembered
+    from pipeline.formats import bitmask  # numpy is slow to start: not if it is remembered
 
     count, is_inside, block = 0, False, b"\n"
-    for block in archive.blocks(path):
+    for block in compressed.blocks(path):
         ends = bitmask.equal(block, b"\n")
         if is_inside or b'"' in block:
             inside = bitmask.inside(bitmask.equal(block, b'"'), is_inside)

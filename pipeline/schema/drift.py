@@ -11,11 +11,13 @@ import re
 import sys
 from pathlib import Path
 
-from pipeline import ddl, durable, headerless, renames, state
+from pipeline import durable, state
 from pipeline.errors import SourceError
-from pipeline.legible import Legible
-from pipeline.printable import escaped
+from pipeline.formats import headerless
+from pipeline.formats.legible import Legible
+from pipeline.schema import declaration, renames
 from pipeline.settings import ROOT, Settings
+from pipeline.text import escaped
 
 FEW_FEATURES = 20  # under which a property that none of them has proves nothing
 MOST_NAMES = 12  # of a list that an error shows
@@ -41,9 +43,9 @@ def check(
     Raises SourceError with both lists when the file has other columns than declared; what it has
     is remembered for `accept`. A source without a declaration has nothing to hold against.
     """
-    if not ddl.path(source).exists():
+    if not declaration.path(source).exists():
         return
-    declared = ddl.read(source).published
+    declared = declaration.read(source).published
     gone, came = _missing(declared, columns), _missing(columns, declared)
     moved = _moved(declared, columns) if is_ordered else ""
     if not gone and not moved:
@@ -107,7 +109,7 @@ def take_for_header(here: Settings, source: str) -> None:
 def about_first_row(here: Settings, source: str) -> SourceError:
     """Why `accept` does not take over what may be a row."""
     columns = first_row(here, source)["columns"]
-    return SourceError(*_of_a_row(source, columns, ddl.read(source).published))
+    return SourceError(*_of_a_row(source, columns, declaration.read(source).published))
 
 
 def vanished(here: Settings, source: str, legible: Legible, last: Path) -> list[str]:
@@ -162,11 +164,11 @@ def accept(here: Settings, source: str) -> list[str]:
     Returns sentences on what was changed and what is left to do. Raises SourceError when the file
     is no declaration.
     """
-    seen, known = waiting(here, source), ddl.read(source)
+    seen, known = waiting(here, source), declaration.read(source)
     columns, renamed = seen["columns"], seen["renamed"]
-    text = ddl.edited(known, columns, renamed, seen["since"])
+    text = declaration.edited(known, columns, renamed, seen["since"])
     try:
-        durable.write(ddl.path(source), text.encode())
+        durable.write(declaration.path(source), text.encode())
     except OSError as error:
         what = f"{source}: load/{source}.sql cannot be written: {error.strerror}"
         raise SourceError(what, "nothing was accepted; make the file writable") from None

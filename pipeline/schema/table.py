@@ -3,8 +3,9 @@
 import psycopg
 from psycopg import sql
 
-from pipeline import ddl, state
+from pipeline import state
 from pipeline.errors import SourceError
+from pipeline.schema import declaration
 
 
 def exists(connection: psycopg.Connection, source: str) -> bool:
@@ -16,7 +17,7 @@ def exists(connection: psycopg.Connection, source: str) -> bool:
 def make_empty(connection: psycopg.Connection, source: str) -> None:
     """A source that was never fetched has an empty table, so that every model still builds."""
     with connection.transaction():
-        connection.execute(ddl.text_of(source))
+        connection.execute(declaration.text_of(source))
 
 
 def make_sure(connection: psycopg.Connection, source: str, is_loaded: bool) -> str:
@@ -31,7 +32,7 @@ def make_sure(connection: psycopg.Connection, source: str, is_loaded: bool) -> s
             return ""
         again = f"./run_pipeline.sh load {source}"
         return f"table source.{source} was loaded and is gone; {again} brings it back"
-    if not ddl.path(source).is_file():
+    if not declaration.path(source).is_file():
         if exists(connection, source):
             return ""
         return f"there is no table source.{source}, and no load/{source}.sql that would make it"
@@ -46,7 +47,7 @@ def make_sure(connection: psycopg.Connection, source: str, is_loaded: bool) -> s
 
 def _complete(connection: psycopg.Connection, source: str) -> None:
     """Make a table, or add what its declaration has and it has not."""
-    declared = ddl.read(source)
+    declared = declaration.read(source)
     if not exists(connection, source):
         connection.execute(declared.text)
         return
@@ -69,7 +70,7 @@ def declare(connection: psycopg.Connection, source: str, published: list[str]) -
     gone again is no harm, it is null then. Raises SourceError when the file lacks a column that
     its publisher must have: stage `preprocess` asks first, but a declaration may change.
     """
-    known = ddl.read(source)
+    known = declaration.read(source)
     if missing := [column for column in known.published if column not in published]:
         new = [column for column in published if column not in known.columns]
         raise SourceError(
@@ -91,7 +92,7 @@ def declare(connection: psycopg.Connection, source: str, published: list[str]) -
             sql.SQL("comment on column {}.{} is {}").format(
                 sql.Identifier("source", source),
                 sql.Identifier(column),
-                f"{ddl.UNDESCRIBED} appeared on {state.now()[:10]}",
+                f"{declaration.UNDESCRIBED} appeared on {state.now()[:10]}",
             )
         )
     return added

@@ -10,24 +10,16 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline import (
-    content,
-    declaration,
-    durable,
-    keys,
-    order,
-    refetch,
-    script,
-    snapshot,
-    stash,
-    state,
-)
-from pipeline.candidate import Candidate, Source, descriptor
-from pipeline.download import NoNetwork
+from pipeline import declaration_checks, durable, state
 from pipeline.errors import DeclarationError, SourceError
-from pipeline.refetch import Rejected
+from pipeline.http import keys
+from pipeline.http.client import NoNetwork
+from pipeline.raw import checks, order, refetch, snapshot, stash
+from pipeline.raw.candidate import Candidate, Source, descriptor
+from pipeline.raw.refetch import Rejected
+from pipeline.raw.snapshot import Snapshot
 from pipeline.settings import Settings
-from pipeline.snapshot import Snapshot
+from pipeline.stages import script
 
 KEEP_LOST = 5  # of the snapshots that never entered the stash, the newest
 FETCH_SHARE = 0.9  # of SOURCE_TIMEOUT; the rest is left to fall back in good order
@@ -56,8 +48,8 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
     Returns what is noted of the stage: `outcome` (new, unchanged, kept, bundled or missing),
     `reason`, `remedy`, `origin`, `content`, `fetched_at`, `checked_at`, `stash_note`, ….
     """
-    declaration.check_kind(source.kind, content.KINDS, f"api/{name}.py")
-    declaration.check_keys(source.keys, f"api/{name}.py")
+    declaration_checks.check_kind(source.kind, checks.KINDS, f"api/{name}.py")
+    declaration_checks.check_keys(source.keys, f"api/{name}.py")
     damage = trouble = SourceError("")
     note = rejected = None
     network = not options.offline

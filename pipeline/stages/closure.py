@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline import MOVED
+
 # Functions that import, or run, what a text names.
 _BY_NAME = ("import_module", "__import__", "run_module", "run_path")
 
@@ -100,7 +102,7 @@ def _called(node: ast.Call) -> str:
 
 
 def _text_of(node: ast.expr) -> str | None:
-    """The name in a call such as `import_module("pipeline.archive")`, if it is written there."""
+    """The name in a call such as `import_module("pipeline.compressed")`, if it is written there."""
     text = node.value if isinstance(node, ast.Constant) else None
     if not isinstance(text, str) or text.startswith("."):
         return None
@@ -115,8 +117,9 @@ def _files(imported: _Import, path: Path, bases: tuple[Path, ...]) -> Iterator[P
     if imported.level:
         bases = (path.parents[min(imported.level, len(path.parents)) - 1],)
         yield bases[0] / "__init__.py"
+    dotted = imported.name if imported.level else _present(imported.name)
     for folder in bases:
-        for name in imported.name.split("."):
+        for name in dotted.split("."):
             if name == "*":  # what `__all__` names, among it modules
                 yield from folder.glob("*.py")
                 break
@@ -125,6 +128,14 @@ def _files(imported: _Import, path: Path, bases: tuple[Path, ...]) -> Iterator[P
             if not folder.is_dir():
                 break
             yield folder / "__init__.py"
+
+
+def _present(name: str) -> str:
+    """The name that what a script imports has now: `pipeline.fetch.run` is in `stages.api`."""
+    package, _, rest = name.partition(".")
+    module, dot, inside = rest.partition(".")
+    is_moved = package == "pipeline" and module in MOVED
+    return f"{package}.{MOVED[module]}{dot}{inside}" if is_moved else name
 
 
 def _named(beside: Path, code: list[Path], starts: list[Path]) -> Iterator[Path]:

@@ -12,12 +12,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline import drift, part_columns, snapshot, state, volume
+from pipeline import state
 from pipeline.errors import SourceError
-from pipeline.legible import Legible
-from pipeline.printable import escaped
+from pipeline.formats.legible import Legible
+from pipeline.raw import snapshot, volume
+from pipeline.raw.snapshot import Snapshot
+from pipeline.schema import drift
 from pipeline.settings import Settings
-from pipeline.snapshot import Snapshot
+from pipeline.stages import part_columns
+from pipeline.text import escaped
 
 LONGEST_LAST_LINE = 1024 * 1024
 

@@ -2,7 +2,7 @@
 
 One transaction a source: TRUNCATE, COPY, the count held against the scan's, the ledger's row.
 Whatever happens, readers find the old rows or the new ones.
-`python -m pipeline.load SOURCE` loads one source; the runner starts it so.
+`python -m pipeline.stages.load SOURCE` loads one source; the runner starts it so.
 """
 
 import argparse
@@ -16,21 +16,16 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from pipeline import (
-    current,
-    database,
-    ddl,
-    ledger,
-    marks,
-    order,
-    preprocess,
-    script,
-    source_table,
-    state,
-)
+from pipeline import database, state
+from pipeline.database import ledger
 from pipeline.errors import SourceError
-from pipeline.marks import Made
+from pipeline.marts import current, marks
+from pipeline.marts.marks import Made
+from pipeline.raw import order
+from pipeline.schema import declaration
+from pipeline.schema import table as source_table
 from pipeline.settings import Settings, sources
+from pipeline.stages import preprocess, script
 
 BLOCK = 1024 * 1024
 LOCK_TIMEOUT = "2s"  # for how long new readers may queue behind our TRUNCATE
@@ -44,7 +39,7 @@ def main() -> None:
     """Load the source named on the command line."""
     source = next((word for word in sys.argv[1:] if word in sources()), "")
     if not source:
-        print("usage: python -m pipeline.load SOURCE [--force]", file=sys.stderr)
+        print("usage: python -m pipeline.stages.load SOURCE [--force]", file=sys.stderr)
         sys.exit(64)
     sys.argv.remove(source)
     script.run(
@@ -73,7 +68,7 @@ def fingerprint_of(here: Settings, source: str) -> str | None:
     noted = state.read(here, source).get("preprocess", {})
     if not noted.get("sha256"):
         return None
-    declared = ddl.without_comments(ddl.text_of(source))
+    declared = declaration.without_comments(declaration.text_of(source))
     return hashlib.sha256(f"{noted['sha256']} {declared}".encode()).hexdigest()
 
 
@@ -90,7 +85,7 @@ def _file_of(loaded: dict) -> str:
 
 def _words_of(source: str) -> str:
     """What the declaration of a source says in all, comments included: its SHA-256."""
-    return hashlib.sha256(ddl.text_of(source).encode()).hexdigest()
+    return hashlib.sha256(declaration.text_of(source).encode()).hexdigest()
 
 
 def pending(connection: psycopg.Connection, here: Settings, names: list[str]) -> list[str]:
@@ -217,7 +212,7 @@ def _describe(connection: psycopg.Connection, source: str, noted: dict) -> dict:
     """Only comments of the declaration changed: the table gets them, and its rows stay."""
     with connection.transaction():
         connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
-        connection.execute(ddl.text_of(source))
+        connection.execute(declaration.text_of(source))
         ledger.amend(connection, "load", source, declared=_words_of(source))
     return {"outcome": "unchanged", "rows": noted["rows"], "reason": "its comments are new"}
 
@@ -276,7 +271,7 @@ def _load(
 
 def _published_again(source: str, noted: dict) -> list[str]:
     """The columns of a file that its declaration calls unpublished."""
-    known, absent = ddl.read(source), noted.get("absent", [])
+    known, absent = declaration.read(source), noted.get("absent", [])
     return [name for name in noted["columns"] if known.is_unpublished(name) and name not in absent]
 
 

@@ -8,12 +8,13 @@ some files have, is no loss.
 
 from collections.abc import Collection, Mapping
 
-from pipeline import ddl, drift, state
+from pipeline import state
 from pipeline.errors import SourceError
-from pipeline.legible import Legible
-from pipeline.printable import escaped
+from pipeline.formats.legible import Legible
+from pipeline.raw.snapshot import Snapshot
+from pipeline.schema import declaration, drift
 from pipeline.settings import Settings
-from pipeline.snapshot import Snapshot
+from pipeline.text import escaped
 
 MOST_PARTS = 3  # that an error names
 Lacking = dict[str, list[str]]  # the columns that each part does not have and another one has
@@ -97,9 +98,9 @@ def _lacked_by_others(taken: Snapshot, known: Lacking) -> set[str]:
 
 def _renamed_on_the_first_night(source: str, legible: Legible, names: Collection[str]) -> set[str]:
     """The declared columns that a part lacks which has others in their place."""
-    if not ddl.path(source).exists():
+    if not declaration.path(source).exists():
         return set()
-    declared = ddl.read(source).published
+    declared = declaration.read(source).published
     has_others = any(c not in declared and c not in names for c in legible.columns)
     return set(names) & set(declared) if has_others else set()
 

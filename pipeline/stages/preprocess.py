@@ -12,11 +12,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline import closure, data_tests, drift, durable, guards, order, script, snapshot, state
+from pipeline import durable, state
 from pipeline.errors import DeclarationError, SourceError
-from pipeline.legible import Legible
+from pipeline.formats.legible import Legible
+from pipeline.raw import order, snapshot
+from pipeline.raw.snapshot import Snapshot
+from pipeline.schema import drift
 from pipeline.settings import ROOT, Settings
-from pipeline.snapshot import Snapshot
+from pipeline.stages import closure, data_tests, guards, script
 
 TESTS_PASSED = 0
 

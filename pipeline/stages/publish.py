@@ -1,7 +1,8 @@
 """Stage `publish`: what readers of `transformed` have is brought into `prod`, as it is.
 
-`python -m pipeline.publish` does it; the runner starts it so. On nights that published nothing
-only `data_status` is brought up to date. Permissions are written anew and tried every night.
+`python -m pipeline.stages.publish` does it; the runner starts it so. On nights that published
+nothing only `data_status` is brought up to date. Permissions are written anew and tried every
+night.
 """
 
 import time
@@ -9,25 +10,16 @@ from collections.abc import Callable
 
 import psycopg
 
-from pipeline import (
-    audit,
-    contract,
-    data_status,
-    database,
-    dump,
-    ledger,
-    ownership,
-    permissions,
-    prod,
-    replicate,
-    script,
-    state,
-)
-from pipeline.dump import Dump
+from pipeline import database, prod, state
+from pipeline.database import ledger
 from pipeline.errors import PipelineError, SettingError, SourceError
-from pipeline.freshness import Row
-from pipeline.publication import PUBLISHED
+from pipeline.marts import contract, data_status
+from pipeline.marts.freshness import Row
+from pipeline.marts.publication import PUBLISHED
+from pipeline.prod import audit, dump, ownership, permissions, replicate
+from pipeline.prod.dump import Dump
 from pipeline.settings import Settings
+from pipeline.stages import script
 
 STAYS = "the next night catches up"
 

@@ -16,9 +16,10 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline import errors, lock, settings, state
+from pipeline import errors, settings, state
 from pipeline.errors import PipelineError, SettingError, SourceError
-from pipeline.printable import escaped
+from pipeline.stages import lock
+from pipeline.text import escaped
 
 LONGEST_LINE = 1000
 

@@ -1,8 +1,8 @@
 """Stage `transform`: dbt builds the marts where nobody reads; what passes its tests is published.
 
-`python -m pipeline.transform` builds and publishes; the runner starts it so. dbt is started only
-when a source's rows, the dbt project or dbt itself changed since, or a mart is held; then only the
-marts that are made of what changed are built.
+`python -m pipeline.stages.transform` builds and publishes; the runner starts it so. dbt is started
+only when a source's rows, the dbt project or dbt itself changed since, or a mart is held; then only
+the marts that are made of what changed are built.
 """
 
 import hashlib
@@ -13,34 +13,31 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from pipeline import (
+from pipeline import database, prod, settings, state
+from pipeline.database import ledger
+from pipeline.errors import PipelineError
+from pipeline.marts import (
     contract,
+    credits,
     current,
     data_status,
-    database,
-    dbt_run,
+    dbt_runner,
     dependents,
-    ledger,
     lineage,
-    prod,
     publication,
     row_guard,
-    script,
-    settings,
-    snapshot,
-    source_credits,
-    source_table,
-    state,
     table_comments,
 )
-from pipeline.build import Build, due
-from pipeline.dbt_run import Dbt, Result
-from pipeline.errors import PipelineError
-from pipeline.freshness import Row
-from pipeline.hold import Verdict
-from pipeline.lineage import Lineage
-from pipeline.printable import escaped
+from pipeline.marts.build import Build, due
+from pipeline.marts.dbt_runner import Dbt, Result
+from pipeline.marts.freshness import Row
+from pipeline.marts.lineage import Lineage
+from pipeline.marts.verdict import Verdict
+from pipeline.raw import snapshot
+from pipeline.schema import table
 from pipeline.settings import Settings
+from pipeline.stages import script
+from pipeline.text import escaped
 
 AUDIT = "audit"  # the schema of the rows that failed a test
 
@@ -82,18 +79,18 @@ def has_model(name: str) -> bool:
     return any(
         (path.suffix in (".sql", ".csv") and path.stem == name)
         or (path.suffix in (".sql", ".yml") and alias.search(path.read_text("utf-8", "replace")))
-        for path in dbt_run.files()
+        for path in dbt_runner.files()
     )
 
 
 def fingerprint_of(connection: psycopg.Connection) -> str:
     """SHA-256 over all that the published tables are made of: rows loaded, models, dbt."""
     parts = {f"source {name}": made_of for name, made_of in ledger.loaded(connection).items()}
-    for path in dbt_run.files():
-        relative = path.relative_to(dbt_run.PROJECT)
+    for path in dbt_runner.files():
+        relative = path.relative_to(dbt_runner.PROJECT)
         parts[f"file {relative}"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    parts |= {f"credit {name}": source_credits.of(name) for name in settings.sources()}
-    parts["dbt"] = dbt_run.version_of_dbt()
+    parts |= {f"credit {name}": credits.of(name) for name in settings.sources()}
+    parts["dbt"] = dbt_runner.version_of_dbt()
     return snapshot.fingerprint_of(parts)
 
 
@@ -149,7 +146,7 @@ def _build_and_publish(
 ) -> dict:
     fingerprint = fingerprint_of(connection)
     dbt = Dbt(here, connection)
-    graph = lineage.read(dbt.manifest, publication.NEXT, dbt_run.foundations())
+    graph = lineage.read(dbt.manifest, publication.NEXT, dbt_runner.foundations())
     if not graph.marts:
         raise PipelineError("the dbt project has no mart: nothing is built", "see transform/models")
     loaded = ledger.loaded(connection)
@@ -172,7 +169,7 @@ def _build_and_publish(
     table_comments.complete(
         connection,
         publication.NEXT,
-        {name: source_credits.line(graph.sources_of(name)) for name in build.verdict.going},
+        {name: credits.line(graph.sources_of(name)) for name in build.verdict.going},
     )
     return _publish_what_passes(here, connection, build, dbt)
 
@@ -200,7 +197,7 @@ def _refuse(connection: psycopg.Connection, build: Build) -> set[str]:
     for node in graph.nodes.values():
         if (node.kind, node.schema) == ("source", "source") and node.uid in read:
             is_loaded = node.name in build.loaded
-            if trouble := source_table.make_sure(connection, node.name, is_loaded):
+            if trouble := table.make_sure(connection, node.name, is_loaded):
                 refused[node.uid] = trouble
     for uid, reason in refused.items():
         build.verdict.refuse(uid, reason)

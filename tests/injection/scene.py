@@ -201,9 +201,9 @@ class Scene:
 
     def _fingerprint(self, source: str, sha256: str) -> str:
         """As docs/ledger has it: the file and the declaration without its comments."""
-        from pipeline import ddl
+        from pipeline.schema import declaration
 
-        declared = ddl.without_comments((self.root / "load" / f"{source}.sql").read_text())
+        declared = declaration.without_comments((self.root / "load" / f"{source}.sql").read_text())
         return hashlib.sha256(f"{sha256} {declared}".encode()).hexdigest()
 
     def _loaded(self, source: str, content: bytes) -> tuple[int, str]:
@@ -255,7 +255,7 @@ def scene(clone: Clone, server_url: str, database: str, folder: Path) -> Iterato
         try:
             made.publishers.tell(1)
             made.night()
-            made.honest("pipeline.publish")
+            made.honest("pipeline.stages.publish")
             made.learn_files()
             yield made
         finally:

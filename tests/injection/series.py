@@ -88,13 +88,13 @@ def loaded(scene: Scene) -> None:
     """Have another version loaded, not yet published."""
     legible(scene, other_than="transformed.rates")
     for source in (PLAIN, PAGED):
-        scene.honest("pipeline.load", source, ALLOWED)
+        scene.honest("pipeline.stages.load", source, ALLOWED)
 
 
 def published(scene: Scene) -> None:
     """Have another version published in dev, not yet in prod."""
     loaded(scene)
-    scene.honest("pipeline.transform")
+    scene.honest("pipeline.stages.transform")
 
 
 def refused(scene: Scene) -> None:
@@ -132,7 +132,7 @@ def _accept_again(scene: Scene) -> None:
 
 
 def _publish_again(scene: Scene) -> None:
-    scene.honest("pipeline.publish")
+    scene.honest("pipeline.stages.publish")
     here, there = map(invariants.published, (scene.connection, scene.prod))
     assert here == there, "the honest night left prod behind"
 
@@ -149,10 +149,12 @@ STEPS = {
     "api, pages": Step((f"api/{PAGED}.py",), newer, _fetch_pages),
     "preprocess": Step((f"preprocess/{PLAIN}.py",), fetched, _again(f"preprocess/{PLAIN}.py")),
     "load": Step(
-        ("pipeline.load", PLAIN, ALLOWED), legible, _again("pipeline.load", PLAIN, ALLOWED)
+        ("pipeline.stages.load", PLAIN, ALLOWED),
+        legible,
+        _again("pipeline.stages.load", PLAIN, ALLOWED),
     ),
-    "transform": Step(("pipeline.transform",), loaded, _night, True, "all models: "),
-    "publish": Step(("pipeline.publish",), published, _publish_again, is_of_prod=True),
+    "transform": Step(("pipeline.stages.transform",), loaded, _night, True, "all models: "),
+    "publish": Step(("pipeline.stages.publish",), published, _publish_again, is_of_prod=True),
     "accept": Step(("pipeline.__main__", "accept", PLAIN), refused, _accept_again),
     "night": Step(("pipeline.__main__", "night"), newer, _night, is_whole=True),
 }

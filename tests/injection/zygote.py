@@ -21,9 +21,14 @@ def main() -> None:
     """Fork until standard input ends; each child's exit code goes to standard output."""
     clone, page, output = sys.argv[1:]
     sys.path[0] = clone
-    for name in ("pipeline.__main__", "pipeline.night", "pipeline.fetch", "pipeline.load"):
+    for name in (
+        "pipeline.__main__",
+        "pipeline.cli.night",
+        "pipeline.stages.api",
+        "pipeline.stages.load",
+    ):
         importlib.import_module(name)
-    importlib.import_module("pipeline.accept")
+    importlib.import_module("pipeline.cli.accept")
     importlib.import_module("dbt.cli.main")
     importlib.import_module("dbt.adapters.postgres")
     print("ready", flush=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from publisher import Answer, Request
 
-from pipeline.drill_faults import (
+from pipeline.drill.faults import (
     Fault,
     changed,
     chunked,
