@@ -2,6 +2,7 @@
 # The tests: style first, then everything else. Arguments go to pytest: `./run_tests.sh -k stash`.
 # `--fast` leaves out whatever needs a database or a clone of the project: two minutes at most.
 # `--long` runs the long form, hours perhaps, of every test that has one.
+# `--coverage`, as first argument, prints which lines and branches ran in the tests' own processes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -15,5 +16,14 @@ python=.venv/bin/python
 # A file's tests run in one process: they share a server and a clone. The order of the files is that
 # of tests/conftest.py, the longest first; xdist alone would begin with those of most tests.
 # A test process that dies ends the run: where xdist replaces it, the run never ends.
-exec "$python" -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder \
-    --max-worker-restart 0 "$@"
+pytest=(-m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0)
+if [ "${1:-}" != --coverage ]; then exec "$python" "${pytest[@]}" "$@"; fi
+
+shift
+export COVERAGE_FILE="$PWD/.coverage"
+rm -f .coverage .coverage.*
+code=0
+"$python" -m coverage run "${pytest[@]}" "$@" || code=$?
+"$python" -m coverage combine --quiet
+"$python" -m coverage report --skip-covered --sort=cover
+exit "$code"
