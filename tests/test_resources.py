@@ -53,6 +53,15 @@ def test_each_kind_is_built_or_says_what_to_write(made, words):
     assert (words in told) if words else told == ""
 
 
+@pytest.mark.parametrize("made_as", ["table", "view", "incremental"])
+def test_a_mart_in_a_schema_that_is_not_published_is_held(made_as):
+    folder = ["county_hazards", "marts", "health"]
+    made = node("model", made_as, "elsewhere", fqn=[*folder, "clinics"])
+    assert "take schema out of its config" in resources.refusal(made, "transformed_next")
+    made = node("model", "table", "transformed_next", fqn=[*folder, "clinics"])
+    assert resources.refusal(made, "transformed_next") == ""
+
+
 @pytest.mark.parametrize("kind", ["model", "seed"])
 def test_what_a_crash_would_empty_is_held(kind):
     made = node(kind, "table", "transformed_next")

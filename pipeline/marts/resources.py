@@ -57,6 +57,11 @@ def refusal(node, marts_schema: str) -> str:
             "it is unlogged: a crash of the server would leave readers an empty table, here and in "
             "prod: take unlogged out of its config"
         )
+    if "marts" in getattr(node, "fqn", ()) and not is_mart:
+        return (
+            f"it is in a folder marts, but its schema is {node.schema}, which is not published: take "
+            "schema out of its config, or move it to models/intermediate"
+        )
     if made_as in _MATERIALISATIONS:
         return _MATERIALISATIONS[made_as]
     if kind == "model" and made_as == "view":
