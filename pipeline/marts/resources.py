@@ -47,20 +47,12 @@ def refusal(node, marts_schema: str) -> str:
         return ""
     if getattr(node, "language", "sql") != "sql":
         return f"it is written in {node.language}, which dbt runs on no PostgreSQL: write SQL"
-    if node.schema in _OURS:
-        return (
-            f"its schema is {node.schema}, which the pipeline alone writes to: move it to "
-            "models/marts, and it is published to transformed"
-        )
+    if why := _wrong_schema(node, is_mart):
+        return why
     if getattr(node.config, "_extra", {}).get("unlogged"):
         return (
             "it is unlogged: a crash of the server would leave readers an empty table, here and in "
             "prod: take unlogged out of its config"
-        )
-    if "marts" in getattr(node, "fqn", ()) and not is_mart:
-        return (
-            f"it is in a folder marts, but its schema is {node.schema}, which is not published: take "
-            "schema out of its config, or move it to models/intermediate"
         )
     if made_as in _MATERIALISATIONS:
         return _MATERIALISATIONS[made_as]
@@ -73,6 +65,21 @@ def refusal(node, marts_schema: str) -> str:
         return _trouble_with_file(node)
     if made_as != "table":
         return f"its materialisation {made_as} is not known here: {_TABLE}, or 'view'"
+    return ""
+
+
+def _wrong_schema(node, is_mart: bool) -> str:
+    """Why a node must not be built in the schema that it names."""
+    if node.schema in _OURS:
+        return (
+            f"its schema is {node.schema}, which the pipeline alone writes to: move it to "
+            "models/marts, and it is published to transformed"
+        )
+    if "marts" in getattr(node, "fqn", ()) and not is_mart:
+        return (
+            f"it is in a folder marts, but its schema is {node.schema}, which is not published: "
+            "take schema out of its config, or move it to models/intermediate"
+        )
     return ""
 
 
