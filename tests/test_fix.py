@@ -201,7 +201,9 @@ def test_lines_are_the_same_in_blocks_of_any_size(tmp_path, monkeypatch, size, e
     lines = [b"a,b" + end, b"1," + end, end, b'"x",2' + end, b"3,4"]
     raw = tmp_path / "raw.csv"
     raw.write_bytes(b"".join(lines))
-    monkeypatch.setattr(fix.archive, "blocks", lambda path, _: in_blocks(path.read_bytes(), size))
+    monkeypatch.setattr(
+        fix.compressed, "blocks", lambda path, _: in_blocks(path.read_bytes(), size)
+    )
     assert list(fix._lines(raw)) == lines
 
 

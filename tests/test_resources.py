@@ -188,7 +188,7 @@ snapshots:
 def test_an_empty_table_stands_in_for_a_source_that_was_never_loaded(place, monkeypatch, tmp_path):  # noqa: F811
     declared = tmp_path / "fires.sql"
     declared.write_text('create table if not exists source.fires (\n    "fire" text\n);\n')
-    monkeypatch.setattr(table.ddl, "path", lambda source: tmp_path / f"{source}.sql")
+    monkeypatch.setattr(table.declaration, "path", lambda source: tmp_path / f"{source}.sql")
     sources = (place.project / STAGING / "_sources.yml").read_text()
     names = "{name: fires}, {name: gone}, {name: broken}, "
     place.write(

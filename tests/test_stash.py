@@ -332,7 +332,7 @@ def test_a_linked_worktree_shares_the_branch(clone, tmp_path, monkeypatch):
 
 
 def test_a_lock_that_a_killed_git_left_is_named_and_what_it_keeps_out(clone, monkeypatch):
-    monkeypatch.setattr(stash.stash_git, "LOCKED_SECONDS", 0.1)
+    monkeypatch.setattr(stash.git_stash, "LOCKED_SECONDS", 0.1)
     put(clone, "alpha", data=b"1\n")
     put(clone, "beta", data=b"1\n")
     sources = ["alpha", "beta", "never_fetched"]
