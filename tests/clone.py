@@ -4,12 +4,15 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import lifeline
 from patience import end_of
+from warm import Warm
 
 from pipeline.settings import ROOT
 
@@ -19,6 +22,7 @@ class Clone:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.warmth: dict[str, str] = {}
         self.environment = {
             "HOME": str(folder.parent / "home"),
             "PATH": os.environ["PATH"],
@@ -34,7 +38,7 @@ class Clone:
         process = subprocess.Popen(
             [str(self.folder / program), *words],
             cwd="/",
-            env=self.environment | {"PYTHONFAULTHANDLER": "1"} | variables,
+            env=self.environment | {"PYTHONFAULTHANDLER": "1"} | self.warmth | variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -44,6 +48,21 @@ class Clone:
         what = f"{program} {' '.join(words)}"
         said, errors = end_of(process, what, self._where_it_stands)
         return subprocess.CompletedProcess(process.args, process.returncode, said, errors)
+
+    @contextmanager
+    def warm(self, is_wanted: bool = True) -> Iterator[None]:
+        """Let `run` have its interpreters from a process that has everything imported."""
+        if not is_wanted or sys.platform != "linux":
+            yield
+            return
+        before = self.warmth
+        warm = Warm(self.folder, self.environment)
+        self.warmth = warm.environment
+        try:
+            yield
+        finally:
+            self.warmth = before
+            warm.stop()
 
     def processes(self) -> dict[int, str]:
         """The processes that work in the clone, without the server's: id and command line."""

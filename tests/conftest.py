@@ -195,19 +195,20 @@ def publisher() -> Iterator[Publisher]:
 
 
 @pytest.fixture(scope="module")
-def clone(open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Clone]:
+def clone(open_folder: Path, request: pytest.FixtureRequest, is_long: bool) -> Iterator[Clone]:
     """A clone in a folder with a space in its name; its server is stopped after the module."""
     made = make_clone(open_folder / f"a clone for {request.module.__name__.rpartition('.')[2]}")
-    yield made
-    made.run("db", "stop")
+    with made.warm(not is_long):
+        yield made
+        made.run("db", "stop")
     shutil.rmtree(made.folder)
 
 
 @pytest.fixture(scope="session")
-def small(open_folder: Path) -> Iterator[Small]:
+def small(open_folder: Path, is_long: bool) -> Iterator[Small]:
     """A clone with two small sources of its own, after its first night.
 
     All modules of a test process share it: each test leaves it well, as a night must be.
     """
-    with small_clone.first_night(open_folder / "a small clone") as made:
+    with small_clone.first_night(open_folder / "a small clone", not is_long) as made:
         yield made

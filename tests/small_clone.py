@@ -246,13 +246,14 @@ def make_small(folder: Path, publisher: Publisher) -> Small:
 
 
 @contextmanager
-def first_night(folder: Path) -> Iterator[Small]:
+def first_night(folder: Path, is_warm: bool = False) -> Iterator[Small]:
     """A small clone after its first night; its server ends and it is deleted with the context."""
     with serving() as publisher:
         made = make_small(folder, publisher)
-        made.well_again()
-        yield made
-        made.run("db", "stop")
+        with made.warm(is_warm):
+            made.well_again()
+            yield made
+            made.run("db", "stop")
     shutil.rmtree(folder)
 
 

@@ -42,7 +42,7 @@ def first_night(clone: Clone, url: str) -> Iterator[tuple[subprocess.CompletedPr
     """An offline first night in the clone, and every command line seen meanwhile."""
     process = subprocess.Popen(
         [str(clone.folder / "run_pipeline.sh"), "--offline"],
-        env=clone.environment | {"DATABASE_URL": url},
+        env=clone.environment | clone.warmth | {"DATABASE_URL": url},
         cwd="/",
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

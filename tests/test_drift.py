@@ -630,9 +630,10 @@ def test_a_declaration_changed_since_preprocess_holds_the_source(place, monkeypa
 
 
 @pytest.fixture(scope="module")
-def small(open_folder):
+def small(open_folder, is_long):
     """A small clone of this module's own: its columns are renamed for good."""
-    with small_clone.first_night(open_folder / "a clone whose columns are renamed") as made:
+    folder = open_folder / "a clone whose columns are renamed"
+    with small_clone.first_night(folder, not is_long) as made:
         yield made
 
 

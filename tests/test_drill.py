@@ -453,13 +453,14 @@ def test_a_pipeline_that_takes_what_it_must_not_is_found_out(clone, world, tempo
     guard.write_text(honest.replace("SHARE = 0.5", "SHARE = 0.1"))
     assert guard.read_text() != honest
     try:
-        done = clone.run(
-            "-c",
-            FEW % (["none", "a third of the rows"], ["cdc_places", "fema_disasters"]),
-            program=".venv/bin/python",
-            MIRRORS=re.sub(r"(data.cdc.gov=[^,]+)", r"\1/gone", world.mirrors),
-            TMPDIR=str(temporary),
-        )
+        with clone.warm(bool(clone.warmth)):  # a process that knows the guard as it is now
+            done = clone.run(
+                "-c",
+                FEW % (["none", "a third of the rows"], ["cdc_places", "fema_disasters"]),
+                program=".venv/bin/python",
+                MIRRORS=re.sub(r"(data.cdc.gov=[^,]+)", r"\1/gone", world.mirrors),
+                TMPDIR=str(temporary),
+            )
     finally:
         guard.write_text(honest)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -504,10 +505,10 @@ def test_a_source_that_was_left_out_is_told_by_the_code():
     ("number", "after"), [(signal.SIGTERM, "drill in "), (signal.SIGINT, "none: recovered")]
 )
 def test_a_signal_ends_it_and_leaves_nothing(clone, world, temporary, number, after):
-    environment = clone.environment | {"MIRRORS": world.mirrors, "TMPDIR": str(temporary)}
+    given = {"MIRRORS": world.mirrors, "TMPDIR": str(temporary)}
     process = subprocess.Popen(
         [clone.folder / "run_pipeline.sh", "drill", "faa_airports"],
-        env=environment,
+        env=clone.environment | clone.warmth | given,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

