@@ -96,9 +96,17 @@ def test_a_second_night_changes_nothing(first_night, clone, url):
     done = clone.run("--offline", DATABASE_URL=url)
     assert done.returncode == 2, done.stdout
     assert "transform all models: unchanged" in done.stdout
-    again = clone.run("transform", "--force", DATABASE_URL=url)
+
+
+def test_a_published_table_is_exchanged_for_the_next(first_night, clone, url):
+    with psycopg.connect(url, autocommit=True) as somebody:
+        somebody.execute("delete from transformed.county_unemployment where county_fips < '02'")
+        somebody.execute("select pg_stat_force_next_flush()")
+    again = clone.run("transform", DATABASE_URL=url)
     assert again.returncode == 0, again.stdout
-    assert "published" in again.stdout
+    assert "transform all models: published" in again.stdout
+    counted = "select count(*) filter (where county_fips < '02') from transformed.{}"
+    assert rows(url, counted.format("county_unemployment"))[0][0] > 60
 
 
 def test_commands_know_the_server(first_night, clone, url):

@@ -1,5 +1,6 @@
 """Per model: what fails is held with all that descends from it, and everything else goes out."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,13 +10,14 @@ import dbt_project
 import psycopg
 import pytest
 
-from pipeline import database
+from pipeline import database, embedded
 from pipeline.database import ledger
 from pipeline.errors import SourceError
-from pipeline.marts import build, dbt_runner, marks, publication, refresh_status
+from pipeline.marts import build, current, dbt_runner, marks, publication, refresh_status
 from pipeline.settings import Settings
 from pipeline.stages import transform
 
+PUBLISHED = "published_once"  # a database
 MARTS = "models/marts/"
 STAGING = "models/staging/"
 # people -> ages -> averages, towns beside them; towns and ages are held together by tests.
@@ -84,21 +86,42 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def memory(tmp_path_factory) -> Path:
-    """What dbt remembers of the project, from one test to the next."""
-    return tmp_path_factory.mktemp("dbt") / "partial_parse.msgpack"
+def memory(tmp_path_factory, server_settings: Settings) -> Iterator[Path]:
+    """What dbt remembers of the project, from one test to the next; beside it the database."""
+    yield tmp_path_factory.mktemp("dbt") / "partial_parse.msgpack"
+    with psycopg.connect(embedded.url(server_settings), autocommit=True) as owner:
+        owner.execute(f"drop database if exists {PUBLISHED}")
 
 
 @pytest.fixture
-def place(here: Settings, database_url, tmp_path: Path, memory, monkeypatch) -> Iterator[Place]:
-    """Two people in two towns, published as generation 1."""
+def place(
+    here: Settings, server_settings, database_url, tmp_path: Path, memory, monkeypatch
+) -> Iterator[Place]:
+    """Two people in two towns, published as generation 1: once in a module, and then copied."""
     settings = replace(here, database_url=database_url, publish_patience=20)
     settings.state.mkdir(parents=True)
     with (
         dbt_project.use(tmp_path / "transform", PROJECT, monkeypatch) as project,
         dbt_project.parsed_once(settings, memory),
-        database.connect(settings) as owner,
     ):
+        with psycopg.connect(embedded.url(server_settings), autocommit=True) as admin:
+            if not memory.exists():
+                _publish(settings, project)
+                admin.execute(f"create database {PUBLISHED} template test")
+                shutil.copy(settings.state / "dbt" / memory.name, memory)
+            else:
+                admin.execute("drop database test")
+                admin.execute(f"create database test template {PUBLISHED}")
+        with database.connect(settings) as owner:
+            # A copy has its rows, and counters that begin anew: that is noted.
+            assert current.altered_sources(owner) == current.altered_tables(owner) == {}
+            made = Place(settings, project, owner)
+            made.loads = 2
+            yield made
+
+
+def _publish(settings: Settings, project: Path) -> None:
+    with database.connect(settings) as owner:
         database.prepare(owner)
         owner.execute(
             "create table source.people (person text, age text, town text);"
@@ -109,7 +132,6 @@ def place(here: Settings, database_url, tmp_path: Path, memory, monkeypatch) -> 
         made.load("towns", "ulm, bonn")
         facts = made.run()
         assert (facts["outcome"], facts["generation"], facts["held"]) == ("published", 1, {})
-        yield made
 
 
 def test_only_what_is_made_of_a_changed_source_is_built(place):

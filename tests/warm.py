@@ -89,12 +89,17 @@ def serve(clone: Path, address: str) -> None:
 
 
 def _asked(client: socket.socket) -> tuple | None:
-    """What a client wants, with its files; None of one that went away."""
-    size, files, *_ = socket.recv_fds(client, 4, HIGH)
-    body = b""
-    while block := client.recv(int.from_bytes(size, "big") - len(body)):
+    """What a client wants, with its files; None of one that was killed before it had said it."""
+    said, files, *_ = socket.recv_fds(client, 4, HIGH)
+    size, body = int.from_bytes(said, "big"), b""
+    while len(body) < size and (block := client.recv(size - len(body))):
         body += block
-    return (*marshal.loads(body), files) if body else None
+    if size and len(body) == size:
+        return (*marshal.loads(body), files)
+    for file in files:
+        os.close(file)
+    client.close()
+    return None
 
 
 def _fork(client: socket.socket, asked: tuple, children: dict) -> None:
@@ -157,7 +162,8 @@ def _become(client: socket.socket, asked: tuple, imported: int) -> None:
     os.umask(mask)
     os.chdir(folder)
     client, imported = kept
-    os.read(client, 2)  # the client passes signals on
+    if os.read(client, 2) != b"go":  # it was killed before it could pass a signal on
+        os._exit(1)
     threading.Thread(target=_end_with, args=(client,), daemon=True).start()
     code = _run(words, folder)
     os.write(imported, " ".join(_worth_learning()).encode())

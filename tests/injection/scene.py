@@ -153,16 +153,26 @@ class Scene:
         place = f"127.0.0.1:{self.proxy.port}/{database}"
         return f"postgresql://postgres:{PASSWORD}@{place}?sslmode=disable&gssencmode=disable"
 
-    def run(self, *words: str) -> Done:
+    def run(self, *words: str, **environment: str) -> Done:
         """Run a script or module of the clone; what it prints is kept for the checker."""
         first = str(self.root / words[0]) if words[0].endswith(".py") else words[0]
-        done = self.zygote.run([first, *words[1:]], {})
+        done = self.zygote.run([first, *words[1:]], environment)
         self.outputs.append(done.output)
         return done
 
     def honest(self, *words: str, codes: tuple[int, ...] = (0,)) -> Done:
-        """Run a step that nothing ails, and see that it ends so."""
-        done = self.run(*words)
+        """Run a step that nothing ails, and see that it ends so.
+
+        Its own calls are counted, those of the processes that it starts are not.
+        """
+        warm = self.clone.warmth | {"LD_PRELOAD": ""} if self.clone.warmth else {}
+        return self._well(self.run(*words, **warm), words, codes)
+
+    def counted(self, *words: str) -> None:
+        """The same with all its calls counted."""
+        self._well(self.run(*words), words, (0,))
+
+    def _well(self, done: Done, words: tuple[str, ...], codes: tuple[int, ...]) -> Done:
         assert done.code in codes, f"{words} ended with {done.code}: {done.output[-1500:]}"
         return done
 

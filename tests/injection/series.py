@@ -164,7 +164,7 @@ def count(scene: Scene, step: Step, where: str) -> int:
     """How many points a step has; it runs once, without a fault."""
     step.prepare(scene)
     _arm(scene, where)
-    scene.honest(*step.words)
+    scene.counted(*step.words)
     points, _ = _disarm(scene, where)
     step.next_night(scene)
     return points
