@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -125,3 +125,21 @@ def make_clone(folder: Path) -> Clone:
         path.unlink()
         path.write_text(f"{folder}\n")
     return Clone(folder)
+
+
+def shrink(clone: Clone, sources: Iterable[str], models: Mapping[str, str]) -> None:
+    """Leave some sources in a clone, and a dbt project of models by their paths."""
+    for stage, end in (("api", "py"), ("preprocess", "py"), ("load", "sql")):
+        for path in (clone.folder / stage).glob(f"*.{end}"):
+            if path.stem.removeprefix("test_") not in (*sources, "conftest"):
+                path.unlink()
+    for path in (clone.folder / "data/bundled").iterdir():
+        if path.name not in sources:
+            shutil.rmtree(path)
+    project = clone.folder / "transform"
+    for folder in ("models", "tests"):
+        shutil.rmtree(project / folder, ignore_errors=True)
+    for name, text in models.items():
+        path = project / "models" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 import requests
+from clone import Clone, shrink
 from patience import end_of, eventually
 from publisher import Answer
 from upstream.twelve import twelve
@@ -361,6 +362,24 @@ def test_the_worst_code_counts():
 
 
 # All of it
+
+DRILLED = ("bls_unemployment", "nws_alerts", "cdc_places", "fema_disasters", "faa_airports")
+TABLES = ", ".join(f"{{name: {name}}}" for name in DRILLED)
+MART = """{{{{ config(contract={{'enforced': false}}) }}}}
+select * from {{{{ source('source', '{0}') }}}}"""
+# What a drill is held against is what is published, whatever is made of the sources.
+MODELS = {
+    "sources.yml": f"""version: 2
+sources: [{{name: source, schema: source, tables: [{TABLES}]}}]""",
+} | {f"marts/{name}_rows.sql": MART.format(name) for name in DRILLED}
+
+
+@pytest.fixture(scope="module")
+def clone(clone: Clone, is_long: bool) -> Clone:
+    """With a small dbt project; with `--long` as it is."""
+    if not is_long:
+        shrink(clone, DRILLED, MODELS)
+    return clone
 
 
 @pytest.fixture(scope="module")

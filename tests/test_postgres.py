@@ -61,6 +61,8 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     made.chmod(0o755)
     (made / "elsewhere").mkdir(mode=0o755)
     monkeypatch.setattr(layout, "ELSEWHERE", (made / "elsewhere",))
+    # No machine fails here: a cluster need not be on the disk, for which initdb waits seconds.
+    monkeypatch.setattr(embedded, "INITDB", (*embedded.INITDB, "--no-sync"))
     yield made
     shutil.rmtree(made)
 

@@ -35,9 +35,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import lifeline
-from warm_client import ADDRESS
-
-HIGH = 200  # numbers of files from here on are ours until the child's own are in their places
+from warm_client import ADDRESS, LOW
 
 
 class Warm:
@@ -73,6 +71,8 @@ def serve(clone: Path, address: str) -> None:
     os.set_blocking(wakes, False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(wakes)
+    while os.open(os.devnull, os.O_RDONLY) < LOW:
+        pass  # what libraries open as they are imported (proj.db) has numbers that no child needs
     os.write(1, b"ready\n")
     children: dict[int, tuple[socket.socket, int, bool]] = {}
     while True:
@@ -90,7 +90,7 @@ def serve(clone: Path, address: str) -> None:
 
 def _asked(client: socket.socket) -> tuple | None:
     """What a client wants, with its files; None of one that was killed before it had said it."""
-    said, files, *_ = socket.recv_fds(client, 4, HIGH)
+    said, files, *_ = socket.recv_fds(client, 4, LOW)
     size, body = int.from_bytes(said, "big"), b""
     while len(body) < size and (block := client.recv(size - len(body))):
         body += block
@@ -107,7 +107,10 @@ def _fork(client: socket.socket, asked: tuple, children: dict) -> None:
     imported = os.memfd_create("imported")
     child = os.fork()
     if not child:
-        _become(client, asked, imported)
+        for other, file, _ in children.values():
+            other.close()
+            os.close(file)
+        _become(client.detach(), asked, imported)
     children[child] = client, imported, leads
     for file in files:
         os.close(file)
@@ -144,16 +147,14 @@ def _learn(names: list[str], clone: Path) -> None:
         gc.freeze()
 
 
-def _become(client: socket.socket, asked: tuple, imported: int) -> None:
+def _become(client: int, asked: tuple, imported: int) -> None:
     """Be the interpreter that the client was started as, from its first word to its end."""
     words, environment, folder, mask, _, places, files = asked
     os.setsid()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    kept = [os.dup2(file, HIGH + place) for place, file in enumerate((client.detach(), imported))]
-    moved = [os.dup2(file, HIGH + len(kept) + place) for place, file in enumerate(files)]
-    os.closerange(0, HIGH)
-    for place, file in zip(places, moved, strict=False):
+    os.closerange(0, LOW)
+    for place, file in zip(places, files, strict=True):
         os.dup2(file, place)
         os.close(file)
     os.environ.clear()
@@ -161,7 +162,6 @@ def _become(client: socket.socket, asked: tuple, imported: int) -> None:
     time.tzset()
     os.umask(mask)
     os.chdir(folder)
-    client, imported = kept
     if os.read(client, 2) != b"go":  # it was killed before it could pass a signal on
         os._exit(1)
     threading.Thread(target=_end_with, args=(client,), daemon=True).start()
@@ -223,3 +223,4 @@ if __name__ == "__main__":
     os.umask(0o022)
     sys.path[0] = sys.argv[1]
     serve(Path(sys.argv[1]), sys.argv[2])
+    os._exit(0)  # what was imported need not be torn down, and has nothing to say

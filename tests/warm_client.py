@@ -9,6 +9,7 @@ import sys
 
 ADDRESS = "WARM_START"  # the variable with the socket of the warm process
 HANDED_OVER = ("pipeline", "pytest")  # the packages whose modules are
+LOW = 100  # the files of an interpreter that is handed over have lower numbers
 PASSED_ON = (1, 2, 6, 15)  # SIGHUP, SIGINT, SIGABRT, SIGTERM
 
 
@@ -24,6 +25,8 @@ def hand_over() -> None:
     warm = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         files = _open_files(warm.fileno())
+        if max(files) >= LOW:
+            raise OSError
         os.fstat(0), os.fstat(1), os.fstat(2)  # one that is closed cannot be passed on
         warm.connect(os.environ[ADDRESS])
     except OSError:

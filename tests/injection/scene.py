@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from clone import Clone
+from clone import Clone, shrink
 from publisher import Answer
 from upstream import faults
 from upstream.twelve import PACKAGED, Twelve, twelve
@@ -153,26 +153,21 @@ class Scene:
         place = f"127.0.0.1:{self.proxy.port}/{database}"
         return f"postgresql://postgres:{PASSWORD}@{place}?sslmode=disable&gssencmode=disable"
 
-    def run(self, *words: str, **environment: str) -> Done:
-        """Run a script or module of the clone; what it prints is kept for the checker."""
+    def run(self, *words: str, are_calls_counted: bool = False) -> Done:
+        """Run a script or module of the clone; what it prints is kept for the checker.
+
+        are_calls_counted: those of the processes too that it starts, which costs what they import.
+        """
+        is_warm = self.clone.warmth and not are_calls_counted
+        environment = self.clone.warmth | {"LD_PRELOAD": ""} if is_warm else {}
         first = str(self.root / words[0]) if words[0].endswith(".py") else words[0]
         done = self.zygote.run([first, *words[1:]], environment)
         self.outputs.append(done.output)
         return done
 
-    def honest(self, *words: str, codes: tuple[int, ...] = (0,)) -> Done:
-        """Run a step that nothing ails, and see that it ends so.
-
-        Its own calls are counted, those of the processes that it starts are not.
-        """
-        warm = self.clone.warmth | {"LD_PRELOAD": ""} if self.clone.warmth else {}
-        return self._well(self.run(*words, **warm), words, codes)
-
-    def counted(self, *words: str) -> None:
-        """The same with all its calls counted."""
-        self._well(self.run(*words), words, (0,))
-
-    def _well(self, done: Done, words: tuple[str, ...], codes: tuple[int, ...]) -> Done:
+    def honest(self, *words: str, codes: tuple[int, ...] = (0,), **how: bool) -> Done:
+        """Run a step that nothing ails, and see that it ends so."""
+        done = self.run(*words, **how)
         assert done.code in codes, f"{words} ended with {done.code}: {done.output[-1500:]}"
         return done
 
@@ -238,28 +233,10 @@ class Scene:
         self.prod.close()
 
 
-def _shrink(clone: Clone) -> None:
-    """Leave two sources and a small dbt project in the clone."""
-    for stage, end in (("api", "py"), ("preprocess", "py"), ("load", "sql")):
-        for path in (clone.folder / stage).glob(f"*.{end}"):
-            if path.stem.removeprefix("test_") not in (*SOURCES, "conftest"):
-                path.unlink()
-    for path in (clone.folder / "data/bundled").iterdir():
-        if path.name not in SOURCES:
-            shutil.rmtree(path)
-    project = clone.folder / "transform"
-    for folder in ("models", "tests"):
-        shutil.rmtree(project / folder, ignore_errors=True)
-    for name, text in MODELS.items():
-        path = project / "models" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-
 @contextmanager
 def scene(clone: Clone, server_url: str, database: str, folder: Path) -> Iterator[Scene]:
     """A scene after its first honest night, for as long as the context lasts."""
-    _shrink(clone)
+    shrink(clone, SOURCES, MODELS)
     with twelve() as known:
         made = Scene(clone, server_url, database, folder, known)
         try:

@@ -164,7 +164,7 @@ def count(scene: Scene, step: Step, where: str) -> int:
     """How many points a step has; it runs once, without a fault."""
     step.prepare(scene)
     _arm(scene, where)
-    scene.counted(*step.words)
+    scene.honest(*step.words, are_calls_counted=where == "calls")
     points, _ = _disarm(scene, where)
     step.next_night(scene)
     return points
@@ -226,7 +226,7 @@ def _pass(scene: Scene, step: Step, where: str, n: int, kind: str) -> tuple[str,
     tip, before = invariants.tip_of(scene.root), invariants.published(public)
     noted = _steps_noted(scene)
     _arm(scene, where, n, kind)
-    done = scene.run(*step.words)
+    done = scene.run(*step.words, are_calls_counted=where == "calls")
     _, what = _disarm(scene, where)
     killed_by = int(injector.KINDS[kind][1]) if what and kind.startswith("SIG") else 0
     wrong = invariants.of_exit(done, killed_by, step.says)
