@@ -33,14 +33,14 @@ def use(folder: Path, files: Mapping[str, str], monkeypatch: pytest.MonkeyPatch)
     write(folder, {name: (ROOT / "transform" / name).read_text() for name in OF_THE_REAL_ONE})
     write(folder, files)
     monkeypatch.setattr(dbt_runner, "PROJECT", folder)
-    _say_no_source_of_flags(monkeypatch)
+    say_no_source_of_flags(monkeypatch)
     yield folder
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
     os.environ.update(before)
 
 
-def _say_no_source_of_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+def say_no_source_of_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let dbt not look through the stack for who declares its flags.
 
     It reads the source of every module on it, 19 times a run: half of the CPU of a small build

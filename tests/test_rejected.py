@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dbt_project
 import psycopg
 import pytest
 import yaml
@@ -48,8 +49,9 @@ def parsed(dev: psycopg.Connection, server_settings: Settings) -> Iterator[Dbt]:
 
 
 @pytest.fixture
-def dbt(dev: psycopg.Connection, parsed: Dbt) -> Iterator[Callable]:
+def dbt(dev: psycopg.Connection, parsed: Dbt, monkeypatch) -> Iterator[Callable]:
     """Runs dbt there; gives the status of each node by its name. The sources end up empty again."""
+    dbt_project.say_no_source_of_flags(monkeypatch)
 
     def run(*words: str) -> dict[str, str]:
         dev.execute(
