@@ -467,7 +467,7 @@ def test_a_file_and_a_feed_meet_every_fault_as_they_may(clone, world, temporary,
 
 
 def test_a_pipeline_that_takes_what_it_must_not_is_found_out(clone, world, temporary):
-    guard = clone.folder / "pipeline" / "volume.py"
+    guard = clone.folder / "pipeline" / "raw" / "volume.py"
     honest = guard.read_text()
     guard.write_text(honest.replace("SHARE = 0.5", "SHARE = 0.1"))
     assert guard.read_text() != honest
