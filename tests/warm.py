@@ -7,7 +7,8 @@ open files to this process, passes signals on, and ends as the child ends. All e
 `run_pipeline.sh`, the processes of a run and their ends, every file and statement.
 
 Nothing of what a child did is remembered but the names of the modules that it imported, of our own
-package and of the environment: they are imported here, so that the next child need not.
+package and of the environment: they are imported here, so that the next child need not, and as the
+next process of this kind begins.
 
 Cold are the runs of `--long`, and those that tell the process itself: signals, kills, another
 clock, a missing package (`Small.start`, or `WARM_START=""`).
@@ -37,6 +38,8 @@ from pathlib import Path
 import lifeline
 from warm_client import ADDRESS, LOW
 
+TRIED: set[str] = set()  # modules; one that cannot be imported by itself is left to the children
+
 
 class Warm:
     """The process, for as long as a clone has it."""
@@ -62,7 +65,7 @@ class Warm:
         self._process.communicate()
 
 
-def serve(clone: Path, address: str) -> None:
+def serve(address: str) -> None:
     """Fork a child for each that asks, until standard input ends."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
@@ -75,11 +78,13 @@ def serve(clone: Path, address: str) -> None:
         pass  # what libraries open as they are imported (proj.db) has numbers that no child needs
     os.write(1, b"ready\n")
     children: dict[int, tuple[socket.socket, int, bool]] = {}
+    memory = Path(address).parents[1] / "modules of the warm"  # of this test process
+    _learn(memory.read_text().split() if memory.exists() else [], memory)
     while True:
         ready = select.select([0, listener, ended], [], [])[0]
         if ended in ready:
             os.read(ended, 4096)
-            _reap(children, clone)
+            _learn(_reap(children), memory)
         if listener in ready:
             client = listener.accept()[0]
             if asked := _asked(client):
@@ -118,7 +123,8 @@ def _fork(client: socket.socket, asked: tuple, children: dict) -> None:
         client.sendall(b"%d" % child)
 
 
-def _reap(children: dict, clone: Path) -> None:
+def _reap(children: dict) -> list[str]:
+    """Tell of children that ended; returns the modules that they had imported."""
     learned: list[str] = []
     while children:
         child, status = os.waitpid(-1, os.WNOHANG)
@@ -133,16 +139,18 @@ def _reap(children: dict, clone: Path) -> None:
         client.close()
         learned += os.pread(imported, os.fstat(imported).st_size, 0).decode().split()
         os.close(imported)
-    _learn(learned, clone)
+    return learned
 
 
-def _learn(names: list[str], clone: Path) -> None:
-    """Import what children imported."""
-    new = [name for name in names if name not in sys.modules]
+def _learn(names: list[str], memory: Path) -> None:
+    """Import what children imported, and note it for the next process of this kind."""
+    new = [name for name in names if name not in sys.modules and name not in TRIED]
+    TRIED.update(new)
     for name in new:
         with suppress(Exception):
             importlib.import_module(name)
     if new:
+        memory.write_text("\n".join(_worth_learning()))
         gc.collect()
         gc.freeze()
 
@@ -222,5 +230,5 @@ def _worth_learning() -> list[str]:
 if __name__ == "__main__":
     os.umask(0o022)
     sys.path[0] = sys.argv[1]
-    serve(Path(sys.argv[1]), sys.argv[2])
+    serve(sys.argv[2])
     os._exit(0)  # what was imported need not be torn down, and has nothing to say
