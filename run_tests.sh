@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests: style first, then everything else. Arguments go to pytest: `./run_tests.sh -k stash`.
+# The tests: style and types first, then everything else. Arguments go to pytest: `./run_tests.sh -k stash`.
 # `--fast` leaves out whatever needs a database or a clone of the project: two minutes at most.
 # `--long` runs the long form, hours perhaps, of every test that has one.
 # `--coverage`, as first argument, prints which lines and branches ran in the tests' own processes.
@@ -12,6 +12,7 @@ make_environment
 python=.venv/bin/python
 "$python" -m ruff format --check --quiet .
 "$python" -m ruff check --quiet .
+PYREFLY_LOG=warn "$python" -m pyrefly check --summary=none --min-severity warn
 "$python" -m sqlfluff lint --disable-progress-bar --nocolor load transform
 # A file's tests run in one process: they share a server and a clone. The order of the files is that
 # of tests/conftest.py, the longest first; xdist alone would begin with those of most tests.

@@ -10,7 +10,7 @@ import stat
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 from pipeline import durable
@@ -123,7 +123,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
 
 
 @contextlib.contextmanager
-def _named(kind: type[SourceError], what: str) -> Iterator[None]:
+def _named(kind: type[SourceError], what: str) -> Generator[None]:
     """Raise an error of a kind for whatever `zipfile` meets in a damaged file.
 
     A disk that is full or cannot be read is no damage of the file: its OSError is passed on.

@@ -173,7 +173,8 @@ def _decoded(data: bytes) -> tuple[bytes, list[Span]]:
 
 
 def _value(escape: re.Match[bytes]) -> bytes:
-    kind, text = escape.lastgroup, escape[escape.lastgroup]
+    kind = escape.lastgroup or ""
+    text = escape[kind]
     if kind == "percent":
         return bytes.fromhex(text[1:].decode())
     if kind in ("blank", "backslash"):

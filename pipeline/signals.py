@@ -1,7 +1,7 @@
 """Signals to a run: each ends it through `finally` blocks, instead of at once."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -40,7 +40,7 @@ def reason(said: str, code: int) -> str:
 
 
 @contextmanager
-def as_exceptions() -> Iterator[None]:
+def as_exceptions() -> Generator[None]:
     """Raise Stopped when one of ENDING comes; a second one does not disturb the tidying up."""
 
     def stop(number, frame):

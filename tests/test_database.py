@@ -16,6 +16,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 from patience import Stopwatch, eventually
+from psycopg.conninfo import conninfo_to_dict
 from servers import PASSWORD, new_database
 
 from pipeline import embedded, settings
@@ -55,7 +56,7 @@ def test_the_embedded_server_is_found(server_settings):
     with database.connect(server_settings, silent) as connection:
         assert connection.autocommit
         assert connection.info.dbname == "dev"
-    assert database.parts(server_settings)["user"] == "postgres"
+    assert conninfo_to_dict(database.url(server_settings))["user"] == "postgres"
 
 
 def test_every_session_has_the_same_settings_whatever_an_administrator_set(place, owner):

@@ -5,9 +5,13 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline import durable, settings, state
 from pipeline.stages import script
+
+if TYPE_CHECKING:  # rich is slow to start
+    from rich.progress import TaskID
 
 KEEP_LOGS = 60
 
@@ -21,7 +25,7 @@ class Screen:
         self._file = os.fdopen(opened, "a", 1, encoding="utf-8", errors="backslashreplace")
         self._guard = threading.Lock()
         self._progress = None
-        self._tasks: dict[tuple[str, str], int] = {}
+        self._tasks: dict[tuple[str, str], TaskID] = {}
         for old in sorted(folder.glob("*.log"))[:-KEEP_LOGS]:
             old.unlink(missing_ok=True)
         if sys.stdout.isatty():

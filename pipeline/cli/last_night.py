@@ -6,7 +6,7 @@ night before is kept in the note while a night is in progress, so that nobody ha
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -64,7 +64,7 @@ def end(here: Settings, exit_code: int, reason: str = "") -> None:
 
 
 @contextmanager
-def noting() -> Iterator[None]:
+def noting() -> Generator[None]:
     """Note what ends a night before its last stage, also before it could begin.
 
     Such a night has no end by the clock, so `--if-missed` makes up for it. One that met another run
@@ -108,7 +108,7 @@ def newest(here: Settings) -> list[Night]:
 def in_words(night: Night) -> str:
     """When a night ended and how, in a few words."""
     began = f"began {night.began_at:%Y-%m-%d %H:%M %Z}" if night.began_at else "began"
-    if not night.is_over:
+    if night.exit_code is None:
         return f"{began} and did not end: it was killed, or the machine stopped"
     how = f"with code {night.exit_code} ({errors.meaning(night.exit_code)})"
     return (
@@ -140,8 +140,8 @@ def _is_over(noted: dict) -> bool:
 
 def _instant(value: object) -> datetime | None:
     try:
-        instant = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        instant = datetime.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
         return None
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 

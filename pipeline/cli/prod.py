@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import psycopg
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import database, errors, prod, settings, state
+from pipeline.database.queries import scalar
 from pipeline.errors import PipelineError, SourceError
 from pipeline.marts import contract, data_status, publication
 from pipeline.prod import audit, dump, ownership, permissions
@@ -89,7 +90,7 @@ def _claimed(here: Settings, connection: psycopg.Connection) -> str:
 
 
 @contextmanager
-def _pinning(here: Settings, pin: dict) -> Iterator[None]:
+def _pinning(here: Settings, pin: dict) -> Generator[None]:
     """Pin prod, and take that back when what is done in the context fails.
 
     The pin comes first: tonight must not undo a rollback that was killed after its commit.
@@ -196,9 +197,7 @@ def _change(dev, connection, name: str, wanted: dict, there: dict) -> str:
 def _size(connection: psycopg.Connection, name: str) -> tuple[int, int] | None:
     """Rows and bytes (indexes included) of a published table; None where it is not there."""
     qualified = f"{publication.PUBLISHED}.{name}"
-    found = connection.execute(
-        "select pg_total_relation_size(to_regclass(%s))", [qualified]
-    ).fetchone()[0]
+    found = scalar(connection, "select pg_total_relation_size(to_regclass(%s))", [qualified])
     return None if found is None else (dump.content(connection, name)["rows"], found)
 
 

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeGuard
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
@@ -52,7 +53,7 @@ def _in_script(path: Path) -> list[str]:
         tree = ast.parse(path.read_bytes())
     except (OSError, ValueError, SyntaxError):
         return []  # its own checks say so
-    skipped = {id(node.value) for node in ast.walk(tree) if _is_for_people(node)}
+    skipped = {id(part.value) for part in ast.walk(tree) if _is_for_people(part)}
     texts = (
         node.value
         for node in ast.walk(tree)
@@ -63,7 +64,7 @@ def _in_script(path: Path) -> list[str]:
     return [text for text in texts if text.startswith(("https://", "http://")) and _host(text)]
 
 
-def _is_for_people(node: ast.AST) -> bool:
+def _is_for_people(node: ast.AST) -> TypeGuard[ast.Expr | ast.keyword]:
     """Whether what stands there is a docstring, or the address of a page."""
     return isinstance(node, ast.Expr) or (isinstance(node, ast.keyword) and node.arg in _NOT_ASKED)
 

@@ -8,6 +8,7 @@ import psycopg
 from pipeline import database, embedded, state
 from pipeline.cli.console import Screen
 from pipeline.database import ledger
+from pipeline.database.queries import one
 from pipeline.errors import BusyError, PipelineError, SetupError
 from pipeline.marts import refresh_status
 from pipeline.settings import Settings
@@ -71,10 +72,11 @@ class Books:
             where (pid, backend_start) = (%s, %s::timestamptz)""",
             self._server_process,
         )
-        self._server_process = connection.execute(
+        self._server_process = one(
+            connection,
             """select pid, backend_start::text from pg_stat_activity
-            where pid = pg_backend_pid()"""
-        ).fetchone()
+            where pid = pg_backend_pid()""",
+        )
 
     def copy_steps(self, connection: psycopg.Connection) -> None:
         """Bring what `api` and `preprocess` noted on disk into the ledger, other runs' included."""

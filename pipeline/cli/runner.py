@@ -141,7 +141,7 @@ class Runner:
 
     def _read(self, process: subprocess.Popen, job: Job, tail: list[str]) -> None:
         """Copy a child's output to the log, a bounded tail of it aside."""
-        for text in process.stdout:
+        for text in process.stdout or ():
             text = settings.redact(text.rstrip())
             self.log(f"{job.stage} {job.name}: {text}")
             tail.append(text)

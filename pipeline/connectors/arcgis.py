@@ -9,7 +9,7 @@ need no paging of the server's own.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
@@ -82,6 +82,7 @@ def fetch(
     if _is_unchanged(reading, asked):
         candidate.carry_over_all()
         return
+    trouble = ""
     for attempt in range(1, READS + 1):
         candidate.forget_all()
         proof, detail = _read(reading, by_ids=not layer.can_page or attempt == READS)
@@ -89,7 +90,8 @@ def fetch(
             candidate.extra["completeness"] = proof
             candidate.note_pages(asked, layer.version, _content(candidate))
             return
-    raise SourceError(f"{shown(url)}: {proof['verdict']}, read {READS} times: {detail}")
+        trouble = f"{proof['verdict']}, read {READS} times: {detail}"
+    raise SourceError(f"{shown(url)}: {trouble}")
 
 
 def _is_unchanged(reading: _Reading, asked: str) -> bool:
@@ -98,14 +100,14 @@ def _is_unchanged(reading: _Reading, asked: str) -> bool:
     if not version or not candidate.is_of_version(asked, version):
         return False
     # A view whose filter names the time loses rows without an edit: the count is a second witness.
-    return reading.count() == candidate.current.descriptor.get("rows")
+    return reading.count() == candidate.kept.descriptor.get("rows")
 
 
 def _content(candidate: Candidate) -> str:
     """The content fingerprint: the current one while the same features only came in other pages."""
     ours, current = candidate.resources, candidate.current
-    theirs = current.descriptor["resources"] if current else []
-    if theirs and [entry["rows"] for entry in ours] != [entry.get("rows") for entry in theirs]:
+    theirs = [entry.get("rows") for entry in current.descriptor["resources"]] if current else []
+    if current and theirs and theirs != [entry["rows"] for entry in ours]:
         paths = [candidate.folder / entry["path"] for entry in ours]
         if _features_of(paths) == _features_of(current.files):
             return current.content
@@ -198,7 +200,7 @@ def _take(reading: _Reading, asked: Callable[[int], dict]) -> Page:
 
 
 @contextlib.contextmanager
-def _share_of_patience(client: Client, share: float) -> Iterator[None]:
+def _share_of_patience(client: Client, share: float) -> Generator[None]:
     """Let one request spend only a part of what a source may spend on retries."""
     kept = max(0, client.patience) * (1 - share)
     client.patience -= kept

@@ -104,8 +104,8 @@ def raise_for_error(body: bytes, where: str) -> None:
     text = start_of(body)
     what = f"{where}: an error came with status 200: {text}"
     try:
-        code = int(error.get("code"))
-    except (TypeError, ValueError):
+        code = int(error["code"])
+    except (KeyError, TypeError, ValueError):
         code = 0
     if code == 429:
         raise Throttled(what)

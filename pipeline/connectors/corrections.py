@@ -100,7 +100,8 @@ def find(
         )
         return Corrections({_turn(known.windows, today)}, checked_at)
     generated = [answer.metadata.generated for _, answer in told]
-    checked_at = checked_at if None in generated else min(generated)
+    times = [time for time in generated if time is not None]
+    checked_at = min(times) if len(times) == len(generated) else checked_at
     if any(len(answer.features) >= MOST for _, answer in told):
         return Corrections(set(kept), checked_at)
     touched = (
@@ -129,14 +130,14 @@ def _asked(base: str) -> str:
 
 def _checked_at(candidate: Candidate, base: str) -> float | None:
     known = candidate.known(_asked(base))
-    return known.get("checked_at") if known.get("content") == candidate.current.content else None
+    return known.get("checked_at") if known.get("content") == candidate.kept.content else None
 
 
 def _known(candidate: Candidate, kept: dict[Window, list[str]]) -> _Kept:
     events, read_at = {}, []
     for window, names in kept.items():
         for name in names:
-            answer = _decoded((candidate.current.folder / name).read_bytes(), name)
+            answer = _decoded((candidate.kept.folder / name).read_bytes(), name)
             read_at.append(answer.metadata.generated)
             for feature in answer.features:
                 events |= {one: (bytes(feature), window) for one in _ids(_event(feature, name))}
@@ -167,6 +168,8 @@ def _ask(candidate: Candidate, url: str) -> _Answer:
 
 def _since(checked_at: float | None, begin: datetime) -> datetime:
     """From when on changes are asked for: all, where nobody knows when that was done last."""
+    if checked_at is None:
+        return begin
     try:
         return datetime.fromtimestamp(checked_at / 1000, UTC) - OVERLAP
     except (TypeError, ValueError, OverflowError, OSError):

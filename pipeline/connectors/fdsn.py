@@ -121,11 +121,12 @@ def _parameters_of(address: str) -> tuple[str, dict]:
 
 def _holds_any_of(candidate: Candidate, names: list[str], seen: dict[str, str]) -> bool:
     """Whether an event read tonight stands in an older month too: its time was revised."""
-    events = [event for name in names for event in _events(candidate.current.folder / name)]
+    events = [event for name in names for event in _events(candidate.kept.folder / name)]
     return bool(seen) and not seen.keys().isdisjoint(events)
 
 
 def _fetch_window(candidate, base, begin, end, parameters, seen) -> None:
+    trouble = ""
     for _ in range(READS):
         before = _count(candidate, base, begin, end, parameters)
         if before.count > before.maxAllowed:
@@ -134,7 +135,7 @@ def _fetch_window(candidate, base, begin, end, parameters, seen) -> None:
             return
         name = _file_name(begin, end)
         address = _address(base, "query", begin, end, parameters)
-        if candidate.resource(name):
+        if candidate.has(name):
             candidate.forget(name)
         # A window without an event has no file where the service answers 204 to it (`nodata`).
         path = candidate.download(address, name, check=_events, may_be_nothing=True)
@@ -144,15 +145,16 @@ def _fetch_window(candidate, base, begin, end, parameters, seen) -> None:
         if before.count == len(events) == after.count and is_unique:
             counts = {"rows": after.count, "count_before": before.count, "count_after": after.count}
             if path:
-                candidate.resource(name).update(counts)
+                candidate.resources[-1].update(counts)
             seen.update(dict.fromkeys(events, name))
             return
-    if not is_unique:
-        raise SourceError(f"{shown(address)}: an event came twice, {READS} times")
-    raise SourceError(
-        f"{shown(address)}: {len(events):,} events came where {before.count:,} were counted "
-        f"before and {after.count:,} after, {READS} times"
-    )
+        trouble = f"{shown(address)}: an event came twice, {READS} times"
+        if is_unique:
+            trouble = (
+                f"{shown(address)}: {len(events):,} events came where {before.count:,} were "
+                f"counted before and {after.count:,} after, {READS} times"
+            )
+    raise SourceError(trouble)
 
 
 def _file_name(begin: datetime, end: datetime) -> str:

@@ -81,10 +81,10 @@ class _Links(HTMLParser):
         super().__init__()
         self.links: list[str] = []
 
-    def handle_starttag(self, tag, attributes):
+    def handle_starttag(self, tag, attrs):
         """Note where an anchor leads."""
         if tag == "a":
-            self.links += [value for name, value in attributes if name == "href" and value]
+            self.links += [value for name, value in attrs if name == "href" and value]
 
 
 def _child(folder_url: str, link: str) -> str:

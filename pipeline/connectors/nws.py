@@ -44,6 +44,7 @@ def fetch(candidate: Candidate, url: str) -> None:
     earlier one or to another host, or when there are more than PARTS.
     """
     candidate.client.session.headers["Accept"] = "application/geo+json"
+    twice = ""
     for _ in range(READS):
         candidate.forget_all()
         ids = _read(candidate, url)
@@ -59,7 +60,7 @@ def fetch(candidate: Candidate, url: str) -> None:
                 "verdict": "complete",
             }
             return
-    twice = next(one for one in ids if ids.count(one) > 1)
+        twice = next(one for one in ids if ids.count(one) > 1)
     raise SourceError(f"{shown(url)}: alert {escaped(twice)} came twice, read {READS} times")
 
 
@@ -71,7 +72,7 @@ def _read(candidate: Candidate, url: str) -> list[str]:
         asked.append(url)
         name = f"alerts-{len(asked):04}.geojson" if len(asked) > 1 else "alerts.geojson"
         alerts = _alerts(candidate.download(url, name, check=_alerts, part=PAGES))
-        candidate.resource(name)["rows"] = len(alerts.features)
+        candidate.resources[-1]["rows"] = len(alerts.features)
         ids += [alert.id for alert in alerts.features]
         url = _next(asked, alerts)
     return ids

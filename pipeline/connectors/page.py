@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -38,7 +39,7 @@ def features(path: Path, where: str, key: str) -> Page:
     Raises SourceError when it is none, or a feature has no property `key`.
     """
     properties = msgspec.defstruct("Properties", [("key", str)], rename={"key": key})
-    feature = msgspec.defstruct("Feature", [("properties", properties)])
+    feature: Any = msgspec.defstruct("Feature", [("properties", properties)])
     try:
         found = lenient_json.decode(path.read_bytes(), type=_Features).features
         keys = [msgspec.json.decode(one, type=feature).properties.key.encode() for one in found]

@@ -9,6 +9,7 @@ it is read again, and after that refused.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -24,6 +25,7 @@ READS = 3  # of a data set that changes while it is being read
 MOST_PAGES = 10_000
 PAGES = "pages"  # all of them are one part of a snapshot
 _ANSWER = ".answer"
+Kind = TypeVar("Kind")
 _CODES = ("code", "status", "statusCode", "errorCode")
 
 
@@ -66,6 +68,7 @@ def fetch(candidate: Candidate, service: Service) -> None:
     if version and candidate.is_of_version(told["asked"], version):
         candidate.carry_over_all()
         return
+    trouble = ""
     for _ in range(READS):
         candidate.forget_all()
         proof, detail = _read(candidate, service, version)
@@ -74,8 +77,9 @@ def fetch(candidate: Candidate, service: Service) -> None:
             rows = checks.total(entry["content"] for entry in candidate.resources)
             candidate.note_pages(told["asked"], version, rows)
             return
+        trouble = f"{proof['verdict']}, {READS} times: {detail}"
         version = candidate.extra["publisher_version"] = service.version()
-    raise SourceError(f"{shown(service.address(0))}: {proof['verdict']}, {READS} times: {detail}")
+    raise SourceError(f"{shown(service.address(0))}: {trouble}")
 
 
 def _read(candidate: Candidate, service: Service, version: str) -> tuple[dict, str]:
@@ -117,7 +121,8 @@ def _pages(candidate: Candidate, service: Service, expected: int) -> _Reading:
         reading.keys.update(keys)
         if reading.rows >= expected or not keys or len(reading.keys) < reading.rows:
             return reading
-    raise SourceError(f"{shown(address)}: page {MOST_PAGES:,} and no end; it gives too few at once")
+    where = shown(service.address(reading.rows))
+    raise SourceError(f"{where}: page {MOST_PAGES:,} and no end; it gives too few at once")
 
 
 def _page(candidate, service: Service, address: str, name: str) -> tuple[list[str], list[bytes]]:
@@ -150,8 +155,8 @@ def _page(candidate, service: Service, address: str, name: str) -> tuple[list[st
 
 
 def ask(
-    candidate: Candidate, address: str, kind: type, headers: Mapping[str, str] | None = None
-) -> object:
+    candidate: Candidate, address: str, kind: type[Kind], headers: Mapping[str, str] | None = None
+) -> Kind:
     """A small answer in JSON that is not kept, such as a count.
 
     Parameters
@@ -201,7 +206,7 @@ def _raise_for_error(path: Path, where: str) -> None:
         return  # what it is instead, the reader of the answer says
     inner = answer.error if isinstance(answer.error, dict) else {}
     codes = [inner.get(name) for name in _CODES] + [getattr(answer, name) for name in _CODES]
-    numbers = [int(code) for code in codes if str(code).isdecimal()]
+    numbers = [int(str(code)) for code in codes if str(code).isdecimal()]
     if answer.error is None and answer.message is None and not any(n >= 400 for n in numbers):
         return
     text = start_of(begin)

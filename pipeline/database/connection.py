@@ -4,15 +4,16 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TypeVar
+from typing import LiteralString, TypeVar
 
 import psycopg
-from psycopg import conninfo
+from psycopg import sql
 
 from pipeline import dsn
 from pipeline.database import ledger_versions, pooler
+from pipeline.database.queries import scalar
 from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
 from pipeline.settings import Settings, redact
 
@@ -141,11 +142,6 @@ def connect_to(address: str, setting: str, patience: float | None = None) -> psy
     return connection
 
 
-def parts(settings: Settings, say: Callable[[str], None] = print) -> dict[str, str]:
-    """The words of the dev database's URL by libpq's names (host, port, user, password, …)."""
-    return conninfo.conninfo_to_dict(url(settings, say))
-
-
 def client_environment(connection: psycopg.Connection) -> dict[str, str]:
     """The environment in which psql, pg_dump and pg_restore find the database of a connection."""
     info = connection.info
@@ -153,9 +149,9 @@ def client_environment(connection: psycopg.Connection) -> dict[str, str]:
     return environment(words | {"password": info.password})
 
 
-def environment(words: dict[str, str]) -> dict[str, str]:
+def environment(words: Mapping[str, object]) -> dict[str, str]:
     """This process's environment with libpq's words in the variables its programs read."""
-    return os.environ | {VARIABLES[w]: v for w, v in words.items() if w in VARIABLES and v}
+    return os.environ | {VARIABLES[w]: str(v) for w, v in words.items() if w in VARIABLES and v}
 
 
 def answers(connection: psycopg.Connection) -> bool:
@@ -202,14 +198,15 @@ def is_gone(connection: psycopg.Connection) -> bool:
 
 def _was_overtaken(connection: psycopg.Connection) -> bool:
     """Whether another run began after the one that this process works for."""
-    return connection.execute(
+    return scalar(
+        connection,
         """select exists (
             select from pipeline.runs as ours join pipeline.runs as later
                 on later.started_at > ours.started_at
             where ours.run_id = %s
         )""",
         [os.environ.get("PIPELINE_RUN", "")],
-    ).fetchone()[0]
+    )
 
 
 def prepare(connection: psycopg.Connection) -> None:
@@ -226,7 +223,7 @@ def prepare(connection: psycopg.Connection) -> None:
         try:
             for schema in ("source", "staging", "pipeline"):
                 if not _exists(connection, schema):
-                    connection.execute(f"create schema {schema}")
+                    connection.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
             ledger_versions.migrate(connection)
             connection.execute(_is_valid(connection))
         except psycopg.errors.InsufficientPrivilege as error:
@@ -254,7 +251,8 @@ def hold_run_lock(connection: psycopg.Connection, patience: float = 0) -> None:
 
 def is_run_in_progress(connection: psycopg.Connection) -> bool:
     """Whether a run of some machine holds its lock on this database."""
-    return connection.execute(
+    return scalar(
+        connection,
         """select exists (
             select from pg_catalog.pg_locks
             where locktype = 'advisory' and granted and objsubid = 1
@@ -264,11 +262,11 @@ def is_run_in_progress(connection: psycopg.Connection) -> bool:
                 and (classid::bigint << 32) + objid::bigint = %s
         )""",
         [RUN_LOCK],
-    ).fetchone()[0]
+    )
 
 
 def take_lock(
-    connection: psycopg.Connection, function: str, lock: int, patience: float, busy: str
+    connection: psycopg.Connection, function: LiteralString, lock: int, patience: float, busy: str
 ) -> None:
     """Take an advisory lock by `function`; raises BusyError, saying `busy`, past `patience`.
 
@@ -276,7 +274,7 @@ def take_lock(
     process ends, and lets go, only some time after.
     """
     deadline = time.monotonic() + patience
-    while not connection.execute(f"select {function}(%s)", [lock]).fetchone()[0]:
+    while not scalar(connection, f"select {function}(%s)", [lock]):
         if time.monotonic() >= deadline:
             raise BusyError(busy)
         time.sleep(0.1)
@@ -350,10 +348,10 @@ def _check_server(connection: psycopg.Connection) -> None:
 
 
 def _exists(connection: psycopg.Connection, schema: str) -> bool:
-    return connection.execute("select to_regnamespace(%s)", [schema]).fetchone()[0] is not None
+    return scalar(connection, "select to_regnamespace(%s)", [schema]) is not None
 
 
-def _is_valid(connection: psycopg.Connection) -> str:
+def _is_valid(connection: psycopg.Connection) -> LiteralString:
     """`pipeline.is_valid(value, type)`: whether a cast would succeed; null for null.
 
     PostgreSQL has it as pg_input_is_valid since 16; before, trying is the only way to know.
@@ -369,4 +367,4 @@ def _is_valid(connection: psycopg.Connection) -> str:
                 return false;
             end $body$"""
     head = "create or replace function pipeline.is_valid(value text, type_name text)"
-    return f"{head} returns boolean {body}"
+    return head + " returns boolean " + body

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import psycopg
 from psycopg import sql
 
+from pipeline.database.queries import scalar, trusted
+
 
 class Grant(NamedTuple):
     """One privilege of one role, on a relation or a column of it."""
@@ -63,7 +65,7 @@ def give(connection: psycopg.Connection, name: sql.Identifier, grants: list[Gran
     A grant on a column that the relation does not have is left out.
     """
     regclass = name.as_string(connection)
-    oid = connection.execute("select %s::regclass::oid", [regclass]).fetchone()[0]
+    oid = scalar(connection, "select %s::regclass::oid", [regclass])
     columns = {
         row[0]
         for row in connection.execute(
@@ -71,11 +73,13 @@ def give(connection: psycopg.Connection, name: sql.Identifier, grants: list[Gran
         )
     }
     for grantee in {grant.grantee for grant in of_others(connection, [oid])[oid]}:
-        connection.execute(sql.SQL("revoke all on {} from {}").format(name, sql.SQL(grantee)))
+        connection.execute(
+            sql.SQL("revoke all on {} from {}").format(name, sql.SQL(trusted(grantee)))
+        )
     for privilege, column, grantee, is_grantable in grants:
         if column is None or column in columns:
-            words = [sql.SQL("grant"), sql.SQL(privilege)]
+            words = [sql.SQL("grant"), sql.SQL(trusted(privilege))]
             words += [sql.SQL("({})").format(sql.Identifier(column))] if column else []
-            words += [sql.SQL("on {} to {}").format(name, sql.SQL(grantee))]
+            words += [sql.SQL("on {} to {}").format(name, sql.SQL(trusted(grantee)))]
             words += [sql.SQL("with grant option")] if is_grantable else []
             connection.execute(sql.SQL(" ").join(words))

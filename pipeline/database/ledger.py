@@ -6,6 +6,7 @@ from datetime import datetime
 import psycopg
 from psycopg.rows import dict_row
 
+from pipeline.database.queries import scalar
 from pipeline.errors import DEGRADED, OK
 from pipeline.state import CHECKED, DEGRADED_OUTCOMES, SOURCE_STAGES, now
 
@@ -20,12 +21,12 @@ _COLUMNS = ("outcome", "started_at", "seconds", "rows", "bytes", "reason", "reme
 
 def is_there(connection: psycopg.Connection) -> bool:
     """Whether a run has made the ledger."""
-    return connection.execute("select to_regclass('pipeline.steps')").fetchone()[0] is not None
+    return scalar(connection, "select to_regclass('pipeline.steps')") is not None
 
 
 def identity(connection: psycopg.Connection) -> str:
     """The id of this dev database: all machines that share the database share it."""
-    return str(connection.execute("select dev_id from pipeline.identity").fetchone()[0])
+    return str(scalar(connection, "select dev_id from pipeline.identity"))
 
 
 def begin(connection: psycopg.Connection, run_id: str, words: str, started_at: str) -> None:
@@ -164,10 +165,11 @@ def loads(connection: psycopg.Connection, source: str) -> list[dict]:
 
 def generation(connection: psycopg.Connection) -> int:
     """The greatest generation that was ever published; 0 before the first."""
-    return connection.execute(
+    return scalar(
+        connection,
         """select coalesce(max((facts ->> 'generation')::bigint), 0) from pipeline.steps
-        where stage = 'transform' and outcome = 'published'"""
-    ).fetchone()[0]
+        where stage = 'transform' and outcome = 'published'""",
+    )
 
 
 def last_run(connection: psycopg.Connection) -> dict | None:

@@ -6,6 +6,7 @@ are. `migrate` takes the ledger of a database from its version to the newest.
 
 import psycopg
 
+from pipeline.database.queries import scalar
 from pipeline.errors import SetupError
 
 _FIRST = """
@@ -133,9 +134,9 @@ def migrate(connection: psycopg.Connection) -> None:
     Raises SetupError when the ledger is of a newer version than this code knows: a run of an older
     clone would write into it what the newer one cannot read.
     """
-    if not connection.execute("select to_regclass('pipeline.ledger_version')").fetchone()[0]:
+    if not scalar(connection, "select to_regclass('pipeline.ledger_version')"):
         connection.execute(_VERSION)
-    (version,) = connection.execute("select version from pipeline.ledger_version").fetchone()
+    version = scalar(connection, "select version from pipeline.ledger_version")
     if version > len(STEPS):
         raise SetupError(
             f"the ledger in database {connection.info.dbname} is of version {version}, and this "

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import closing, suppress
+from typing import Any
 
 import psycopg
 from psycopg import pq
@@ -36,7 +37,7 @@ class Session(psycopg.Connection):
         super().close()
 
 
-def connect(address: str, setting: str, **options: object) -> psycopg.Connection:
+def connect(address: str, setting: str, **options: Any) -> psycopg.Connection:
     """A connection by psycopg, of which no other client of a pooler notices anything.
 
     setting: the name of what led there. options: psycopg's; it must be in autocommit.
@@ -112,7 +113,7 @@ def _ask(connection: psycopg.Connection, statement: bytes) -> str | None:
             if result is None:
                 return value
             if result.status == pq.ExecStatus.TUPLES_OK:
-                value = result.get_value(0, 0).decode()
+                value = (result.get_value(0, 0) or b"").decode()
             elif result.status == pq.ExecStatus.COMMAND_OK:
                 value = ""
 

@@ -23,7 +23,7 @@ from pipeline.drill.proxy import Server
 from pipeline.drill.readers import Readers, published
 from pipeline.drill.scratch import Scratch, scratch
 from pipeline.drill.trials import TRIALS
-from pipeline.errors import SetupError
+from pipeline.errors import PipelineError, SetupError
 from pipeline.signals import Stopped
 from pipeline.text import escaped
 
@@ -70,9 +70,11 @@ def _routes(stack: ExitStack, server: Server, place: Scratch) -> dict[str, str]:
 def _drill(drill: Drill, names: list[str]) -> int:
     nights.record(drill, names)
     drill.scratch.keep()
-    with psycopg.connect(embedded.url(drill.scratch.here), autocommit=True) as connection:
+    if (url := embedded.url(drill.scratch.here)) is None:
+        raise PipelineError("the drill's own database is not running any more")
+    with psycopg.connect(url, autocommit=True) as connection:
         drill.tables = published(connection)
-        readers = Readers(embedded.url(drill.scratch.here))
+        readers = Readers(url)
         readers.start()
         try:
             for source in drill.content:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 SLICE = 16  # bytes of a body that drips
 
@@ -31,7 +31,7 @@ class Answer:
     hang: float = 0
     cut: int | None = None
     length: str | None = "right"  # the Content-Length sent; None sends none
-    send: Callable[[BinaryIO], None] | None = None
+    send: Callable[[BufferedIOBase], object] | None = None
 
 
 Fault = Callable[[Answer], Answer]

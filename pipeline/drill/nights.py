@@ -2,7 +2,7 @@
 
 import runpy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from psycopg import Connection
@@ -80,12 +80,12 @@ def record(drill: Drill, names: list[str]) -> None:
                 "see to the network, or lead to a mirror with MIRRORS",
             )
         facts = state.read(drill.scratch.here, source).get("api", {})
-        if facts.get("outcome") != "new":
+        taken = facts.get("outcome") == "new" and snapshot.current(drill.scratch.here, source)
+        if not taken:
             _leave_out(drill, source, facts.get("reason") or "its script told nothing")
         elif not drill.server.asked:
             _leave_out(drill, source, "its script does not ask by its Candidate")
         else:
-            taken = snapshot.current(drill.scratch.here, source)
             files = [resource["url"] for resource in taken.descriptor["resources"]]
             drill.asked[source] = drill.server.asked
             drill.addresses[source] = drill.server.addresses_of(drill.server.asked, files)
@@ -126,10 +126,14 @@ def _words(stage: str, sources: list[str]) -> list[str]:
 
 
 def _run(
-    drill: Drill, what: str, *words: str, stop: Callable[[], bool] = lambda: False, **variables: str
+    drill: Drill,
+    what: str,
+    *words: str,
+    stop: Callable[[], bool] = lambda: False,
+    variables: Mapping[str, str] | None = None,
 ) -> Done:
     """Run a command of the pipeline in the scratch folder, led to the server of the drill."""
-    variables = {"MIRRORS": f"*={drill.routes['server']}"} | variables
+    variables = {"MIRRORS": f"*={drill.routes['server']}"} | dict(variables or {})
     name = " ".join(words[:2])
     drill.screen.start(what, name)
     try:
@@ -183,7 +187,7 @@ def _api(drill: Drill, source: str, trial: Trial) -> Done:
         led = (f"{h}={routes[trial.route]}/{h}" for h in proxy.hosts(drill.asked[source]))
         mirrors = ",".join([*led, others])
     given = {"FETCH_PATIENCE": RETRIES} | (trial.settings or {}) | {"MIRRORS": mirrors}
-    return _run(drill, trial.name, "api", source, "--force", **given)
+    return _run(drill, trial.name, "api", source, "--force", variables=given)
 
 
 def _is_honest(drill: Drill, source: str) -> bool:

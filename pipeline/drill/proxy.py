@@ -9,13 +9,13 @@ import hashlib
 import secrets
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from pathlib import Path
 from threading import Thread
-from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import requests
@@ -85,7 +85,7 @@ class Server:
             place = address_of(url)
             sizes[place] = sizes.get(place, 0) + self._recorded[url].body.stat().st_size
         named = sizes.keys() & set(map(address_of, files))
-        return named or {max(sizes, key=sizes.get, default="")}
+        return named or {max(sizes, key=sizes.__getitem__, default="")}
 
     def recorded(self, addresses: set[str]) -> list[Answer]:
         """What addresses answered."""
@@ -100,8 +100,8 @@ class Server:
         url = network.url_of(rest if host == MOVED else f"{host}/{rest}")
         self.asked.append(url)
         honest = self._honest(url, headers)
-        is_bad = self._fault and self._left > 0 and address_of(url) in self._addresses
-        if not is_bad or path.startswith(f"/{MOVED}/"):
+        is_bad = self._left > 0 and address_of(url) in self._addresses
+        if self._fault is None or not is_bad or path.startswith(f"/{MOVED}/"):
             return honest
         self._left -= 1
         self.met += 1
@@ -133,7 +133,7 @@ class Server:
             timeout=(CONNECT_SECONDS, READ_SECONDS),
         )
 
-    def _record(self, url: str, response: requests.Response, file: BinaryIO | None = None):
+    def _record(self, url: str, response: requests.Response, file: BufferedIOBase | None = None):
         """Read an answer to its end and keep it, passing it on meanwhile; returns a Recorded.
 
         One that asks for another try is not kept. The last block is passed on when it is kept, so
@@ -173,7 +173,7 @@ def hosts(urls: list[str]) -> list[str]:
 
 
 @contextmanager
-def serving(server: Server, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+def serving(server: Server, tls: ssl.SSLContext | None = None) -> Generator[str]:
     """Serve on a port of loopback for as long as the context lasts: the base URL for MIRRORS.
 
     A word that nobody else on this machine knows stands in it, so that this is no open proxy.
@@ -189,7 +189,7 @@ def serving(server: Server, tls: ssl.SSLContext | None = None) -> Iterator[str]:
             told = server.answer(f"/{rest}", dict(self.headers)) if rest else Answer(b"", 404)
             faults.send(self, told)
 
-        def log_message(self, *words):
+        def log_message(self, format, *args):
             pass
 
     listener = _Listener(("127.0.0.1", 0), Handler)
@@ -215,7 +215,7 @@ class _Listener(ThreadingHTTPServer):
 
 
 @contextmanager
-def nobody() -> Iterator[str]:
+def nobody() -> Generator[str]:
     """A port of loopback that refuses every connection, for as long as the context lasts."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import IsolationLevel, sql
 
+from pipeline.database.queries import one
+
 Tables = dict[str, tuple[int, str]]  # of each table of a generation, its rows and a hash of them
 
 UNHASHED = {"data_status_facts"}  # it is brought up to date on every night
@@ -116,4 +118,4 @@ def _read(connection: psycopg.Connection, table: str) -> tuple[int, str]:
     query = sql.SQL(
         "select count(*), coalesce(sum(hashtextextended(t::text, 0)), 0)::text from {} as t"
     )
-    return connection.execute(query.format(sql.Identifier("transformed", table))).fetchone()
+    return one(connection, query.format(sql.Identifier("transformed", table)))

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +82,7 @@ class Scratch:
 
 
 @contextmanager
-def scratch(here: Settings, keep: bool) -> Iterator[Scratch]:
+def scratch(here: Settings, keep: bool) -> Generator[Scratch]:
     """A place for a drill, removed at the end with its server unless it is to be kept.
 
     `here` are the user's settings.

@@ -87,6 +87,7 @@ def not_for(trial: Trial, answers: list[Answer]) -> str:
     if trial.route == "tls" and not shutil.which("openssl"):
         return "openssl is not installed"
     of_rows = trial.name in ("a renamed column", "a third of the rows", "no rows")
-    if of_rows and all(trial.fault("")(answer).body == answer.body for answer in answers):
+    fault = trial.fault("") if of_rows and trial.fault else None
+    if fault and all(fault(answer).body == answer.body for answer in answers):
         return "no rows are known in its answers"
     return ""

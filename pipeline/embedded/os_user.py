@@ -5,6 +5,7 @@ import pwd
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import SetupError
 
@@ -36,7 +37,8 @@ def run(user: pwd.struct_passwd, *command: str | Path, **options) -> subprocess.
     `options` are those of `subprocess.run`. Becoming the user takes setuid and setgroups alone.
     Raises OSError when that is forbidden, or the user cannot run the command.
     """
-    fixed = {"stdin": subprocess.DEVNULL, "env": ENVIRONMENT, "cwd": "/", "start_new_session": True}
+    fixed: dict[str, Any] = {"env": ENVIRONMENT, "cwd": "/", "start_new_session": True}
+    fixed["stdin"] = subprocess.DEVNULL
     if os.geteuid() != user.pw_uid:
         fixed |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [user.pw_gid]}
     if not options.get("capture_output"):

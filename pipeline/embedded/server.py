@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -153,7 +153,7 @@ def _url(place: Place, database: str) -> str:
 
 
 @contextlib.contextmanager
-def _lock(settings: Settings) -> Iterator[None]:
+def _lock(settings: Settings) -> Generator[None]:
     """One process at a time makes, starts or stops; the others wait for it."""
     try:
         folder = layout.make_notes_folder(settings)
@@ -257,10 +257,10 @@ def _answer(place: Place) -> _Answer | None:
 
     try:
         with psycopg.connect(_url(place, "postgres"), connect_timeout=5) as connection:
-            row = connection.execute(
+            (row,) = connection.execute(
                 "select current_setting('data_directory'), current_setting('server_version'),"
                 " exists (select from pg_database where datname = 'dev')"
-            ).fetchone()
+            )
     except psycopg.OperationalError:
         return None
     return _Answer(*row)

@@ -140,7 +140,7 @@ class Scan:
         again = self._second.row(data, ends, sizes, self._begun, is_start=not self.records)
         self._suspect(again, "a second header", REPAIR)
 
-    def _suspect(self, place: int | None, what: str, remedy: str) -> None:
+    def _suspect(self, place: int | np.integer | None, what: str, remedy: str) -> None:
         if place is not None:
             self._suspects.append((int(place), what, remedy))
 

@@ -76,18 +76,18 @@ def write_csv(
     heads = [file.head() for file in files]
     _refuse_strangers(heads)
     columns = common_header.of((head.columns for head in heads), heads[0].where)
-    line_end, ended = heads[0].line_end, True
+    newline, ended = heads[0].line_end, True
     rows: Counter[str] = Counter()
     with Output(output) as out:
-        out.write(header_line(columns, line_end))
+        out.write(header_line(columns, newline))
         for file, head in zip(files, heads, strict=True):
             part = file.opened()
-            is_unlike = head.columns != columns or (part.has_rows and head.line_end != line_end)
-            arrange = common_header.arranger(head.columns, columns, line_end) if is_unlike else None
+            is_unlike = head.columns != columns or (part.has_rows and head.line_end != newline)
+            arrange = common_header.arranger(head.columns, columns, newline) if is_unlike else None
             scan = Scan(part.where, part.header, part.names, dialect, first_line=part.first_line)
             for block in _body(part, scan, dialect, final_newline, arrange):
                 if not ended:  # the publisher left it out, and another file follows
-                    out.write(line_end)
+                    out.write(newline)
                 out.write(block)
                 ended = block[-1:] == b"\n"
             rows[file.path.name] += scan.records - 1

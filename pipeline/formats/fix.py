@@ -6,7 +6,7 @@ has its line in CHANGELOG.md under "Fixed in the data": `- <source>: <name of th
 
 import gzip
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -85,7 +85,7 @@ def lines(
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Generator[BinaryIO | gzip.GzipFile]:
     """A new file to write, packed if its name says so."""
     with durable.create(path) as file:
         if path.suffix != ".gz":
@@ -127,13 +127,13 @@ def _split(block: bytes, end: bytes) -> list[bytes]:
 
 
 def _is_expected(touched: int, total: int, expected: Count | None, share) -> bool:
-    if share is not None:
+    if expected is None:
         return share[0] * total <= touched <= share[1] * total
     least, most = (expected, expected) if isinstance(expected, int) else expected
     return least <= touched <= most
 
 
 def _told(expected: Count | None, share) -> str:
-    if share is not None:
+    if expected is None:
         return f"{share[0] * 100:g} to {share[1] * 100:g} % of them"
     return str(expected) if isinstance(expected, int) else f"{expected[0]} to {expected[1]}"

@@ -15,7 +15,7 @@ Kind = TypeVar("Kind")
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|(?<![\w.-])-?(?:NaN|Infinity)\b', re.DOTALL)
 
 
-def decode(data: bytes, type: type[Kind]) -> Kind:
+def decode(data: bytes | msgspec.Raw, type: type[Kind]) -> Kind:
     """Decode a document as a type; NaN and Infinity become texts of these names.
 
     Raises msgspec.DecodeError and RecursionError, as msgspec does.

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from pipeline.errors import SourceError
+from pipeline.formats import strict_json
 from pipeline.text import excerpt
 
 Bounds = tuple[float, float, float, float]  # west, south, east, north
@@ -108,9 +109,7 @@ def _position(bounds: Bounds) -> type[msgspec.Struct]:
 @cache
 def _decoder(kind: str, bounds: Bounds) -> Callable[[msgspec.Raw], Any]:
     """What reads the coordinates of a kind of geometry and holds them to the bounds, fast."""
-    shape: Any = _position(bounds)
-    for _ in range(DEPTHS[kind]):
-        shape = list[shape]
+    shape = strict_json.nested(_position(bounds), DEPTHS[kind])
     return msgspec.json.Decoder(shape).decode
 
 
@@ -147,16 +146,17 @@ def _pairs(part: Any) -> Iterator[list]:
 
 def _check_position(position: list, bounds: Bounds, where: str, notes: Counter[str]) -> None:
     numbers = [_number(value) for value in position[:2]]
-    if len(numbers) < 2 or any(number is not None and math.isnan(number) for number in numbers):
+    known = [number for number in numbers if number is not None]
+    if len(numbers) < 2 or any(math.isnan(number) for number in known):
         raise SourceError(f"{where}: not a position: {excerpt(repr(position))}")
     notes["positions with a number in quotes"] += any(
         isinstance(value, str) for value in position[:2]
     )
-    if None in numbers:
+    if len(known) < 2:
         notes["positions with a null"] += 1
         return
     west, south, east, north = bounds
-    if west <= numbers[0] <= east and south <= numbers[1] <= north:
+    if west <= known[0] <= east and south <= known[1] <= north:
         return
     raise SourceError(
         f"{where}: the position {excerpt(repr(position))} is not a longitude and a latitude within "

@@ -9,6 +9,7 @@ import json
 import re
 from functools import cache
 from pathlib import Path
+from types import GenericAlias
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,6 +23,11 @@ MAX_BYTES = 1 << 30  # a document is held in memory
 Raw = msgspec.Raw
 Kind = TypeVar("Kind")
 _MEMBER = re.compile(rb'"[ \t\r\n]*:')
+
+
+def nested(kind: Any, depth: int) -> Any:
+    """The type of lists in lists of a kind, so many deep, as msgspec takes types."""
+    return nested(GenericAlias(list, (kind,)), depth - 1) if depth else kind
 
 
 def read(path: Path) -> bytes:

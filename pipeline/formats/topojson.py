@@ -167,9 +167,7 @@ def _geojson(geometry: _Geometry, shapes: _Shapes) -> bytes:
     if geometry.type not in SHAPES:
         raise SourceError(f"{shapes.where}: a {excerpt(geometry.type)}, which is not read here")
     member, shape, depth = SHAPES[geometry.type]
-    kind = list[float] if member == "coordinates" else list[int]
-    for _ in range(depth):
-        kind = list[kind]
+    kind = strict_json.nested(float if member == "coordinates" else int, depth + 1)
     parts = strict_json.decode(getattr(geometry, member), kind, shapes.where)
 
     def each(parts: list, depth: int) -> list:

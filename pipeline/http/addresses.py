@@ -5,7 +5,6 @@ import re
 import socket
 from urllib.parse import urlsplit
 
-from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -26,7 +25,7 @@ def host_of(url: str) -> str:
     try:
         host = urlsplit(url).hostname or ""
         other = (parse_url(url).host or "").strip("[]").lower()
-    except (ValueError, LocationParseError):
+    except ValueError:
         return ""
     is_host = _NAME.fullmatch(host) or ":" in host
     return host if is_host and host == other else ""

@@ -128,7 +128,8 @@ class Client:
             raise
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
-        asked = state.outcome.exception().wait
+        error = state.outcome and state.outcome.exception()
+        asked = error.wait if isinstance(error, Transient) else None
         backoff = tenacity.wait_exponential_jitter(multiplier=_FIRST_WAIT, max=60)(state)
         return max(_FIRST_WAIT, backoff if asked is None else asked)
 
@@ -193,7 +194,7 @@ class Client:
             responses.check_status(url, response, expected)
         except Transient as error:
             if error.wait is not None:
-                rate_limit.quiet(self.settings, urlsplit(url).hostname, error.wait)
+                rate_limit.quiet(self.settings, urlsplit(url).hostname or "", error.wait)
             raise
 
     def _await_turn(self, url: str) -> None:

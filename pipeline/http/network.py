@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit, urlunsplit
 
+from requests.auth import HTTPBasicAuth
 from requests.utils import get_environ_proxies, select_proxy
 
 from pipeline import durable
@@ -52,12 +53,13 @@ def mirrored(settings: Settings, url: str) -> str:
     return base + urlunsplit(("", "", parts.path, parts.query, ""))
 
 
-def login(settings: Settings, url: str) -> tuple[bytes, bytes] | None:
+def login(settings: Settings, url: str) -> HTTPBasicAuth | None:
     """User and password of the mirror that is asked for a URL; None without them."""
     parts = urlsplit(_mirror(settings, url))
     if parts.username is None:
         return None
-    return unquote_to_bytes(parts.username), unquote_to_bytes(parts.password or "")
+    user, password = unquote_to_bytes(parts.username), unquote_to_bytes(parts.password or "")
+    return HTTPBasicAuth(user, password)
 
 
 def _mirror(settings: Settings, url: str) -> str:
@@ -165,7 +167,7 @@ def _any_answers(endpoints: set[Endpoint], seconds: float) -> bool:
 def _endpoint(settings: Settings, url: str) -> Endpoint:
     """Where a request for a URL would connect to: its host, its mirror, or a proxy."""
     asked = mirrored(settings, url)
-    proxy = proxy_of(asked)
-    parts = urlsplit(proxy if not proxy or "://" in proxy else f"http://{proxy}")
-    parts = parts if proxy else urlsplit(asked)
+    if proxy := proxy_of(asked):
+        asked = proxy if "://" in proxy else f"http://{proxy}"
+    parts = urlsplit(asked)
     return parts.hostname or "", parts.port or _PORTS.get(parts.scheme, _SOCKS_PORT)

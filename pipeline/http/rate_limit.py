@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from pipeline import durable
@@ -50,7 +50,7 @@ def quiet(settings: Settings, host: str, seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def _noted(settings: Settings, host: str) -> Iterator[dict]:
+def _noted(settings: Settings, host: str) -> Generator[dict]:
     """What is noted of a host; changes to it are kept. The lock dies with its process."""
     path = _file(settings, host)
     path.parent.mkdir(parents=True, exist_ok=True)

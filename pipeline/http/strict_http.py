@@ -8,7 +8,8 @@ Whoever sends such a thing cannot be believed about the length.
 
 import http.client
 import re
-from typing import BinaryIO
+from io import BufferedReader
+from typing import Any, BinaryIO, cast
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -86,17 +87,20 @@ class _Chunks:
         return data
 
 
+# The casts: `http.client` calls no more of a file than these have, and its types want all of one.
 class _Response(http.client.HTTPResponse):
     def begin(self) -> None:
-        file, self.fp = self.fp, _Lines(self.fp)
+        file = self.fp
+        self.fp = cast(BufferedReader, _Lines(file))
         try:
             super().begin()
         finally:
             if self.fp is not None:  # it is, when the answer has no body
-                self.fp = _Chunks(file) if getattr(self, "chunked", False) is True else file
+                is_chunked = getattr(self, "chunked", False) is True
+                self.fp = cast(BufferedReader, _Chunks(file)) if is_chunked else file
 
     def _read_status(self) -> tuple[str, int, str]:
-        version, status, reason = super()._read_status()
+        version, status, reason = super()._read_status()  # pyrefly: ignore[missing-attribute] # private
         if version not in VERSIONS:
             raise MalformedHead(f"the protocol of the answer is {version[:20]}")
         return version, status, reason
@@ -110,12 +114,13 @@ class _SecureConnection(HTTPSConnection):
     response_class = _Response
 
 
+# The casts: urllib3's types have no room for its own connections, whose `host` is a property.
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
+    ConnectionCls = cast(Any, _Connection)
 
 
 class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
+    ConnectionCls = cast(Any, _SecureConnection)
 
 
 class _Adapter(HTTPAdapter):

@@ -8,6 +8,7 @@ import psycopg
 
 from pipeline import state
 from pipeline.database import ledger
+from pipeline.database.queries import scalar
 from pipeline.marts import marks, publication, refresh_status
 from pipeline.marts.dbt_runner import Result
 from pipeline.marts.freshness import Row
@@ -176,7 +177,7 @@ def due(gone: dict[str, str]) -> list[str]:
 
 def _uncastable(connection: psycopg.Connection) -> list[dict]:
     """What the staging casts could not read, counted by column; null in the models."""
-    if not connection.execute("select to_regclass('staging.uncastable_values')").fetchone()[0]:
+    if not scalar(connection, "select to_regclass('staging.uncastable_values')"):
         return []  # it could not be built: see Verdict.loose
     rows = connection.execute(
         """select source_name, column_name, target_type, uncastable_count, example

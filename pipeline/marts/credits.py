@@ -83,4 +83,4 @@ def _text(value: ast.expr, constants: Mapping[str, str]) -> str | None:
     elif isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add):
         parts = [value.left, value.right]
     texts = [_text(part, constants) for part in parts]
-    return "".join(texts) if texts and None not in texts else None
+    return "".join(filter(None, texts)) if texts and None not in texts else None

@@ -8,17 +8,20 @@ the rules are in `freshness`.
 import json
 import re
 from dataclasses import dataclass
+from typing import LiteralString
 
 import psycopg
 from psycopg.rows import dict_row
 
+from pipeline.database.queries import detail, scalar
 from pipeline.errors import SourceError
 from pipeline.marts.freshness import Row
 
 SCHEMA, FACTS, VIEW = "transformed", "data_status_facts", "data_status"
 INSTANT = "timestamp with time zone"
+Columns = dict[LiteralString, tuple[LiteralString, LiteralString]]
 # Type and comment of each column; names and order are a contract with applications.
-COLUMNS = {
+COLUMNS: Columns = {
     "kind": ("text not null", "source or table"),
     "name": ("text not null", "Name of the source, or of the table in this schema"),
     "state": ("text not null", "fresh, kept, bundled, missing or held; see docs/data_status.md"),
@@ -32,7 +35,7 @@ COLUMNS = {
     "stays_old": ("text[] not null", "The published tables that stay older because of this"),
     "expected_next_at": (INSTANT, "When the next nightly check should be over"),
 }
-COMPUTED = {
+COMPUTED: Columns = {
     "age": ("now() - as_of", "Time since as_of, computed when read"),
     "is_overdue": (
         "coalesce(now() > expected_next_at, true)",
@@ -47,6 +50,7 @@ _SELECT = (
     + f" from {SCHEMA}.{FACTS}"
 )
 # What to drop, by pg_class.relkind.
+_KINDS: dict[str, LiteralString]
 _KINDS = {"r": "table", "p": "table", "f": "foreign table", "v": "view", "m": "materialized view"}
 _KINDS |= {"S": "sequence", "i": "index", "I": "index", "c": "type"}
 
@@ -72,7 +76,7 @@ def prepare(connection: psycopg.Connection) -> None:
     Raises SourceError when something of others depends on one that must be made anew.
     """
     with connection.transaction():
-        if connection.execute("select to_regnamespace(%s)", [SCHEMA]).fetchone()[0] is None:
+        if scalar(connection, "select to_regnamespace(%s)", [SCHEMA]) is None:
             connection.execute(f"create schema {SCHEMA}")
         facts, view = _relation(connection, FACTS), _relation(connection, VIEW)
         facts_are_well, view_is_well = _are_our_facts(facts), _is_our_view(view)
@@ -122,7 +126,7 @@ def write(connection: psycopg.Connection, rows: list[Row]) -> None:
 
 def read(connection: psycopg.Connection) -> list[dict]:
     """What readers are told now, sources first, each by name; nothing before the first night."""
-    view = connection.execute("select to_regclass(%s)", [f"{SCHEMA}.{VIEW}"]).fetchone()[0]
+    view = scalar(connection, "select to_regclass(%s)", [f"{SCHEMA}.{VIEW}"])
     if view is None:
         return []
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -202,7 +206,7 @@ def _is_our_view(found: _Relation | None) -> bool:
         found is not None
         and found.kind == "v"
         and found.options == ["security_invoker=true"]
-        and _plain(found.definition) == _plain(_SELECT)
+        and _plain(found.definition or "") == _plain(_SELECT)
     )
 
 
@@ -211,15 +215,14 @@ def _plain(query: str) -> str:
     return re.sub(rf"\b{FACTS}\.|[\s();]", "", query).lower()
 
 
-def _drop(connection: psycopg.Connection, name: str, found: _Relation | None) -> None:
+def _drop(connection: psycopg.Connection, name: LiteralString, found: _Relation | None) -> None:
     if found is None:
         return
     try:
         connection.execute(f"drop {_KINDS[found.kind]} {SCHEMA}.{name}")
     except psycopg.errors.DependentObjectsStillExist as error:
         raise SourceError(
-            f"{SCHEMA}.{name} was altered and cannot be made anew: "
-            + " ".join(error.diag.message_detail.split()),
+            f"{SCHEMA}.{name} was altered and cannot be made anew: {detail(error)}",
             f"drop what depends on it, or give {SCHEMA}.{name} its columns back",
         ) from None
 
@@ -228,18 +231,22 @@ def _make_facts(connection: psycopg.Connection) -> None:
     columns = ", ".join(f"{name} {kind}" for name, (kind, _) in COLUMNS.items())
     key = f"constraint {FACTS}_pkey primary key (kind, name)"
     connection.execute(f"create table {SCHEMA}.{FACTS} ({columns}, {key})")
-    comments = {name: comment for name, (_, comment) in COLUMNS.items()}
-    _comment(connection, "table", FACTS, ABOUT_FACTS, comments)
+    _comment(connection, "table", FACTS, ABOUT_FACTS, COLUMNS)
 
 
 def _make_view(connection: psycopg.Connection) -> None:
     head = f"create view {SCHEMA}.{VIEW} with (security_invoker = true) as"
     connection.execute(f"{head} {_SELECT}")
-    comments = {name: comment for name, (_, comment) in (COLUMNS | COMPUTED).items()}
-    _comment(connection, "view", VIEW, ABOUT_VIEW, comments)
+    _comment(connection, "view", VIEW, ABOUT_VIEW, COLUMNS | COMPUTED)
 
 
-def _comment(connection, kind: str, name: str, about: str, of_columns: dict[str, str]) -> None:
+def _comment(
+    connection: psycopg.Connection,
+    kind: LiteralString,
+    name: LiteralString,
+    about: LiteralString,
+    columns: Columns,
+) -> None:
     connection.execute(f"comment on {kind} {SCHEMA}.{name} is '{about}'")
-    for column, comment in of_columns.items():
+    for column, (_, comment) in columns.items():
         connection.execute(f"comment on column {SCHEMA}.{name}.{column} is '{comment}'")

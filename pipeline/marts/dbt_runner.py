@@ -11,10 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
 from pipeline import database, folders, settings
+from pipeline.database.queries import scalar
 from pipeline.errors import PipelineError
 from pipeline.marts import publication
 from pipeline.settings import ROOT, Settings
@@ -42,7 +44,7 @@ class Result:
     message: str
     rows: int | None
     seconds: float
-    relation: str | None  # where a test that stores its failures put them
+    relation: str  # where a test that stores its failures put them; empty elsewhere
 
     @property
     def is_good(self) -> bool:
@@ -66,7 +68,7 @@ class Dbt:
                 f"dbt is not there: {error}", "delete .venv; the next run installs it anew"
             ) from None
         self._runner = dbtRunner
-        self.manifest = self._invoke(None, ["parse"]).result
+        self.manifest = self._invoke(None, ["parse"])
 
     def build(self, fqns: Iterable[str], without: Iterable[str] = ()) -> list[Result]:
         """Make the named models and run the named tests, in the order of the graph.
@@ -86,10 +88,10 @@ class Dbt:
         if not selected:  # which dbt would take for everything
             return []
         words = [command, "--indirect-selection", "empty", *flags, "--select", *selected]
-        return [_result(found) for found in self._invoke(self.manifest, words).result.results]
+        return [_result(found) for found in self._invoke(self.manifest, words).results]
 
-    def _invoke(self, manifest, words: list[str]):
-        """Call dbt's command line. Raises PipelineError when it does not come to results.
+    def _invoke(self, manifest, words: list[str]) -> Any:
+        """What dbt's command line returns. Raises PipelineError when it does not come to results.
 
         Raises OSError where the disk is to blame.
         """
@@ -104,7 +106,7 @@ class Dbt:
             if "dbt deps" in str(outcome.exception):
                 remedy = ".venv/bin/dbt deps --project-dir transform --profiles-dir transform"
             raise PipelineError(f"{what}: {first_line(outcome.exception)}", remedy)
-        return outcome
+        return outcome.result
 
 
 def version_of_dbt() -> str:
@@ -142,7 +144,7 @@ def _result(found) -> Result:
         first_line(found.message) if found.message else "",
         response.get("rows_affected"),
         round(found.execution_time, 3),
-        getattr(found.node, "relation_name", None),
+        getattr(found.node, "relation_name", None) or "",
     )
 
 
@@ -189,7 +191,7 @@ def _session(here: Settings, connection: psycopg.Connection) -> str:
     known = connection.execute("select name from pg_settings where name = any(%s)", [names])
     words = {name: database.SESSION[name].replace(" ", r"\ ") for (name,) in known}
     name = database.CHECK_INTERVAL[0]
-    words[name] = connection.execute("select current_setting(%s)", [name]).fetchone()[0]
+    words[name] = scalar(connection, "select current_setting(%s)", [name])
     words["lock_timeout"] = publication.milliseconds(max(1, here.publish_patience))
     return " ".join(f"-c {name}={value}" for name, value in words.items())
 

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from pipeline.database import grants
+from pipeline.database.queries import trusted
 from pipeline.errors import SourceError
 
 
@@ -97,7 +98,7 @@ def views(connection: psycopg.Connection, tables: dict[str, int]) -> list[View]:
         raise Refused(at_fault, "; ".join(what for _, what in lost[:5]))
     granted = grants.of_others(connection, [oid for oid, *_ in found])
     return [
-        View(sql.Identifier(schema, name), version, read[oid], *rest, granted[oid])
+        View(sql.Identifier(schema, name), version, read[oid], *rest, grants=granted[oid])
         for oid, schema, name, version, _, *rest in found
     ]
 
@@ -110,16 +111,16 @@ def lock(connection: psycopg.Connection, view: View) -> None:
     """
     statement = sql.SQL("alter view if exists {} owner to {}")
     try:
-        connection.execute(statement.format(view.name, sql.SQL(view.owner)))
+        connection.execute(statement.format(view.name, sql.SQL(trusted(view.owner))))
     except psycopg.errors.InsufficientPrivilege as error:
-        raise Refused(view.tables, error.diag.message_primary) from None
+        raise Refused(view.tables, error.diag.message_primary or str(error)) from None
 
 
 def make(connection: psycopg.Connection, view: View) -> None:
     """Make a view anew, as it was. Raises Refused when it does not fit the new tables."""
     # Options, owner and definition are the server's own words, quoted where they must be.
-    options = sql.SQL(f"with ({view.options})" if view.options else "")
-    definition, owner = sql.SQL(view.definition), sql.SQL(view.owner)
+    options = sql.SQL(f"with ({trusted(view.options)})" if view.options else "")
+    definition, owner = sql.SQL(trusted(view.definition)), sql.SQL(trusted(view.owner))
     try:
         connection.execute(
             sql.SQL("create view {} {} as {}").format(view.name, options, definition)

@@ -23,15 +23,15 @@ class Row(NamedTuple):
     kind: str
     name: str
     state: str
-    as_of: datetime | None
-    fetched_at: datetime | None
-    checked_at: datetime | None
-    loaded_at: datetime | None
-    published_at: datetime | None
-    generation: int | None
-    reason: str | None
-    stays_old: tuple[str, ...]
-    expected_next_at: datetime | None
+    as_of: datetime | None = None
+    fetched_at: datetime | None = None
+    checked_at: datetime | None = None
+    loaded_at: datetime | None = None
+    published_at: datetime | None = None
+    generation: int | None = None
+    reason: str | None = None
+    stays_old: tuple[str, ...] = ()
+    expected_next_at: datetime | None = None
 
 
 def rows(
@@ -81,11 +81,6 @@ def rows(
     return [*of_sources.values(), *of_tables]
 
 
-def _row(**columns: object) -> Row:
-    """A row with null where nothing is given."""
-    return Row(**(dict.fromkeys(Row._fields) | columns))
-
-
 def _source(name: str, stages: Mapping[str, dict], loaded: dict, tables, lineage) -> Row:
     fetched = stages.get("api", {})
     state = _source_state(stages, loaded)
@@ -95,7 +90,7 @@ def _source(name: str, stages: Mapping[str, dict], loaded: dict, tables, lineage
     first, second = (loaded, fetched) if _is_older(stages) else (fetched, loaded)
     checked_at = _instant(first.get("checked_at") or second.get("checked_at"))
     hit = [t for t in tables if tables[t]["state"] != "missing" and name in lineage.get(t, ())]
-    return _row(
+    return Row(
         kind="source",
         name=name,
         state=state,
@@ -162,7 +157,7 @@ def _table(
         known = dates if is_orphan else [*dates, published_at]
         as_of = earlier.get("as_of") or min(known, default=None)
         due = earlier.get("expected_next_at") or published_at + RHYTHM + GRACE
-    return _row(
+    return Row(
         kind="table",
         name=name,
         state=_table_state(facts, sources),

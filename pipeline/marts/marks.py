@@ -20,6 +20,8 @@ from typing import NamedTuple
 import psycopg
 from psycopg import sql
 
+from pipeline.database.queries import one
+
 LOCKED = "a session keeps it to itself"
 LOCK_TIMEOUT = "1s"  # for a table that is to be counted
 REPORTED = 2.0  # seconds for which the counts of a session that has ended are waited for
@@ -62,14 +64,14 @@ class _Seen(NamedTuple):
 
 def content(connection: psycopg.Connection, table: sql.Composable) -> tuple[int, str]:
     """Rows of a table, and a hash of them in whatever order they stand."""
-    return connection.execute(sql.SQL(_HASH).format(table)).fetchone()
+    return one(connection, sql.SQL(_HASH).format(table))
 
 
 def maker(connection: psycopg.Connection, schema: str, name: str) -> str | None:
     """The transaction that made a table which one transaction made; None of an empty one."""
     statement = sql.SQL("select xmin::text from {} limit 1").format(sql.Identifier(schema, name))
     row = connection.execute(statement).fetchone()
-    return row and row[0]
+    return row[0] if row else None
 
 
 def altered(
@@ -87,7 +89,9 @@ def altered(
         known, before = noted.get(name, (None, None))
         if known and known.of != made[name].of:
             known = before = None  # of what stood there before; the run was killed as it noted this
-        expected = made[name]._replace(hash=known and known.hash, maker=known and known.maker)
+        expected = made[name]._replace(
+            hash=known.hash if known else None, maker=known.maker if known else None
+        )
         if before == seen[name] or expected.rows is None:
             continue
         if why := _difference_in_time(connection, schema, name, expected, before, seen[name]):

@@ -21,11 +21,13 @@ and the commit alone.
 import random
 import time
 from collections.abc import Callable, Iterable
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 
 from pipeline.database import grants, ledger
+from pipeline.database.queries import detail, scalar
 from pipeline.errors import SourceError
 from pipeline.marts import data_status, dependents
 from pipeline.marts.freshness import Row
@@ -49,13 +51,12 @@ class _Again(Exception):
 
 def tables(connection: psycopg.Connection, schema: str = PUBLISHED) -> dict[str, int]:
     """The oids of the tables in a schema, by name."""
-    return dict(
-        connection.execute(
-            """select relname, oid from pg_class
-            where relnamespace = to_regnamespace(%s) and relkind = 'r' order by 1""",
-            [schema],
-        ).fetchall()
+    rows = connection.execute(
+        """select relname, oid from pg_class
+        where relnamespace = to_regnamespace(%s) and relkind = 'r' order by 1""",
+        [schema],
     )
+    return dict(rows.fetchall())
 
 
 def make_room(connection: psycopg.Connection, patience: float) -> int:
@@ -66,10 +67,10 @@ def make_room(connection: psycopg.Connection, patience: float) -> int:
     drop_schema(connection, NEXT, patience)
     with connection.transaction():
         connection.execute(f"create schema {NEXT}")
-        return connection.execute(f"select '{NEXT}'::regnamespace::oid").fetchone()[0]
+        return scalar(connection, f"select '{NEXT}'::regnamespace::oid")
 
 
-def drop_schema(connection: psycopg.Connection, schema: str, patience: float) -> None:
+def drop_schema(connection: psycopg.Connection, schema: LiteralString, patience: float) -> None:
     """Drop a schema of ours that nobody is meant to depend on, with all in it.
 
     Raises SourceError when somebody reads there for longer than `patience`, in seconds.
@@ -158,7 +159,7 @@ def publish(
 
 def _freeze(connection: psycopg.Connection, deadline: float) -> None:
     """Freeze the new tables until no snapshot anywhere can find them empty."""
-    built_by = connection.execute("select pg_current_xact_id()::xid").fetchone()[0]
+    built_by = scalar(connection, "select pg_current_xact_id()::xid")
     while True:
         built = connection.execute(
             """select relname, reltuples >= 0 from pg_class
@@ -169,7 +170,8 @@ def _freeze(connection: psycopg.Connection, deadline: float) -> None:
             words = sql.SQL("freeze" if is_known_to_the_planner else "freeze, analyze")
             name = sql.Identifier(NEXT, table)
             connection.execute(sql.SQL("vacuum ({}) {}").format(words, name))
-        waiting = connection.execute(
+        if not scalar(
+            connection,
             """select count(*) from pg_catalog.pg_class as held
             where (
                 held.relnamespace = %(next)s::regnamespace and held.relkind = 'r'
@@ -179,8 +181,7 @@ def _freeze(connection: psycopg.Connection, deadline: float) -> None:
                 )
             ) and age(held.relfrozenxid) > age(%(built_by)s::xid)""",
             {"next": NEXT, "built_by": str(built_by)},
-        ).fetchone()[0]
-        if not waiting:
+        ):
             return
         if time.monotonic() > deadline:
             # They keep the new tables from being frozen; of one that wrote its number does.
@@ -205,7 +206,7 @@ def holder(connection: psycopg.Connection, schema: str, mode: str = "%") -> str:
     )
 
 
-def _oldest(connection: psycopg.Connection, condition: str, *words: str) -> str:
+def _oldest(connection: psycopg.Connection, condition: LiteralString, *words: str) -> str:
     """The first session by a condition, with its order, on `pg_stat_activity`."""
     row = connection.execute(
         f"""select pid, coalesce(usename, backend_type), application_name, now() - xact_start,
@@ -230,8 +231,7 @@ def _postponed(why: str, oldest: str) -> SourceError:
 
 def _hold_room(connection: psycopg.Connection, room: int) -> None:
     """Publish only what this run built: a run that slept may find another one's tables here."""
-    found = connection.execute("select to_regnamespace(%s)::oid", [NEXT]).fetchone()[0]
-    if found != room:
+    if scalar(connection, "select to_regnamespace(%s)::oid", [NEXT]) != room:
         raise SourceError("another run built new tables meanwhile; this one's are not published")
 
 
@@ -273,7 +273,7 @@ def _bound_next(connection: psycopg.Connection, until: float) -> None:
     left = until - time.monotonic()
     if left <= 0:
         raise _Again
-    connection.execute(f"set local statement_timeout = '{milliseconds(left)}'")
+    connection.execute(sql.SQL("set local statement_timeout = {}").format(milliseconds(left)))
 
 
 def _views(connection: psycopg.Connection, old: dict[str, int]) -> list[dependents.View]:
@@ -315,13 +315,13 @@ def keep_autovacuum_off(connection: psycopg.Connection, names: list[sql.Identifi
         connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
 
 
-def _drop(connection, statement: str, name: sql.Identifier, at_fault: set[str]) -> None:
+def _drop(connection, statement: LiteralString, name: sql.Identifier, at_fault: set[str]) -> None:
     try:
         connection.execute(sql.SQL(statement).format(name))
     except psycopg.errors.DependentObjectsStillExist as error:
-        raise dependents.Refused(at_fault, " ".join(error.diag.message_detail.split())) from None
+        raise dependents.Refused(at_fault, detail(error)) from None
     except psycopg.errors.InsufficientPrivilege as error:
-        raise dependents.Refused(at_fault, error.diag.message_primary) from None
+        raise dependents.Refused(at_fault, error.diag.message_primary or str(error)) from None
 
 
 def _move_in(connection: psycopg.Connection, name: str) -> None:
@@ -329,4 +329,4 @@ def _move_in(connection: psycopg.Connection, name: str) -> None:
     try:
         connection.execute(move.format(sql.Identifier(NEXT, name), sql.Identifier(PUBLISHED)))
     except psycopg.errors.DuplicateTable as error:
-        raise dependents.Refused({name}, error.diag.message_primary) from None
+        raise dependents.Refused({name}, error.diag.message_primary or str(error)) from None

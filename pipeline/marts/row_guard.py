@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from pipeline.database import ledger
+from pipeline.database.queries import one, scalar
 from pipeline.marts import publication
 
 SHARE = 0.5  # of the rows of the last generation
@@ -45,7 +46,8 @@ def losses(connection: psycopg.Connection, sources_of: Mapping[str, Collection[s
 
 def _left(connection: psycopg.Connection, sources: Collection[str], step: int) -> float:
     """The share of the rows of some sources that they have still: now, and before a step."""
-    before, now = connection.execute(
+    before, now = one(
+        connection,
         """with loads as (
             select name, step_id, rows from pipeline.steps
             where stage = 'load' and outcome = 'new' and name = any(%(sources)s)
@@ -59,10 +61,10 @@ def _left(connection: psycopg.Connection, sources: Collection[str], step: int) -
         )
         select coalesce(sum(rows_before), 0), coalesce(sum(rows_now), 0) from of_each""",
         {"sources": list(sources), "step": step},
-    ).fetchone()
+    )
     return min(1.0, float(now / before)) if before else 1.0
 
 
 def _count(connection: psycopg.Connection, schema: str, name: str) -> int:
     query = sql.SQL("select count(*) from {}").format(sql.Identifier(schema, name))
-    return connection.execute(query).fetchone()[0]
+    return scalar(connection, query)

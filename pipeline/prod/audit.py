@@ -5,7 +5,7 @@ application's own role, each in a transaction that is rolled back. Nothing stays
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
 import psycopg
 from psycopg import errors as refusals
@@ -17,6 +17,7 @@ from rich.text import Text
 
 from pipeline import errors, settings
 from pipeline.database.connection import one_line
+from pipeline.database.queries import scalar
 from pipeline.prod import audit_attempts, password, permissions
 from pipeline.prod.audit_attempts import Finding
 from pipeline.settings import ROOT, Settings
@@ -87,7 +88,7 @@ def _findings(
     yield from audit_attempts.findings(here, connection, known, beyond, published)
 
 
-def _looked_up(connection: psycopg.Connection, statement: str, manages: bool) -> Finding:
+def _looked_up(connection: psycopg.Connection, statement: LiteralString, manages: bool) -> Finding:
     """What one statement of audit.sql finds."""
     try:
         found = connection.execute(statement).fetchall()
@@ -130,10 +131,11 @@ def _future_table(connection: psycopg.Connection, here: Settings, manages: bool)
         with connection.transaction(force_rollback=True):
             connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner[0])))
             connection.execute("create table transformed.audit_of_a_future_table ()")
-            can_read = connection.execute(
+            can_read = scalar(
+                connection,
                 "select has_table_privilege(%s, 'transformed.audit_of_a_future_table', 'select')",
                 [here.app_role],
-            ).fetchone()[0]
+            )
     except refusals.InsufficientPrivilege as error:
         return Finding(_said(error), is_ours=False)
     except refusals.UndefinedObject as error:

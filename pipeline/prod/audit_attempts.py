@@ -5,15 +5,17 @@ any session may do: the grants are what has to hold. The application's connectio
 looked up (audit.sql), since trying it would keep the application itself out.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from functools import partial
+from typing import LiteralString, NamedTuple
 
 import psycopg
-from psycopg import sql
+from psycopg import conninfo, sql
 from psycopg.errors import InsufficientPrivilege
 
 from pipeline.database.connection import one_line
+from pipeline.database.queries import scalar
 from pipeline.prod import dump, password, permissions
 from pipeline.settings import ROOT, Settings
 
@@ -44,7 +46,8 @@ class Published(NamedTuple):
 _NO_LIMITS = """select set_config(name, '0', true) from pg_settings
     where name in ('statement_timeout', 'transaction_timeout')"""
 # {table} stands for each published table. What is allowed after all is rolled back.
-_WRITES = {
+Statement = sql.SQL | sql.Composed
+_WRITES: dict[str, LiteralString] = {
     "INSERT": "insert into {table} ({column}) select {column} from {table} where false",
     "UPDATE": "update {table} set {column} = {column} where false",
     "DELETE": "delete from {table} where false",
@@ -88,9 +91,7 @@ def findings(
             for found in relations
             if found.is_table
         ]
-        checks[f"tried: {what} on the published tables"] = lambda app, made=made: _all_refused(
-            app, made
-        )
+        checks[f"tried: {what} on the published tables"] = partial(_all_refused, statements=made)
     for what, made in _attempts(connection, known).items():
         checks[f"tried: {what}"] = lambda app, what=what, made=made: Finding(
             _all_refused(app, made).wrong, what not in beyond
@@ -131,12 +132,10 @@ def _checked(app: psycopg.Connection, check: Callable, manages: bool) -> Finding
     return finding
 
 
-def _attempts(
-    connection: psycopg.Connection, known: dict[str, str]
-) -> dict[str, list[sql.Composable]]:
+def _attempts(connection: psycopg.Connection, known: dict[str, str]) -> dict[str, list[Statement]]:
     """The statements of attempts.sql by their titles."""
     known = known | {"process": str(connection.info.backend_pid)}
-    made: dict[str, list[sql.Composable]] = {}
+    made: dict[str, list[Statement]] = {}
     for what, statement, _ in permissions.statements(STATEMENTS):
         made.setdefault(what, []).append(sql.SQL(permissions.filled(statement, known)))
     return made
@@ -148,16 +147,17 @@ def _log_in(here: Settings, connection: psycopg.Connection, database: str) -> ps
     words |= {"host": info.host or info.hostaddr, "port": str(info.port), "dbname": database}
     words |= {"user": here.app_role, "password": password.read(here)}
     words |= {"application_name": "pipeline audit", "connect_timeout": "5"}
-    return psycopg.connect(**words)
+    return psycopg.connect(conninfo.make_conninfo(**words))
 
 
 def _is_full(connection: psycopg.Connection, here: Settings) -> bool:
     """Whether the application has as many sessions as it may have."""
-    return connection.execute(
+    return scalar(
+        connection,
         """select coalesce(count(*) >= max(rolconnlimit) and max(rolconnlimit) >= 0, false)
         from pg_stat_activity join pg_roles on pg_roles.oid = usesysid where rolname = %s""",
         [here.app_role],
-    ).fetchone()[0]
+    )
 
 
 def _published(connection: psycopg.Connection) -> list[Published]:
@@ -173,16 +173,13 @@ def _published(connection: psycopg.Connection) -> list[Published]:
     )
     return [
         Published(
-            name,
-            sql.Identifier("transformed", name),
-            is_table,
-            sql.Identifier(column or "none"),
+            name, sql.Identifier("transformed", name), is_table, sql.Identifier(column or "none")
         )
         for name, is_table, column in rows
     ]
 
 
-def _unpublished(connection: psycopg.Connection) -> list[sql.Composable]:
+def _unpublished(connection: psycopg.Connection) -> Sequence[Statement]:
     rows = connection.execute(
         """select nspname, relname
         from pg_class join pg_namespace on pg_namespace.oid = relnamespace
@@ -193,7 +190,7 @@ def _unpublished(connection: psycopg.Connection) -> list[sql.Composable]:
     return [sql.SQL("select from {}").format(sql.Identifier(*row)) for row in rows]
 
 
-def _all_refused(app: psycopg.Connection, statements: list[sql.Composable]) -> Finding:
+def _all_refused(app: psycopg.Connection, statements: Sequence[Statement]) -> Finding:
     told = []
     for statement in statements:
         app.execute("set transaction read write")
@@ -244,7 +241,7 @@ def _sees(
 
 
 def _searched(app: psycopg.Connection) -> Finding:
-    path = app.execute("show search_path").fetchone()[0]
+    path = scalar(app, "show search_path")
     return Finding("" if path == "transformed" else f"search_path is {path}")
 
 
@@ -273,12 +270,13 @@ def _cut(app: psycopg.Connection) -> Finding:
 
 
 def _hidden(app: psycopg.Connection) -> Finding:
-    row = app.execute(
+    seen = scalar(
+        app,
         """select count(*) from pg_stat_activity
         where usename is distinct from current_user
-            and query not in ('', '<insufficient privilege>')"""
-    ).fetchone()
-    return Finding(f"{row[0]} can be read" if row[0] else "")
+            and query not in ('', '<insufficient privilege>')""",
+    )
+    return Finding(f"{seen} can be read" if seen else "")
 
 
 def _entered(here: Settings, connection: psycopg.Connection, beyond: set[str]) -> Finding:

@@ -5,6 +5,7 @@ from contextlib import suppress
 import psycopg
 
 from pipeline import database, dsn, errors
+from pipeline.database.queries import scalar
 from pipeline.marts import data_status
 from pipeline.settings import Settings
 
@@ -91,10 +92,11 @@ def others(connection: psycopg.Connection) -> list[str]:
 
 def is_of_server(connection: psycopg.Connection) -> bool:
     """Whether the database is one that every server has (postgres, template1), or a template."""
-    return connection.execute(
+    return scalar(
+        connection,
         """select oid < 16384 or datistemplate from pg_catalog.pg_database
-        where datname = current_database()"""
-    ).fetchone()[0]
+        where datname = current_database()""",
+    )
 
 
 def traces(connection: psycopg.Connection) -> list[str]:

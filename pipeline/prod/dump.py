@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from psycopg import sql
 
 from pipeline import database, durable, signals, state
 from pipeline.database import ledger
+from pipeline.database.queries import scalar
 from pipeline.embedded.clients import program
 from pipeline.errors import SourceError
 from pipeline.marts import contract, current, data_status, marks, publication
@@ -67,8 +68,8 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
         with dev.transaction():
             dev.execute("set transaction isolation level repeatable read, read only")
             limit = publication.milliseconds(here.publish_patience)
-            dev.execute(f"set local lock_timeout = '{limit}'")
-            snapshot = dev.execute("select pg_export_snapshot()").fetchone()[0]
+            dev.execute(sql.SQL("set local lock_timeout = {}").format(limit))
+            snapshot = scalar(dev, "select pg_export_snapshot()")
             generation, tables = ledger.generation(dev), published(dev)
             for old in kept(here):
                 if old.generation == generation and old.generations == generations(tables):
@@ -174,7 +175,7 @@ def verify(here: Settings, dump: Dump) -> None:
 @contextmanager
 def _pg_dump(
     dev: psycopg.Connection, path: Path, snapshot: str, names: list[str], limit: str
-) -> Iterator[None]:
+) -> Generator[None]:
     """Dump schema `transformed` as the snapshot has it, without what others put there.
 
     pg_dump runs while the context is open, and has ended well when it is left. For a table that

@@ -6,12 +6,13 @@ earlier version made of this dev database.
 """
 
 from dataclasses import dataclass
+from typing import LiteralString
 
 import psycopg
 
 from pipeline import prod
-from pipeline.database import ledger
-from pipeline.database.connection import one_line
+from pipeline.database import ledger, one_line
+from pipeline.database.queries import scalar
 from pipeline.errors import SettingError
 from pipeline.marts import data_status
 from pipeline.prod import permissions
@@ -110,7 +111,7 @@ def claim(
         if _marked(connection) != dev_id:
             info = dev.info
             where = f"database {info.dbname} at {info.host or info.hostaddr}, port {info.port}"
-            if not connection.execute("select to_regclass('pipeline.copy_of')").fetchone()[0]:
+            if not scalar(connection, "select to_regclass('pipeline.copy_of')"):
                 connection.execute(_TABLE)
             connection.execute(_MARK, {"dev_id": dev_id, "dev": where, "is_filled": is_ours})
     return dev_id
@@ -132,12 +133,12 @@ def recognise(connection: psycopg.Connection, dev_id: str) -> str:
 
 def is_filled(connection: psycopg.Connection) -> bool:
     """Whether what is in a claimed prod came from the dev database that claimed it."""
-    return connection.execute("select is_filled from pipeline.copy_of").fetchone()[0]
+    return scalar(connection, "select is_filled from pipeline.copy_of")
 
 
 def note_filled(connection: psycopg.Connection) -> None:
     """Note that prod is filled, in the transaction that fills it."""
-    if connection.execute("select to_regclass('pipeline.copy_of')").fetchone()[0]:
+    if scalar(connection, "select to_regclass('pipeline.copy_of')"):
         connection.execute("update pipeline.copy_of set is_filled = true where not is_filled")
 
 
@@ -155,7 +156,7 @@ def check(
             "database itself; nothing was touched",
             "let PROD_DATABASE_URL lead to a database of its own",
         )
-    if connection.execute("select to_regclass('pipeline.steps')").fetchone()[0]:
+    if scalar(connection, "select to_regclass('pipeline.steps')"):
         raise SettingError(
             f"database {connection.info.dbname}, to which prod would go, is the dev database of "
             f"another installation: it has table pipeline.steps; {_UNTOUCHED}",
@@ -194,11 +195,8 @@ def _check_unmarked(connection: psycopg.Connection, may_take: bool) -> None:
             f"{', '.join(others[:5])}{more}; {_UNTOUCHED}",
             "let PROD_DATABASE_URL lead to an empty database: prod is closed to everybody else",
         )
-    is_there = connection.execute(
-        """select exists (select from pg_catalog.pg_class
-            where relnamespace = to_regnamespace('transformed'))"""
-    ).fetchone()[0]
-    if is_there and not may_take:
+    counted = "select count(*) from pg_catalog.pg_class where relnamespace = to_regnamespace(%s)"
+    if scalar(connection, counted, ["transformed"]) and not may_take:
         raise SettingError(
             f"database {name} has a schema transformed that this dev database did not make; "
             f"{_UNTOUCHED}",
@@ -231,7 +229,8 @@ def _check_roles(
     """The roles are there to be altered: the pipeline must have made them."""
     app, reader = _role(connection, here.app_role), _role(connection, permissions.READER)
     # The roles of an earlier version. Once the readers are marked there are none of these any more.
-    is_old = bool(app and app.reads and app.is_old and not app.owns and not reader.is_marked)
+    is_marked = bool(reader and reader.is_marked)
+    is_old = bool(app and app.reads and app.is_old and not app.owns and not is_marked)
     for name in (permissions.OWNER, permissions.READER):
         role = _role(connection, name)
         if role and not (role.is_marked or is_old or _is_used_here(connection, name)):
@@ -270,7 +269,8 @@ def _role(connection: psycopg.Connection, name: str) -> _Role | None:
 
 def _is_used_here(connection: psycopg.Connection, role: str) -> bool:
     """Whether schema transformed is a role's, or gives it something: an earlier version's work."""
-    return connection.execute(
+    return scalar(
+        connection,
         """select exists (
             select from pg_catalog.pg_namespace
             where nspname = 'transformed' and (
@@ -279,7 +279,7 @@ def _is_used_here(connection: psycopg.Connection, role: str) -> bool:
             )
         )""",
         {"role": role},
-    ).fetchone()[0]
+    )
 
 
 def _identity(connection: psycopg.Connection) -> str | None:
@@ -298,13 +298,13 @@ def _dev_of(connection: psycopg.Connection) -> str:
     return _id_in(connection, "pipeline.copy_of", "dev || ', since ' || marked_at::date") or "of "
 
 
-def _id_in(connection: psycopg.Connection, table: str, expression: str) -> str | None:
-    if connection.execute("select to_regclass(%s)", [table]).fetchone()[0] is None:
+def _id_in(connection: psycopg.Connection, table: LiteralString, sql: LiteralString) -> str | None:
+    if scalar(connection, "select to_regclass(%s)", [table]) is None:
         return None
     try:
         with connection.transaction():
             row = connection.execute(
-                f"""select ({expression})::text from {table}
+                f"""select ({sql})::text from {table}
                 join pg_catalog.pg_database on pg_database.oid = database_oid
                 where datname = current_database()"""  # noqa: S608 - our own names
             ).fetchone()

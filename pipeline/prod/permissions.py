@@ -9,12 +9,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 
 from pipeline import prod
 from pipeline.database.connection import one_line
+from pipeline.database.queries import scalar, trusted
 from pipeline.errors import SettingError
 from pipeline.prod import password
 from pipeline.settings import ROOT, Settings
@@ -96,14 +98,14 @@ def words(
     }
 
 
-def filled(statement: str, known: dict[str, str]) -> str:
+def filled(statement: str, known: dict[str, str]) -> LiteralString:
     """A statement with its words put in: :"word" as a name, :'word' as a text."""
 
     def word(found: re.Match) -> str:
         kind = sql.Identifier if found[1] == '"' else sql.Literal
         return kind(known[found[2]]).as_string()
 
-    return re.sub(r""":(["'])(\w+)\1""", word, statement)
+    return trusted(re.sub(r""":(["'])(\w+)\1""", word, statement))
 
 
 def statements(file: Path) -> Iterator[tuple[str, str, bool]]:
@@ -156,7 +158,7 @@ def _try(
 
     def warned(diagnostic: psycopg.errors.Diagnostic) -> None:
         if diagnostic.sqlstate in _WARNINGS:
-            refusals.append(diagnostic.message_primary)
+            refusals.append(diagnostic.message_primary or "")
 
     connection.add_notice_handler(warned)
     try:
@@ -183,7 +185,8 @@ def _set_password(connection: psycopg.Connection, here: Settings, rights: Rights
 
 def manages(connection: psycopg.Connection, role: str) -> bool:
     """Whether our role may alter another one, or make it where it is not there."""
-    return connection.execute(
+    return scalar(
+        connection,
         """select rolsuper or rolcreaterole and (
             current_setting('server_version_num')::int < 160000
             or not exists (select from pg_roles where rolname = %(role)s)
@@ -195,12 +198,13 @@ def manages(connection: psycopg.Connection, role: str) -> bool:
         )
         from pg_roles where rolname = current_user""",
         {"role": role},
-    ).fetchone()[0]
+    )
 
 
 def _can_own(connection: psycopg.Connection) -> bool:
     """Whether objects can be created as the owner, and the schema that is there is its own."""
-    return connection.execute(
+    return scalar(
+        connection,
         """select
             (
                 select pg_has_role(oid, case
@@ -213,4 +217,4 @@ def _can_own(connection: psycopg.Connection) -> bool:
                 from pg_roles as role where rolname = %s
             ) is true""",
         [OWNER],
-    ).fetchone()[0]
+    )

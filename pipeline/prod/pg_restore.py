@@ -7,10 +7,11 @@ it is COPY blocks and nothing else, so no quoted text can be mistaken for one.
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
+from typing import cast
 
 from pipeline import database, signals
 from pipeline.embedded.clients import program
@@ -39,7 +40,7 @@ def after_rows(dump: Path) -> str:
 
 
 @contextmanager
-def rows(dump: Path) -> Iterator[Iterator[tuple[str, Iterator[bytes]]]]:
+def rows(dump: Path) -> Generator[Iterator[tuple[str, Iterator[bytes]]]]:
     """Each COPY of the dump: the command without its source, and the rows in blocks of bytes.
 
     A table's blocks must be read before the next table is asked for.
@@ -59,7 +60,7 @@ def _script(dump: Path, section: str) -> str:
 
 
 @contextmanager
-def _pg_restore(dump: Path, section: str) -> Iterator[IO[bytes]]:
+def _pg_restore(dump: Path, section: str) -> Generator[BufferedReader]:
     """What pg_restore writes of one section. Raises SourceError when it cannot read the dump."""
     words = ["--no-owner", "--no-privileges", f"--section={section}", "--file=-"]
     with (
@@ -73,7 +74,7 @@ def _pg_restore(dump: Path, section: str) -> Iterator[IO[bytes]]:
             command, BLOCK, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
         ) as process:
             try:
-                yield process.stdout
+                yield cast(BufferedReader, process.stdout)  # a pipe with a buffer, of BLOCK
             except BaseException:
                 process.kill()
                 raise
@@ -113,13 +114,13 @@ def _unreadable(dump: Path, said: str) -> SourceError:
     return SourceError(what, "prod stays as it was; choose another dump: publish --list")
 
 
-def _copies(stream: IO[bytes]) -> Iterator[tuple[str, Iterator[bytes]]]:
+def _copies(stream: BufferedReader) -> Iterator[tuple[str, Iterator[bytes]]]:
     for line in stream:
         if copy := _COPY.fullmatch(line):
             yield copy[1].decode(), _blocks(stream)
 
 
-def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
+def _blocks(stream: BufferedReader) -> Iterator[bytes]:
     """The lines up to the end of the rows, in blocks of as many as are at hand."""
     while True:
         at_hand = stream.peek(BLOCK)  # the beginning of a line

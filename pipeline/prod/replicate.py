@@ -8,11 +8,13 @@ time limit, and dropped. Whatever fails before the commit leaves prod as it was.
 import random
 import time
 from collections.abc import Callable
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 
 from pipeline import prod
+from pipeline.database.queries import detail, scalar, trusted
 from pipeline.errors import SourceError
 from pipeline.marts import contract, data_status, publication
 from pipeline.marts.publication import PUBLISHED
@@ -83,9 +85,9 @@ def _become(connection: psycopg.Connection, rights: permissions.Rights) -> None:
         connection.execute(sql.SQL("set local role {}").format(sql.Identifier(rights.owner)))
 
 
-def _set_aside(connection: psycopg.Connection) -> dict[str, list[str]]:
+def _set_aside(connection: psycopg.Connection) -> dict[LiteralString, list[str]]:
     """Rename the published schema; returns its relations by kind, views first."""
-    if not connection.execute("select to_regnamespace(%s)", [PUBLISHED]).fetchone()[0]:
+    if not scalar(connection, "select to_regnamespace(%s)", [PUBLISHED]):
         return {}
     connection.execute(f"alter schema {PUBLISHED} rename to {OLD}")
     return {"view": _relations(connection, OLD, "v"), "table": _relations(connection, OLD, "r")}
@@ -102,14 +104,14 @@ def _relations(connection: psycopg.Connection, schema: str, kind: str) -> list[s
 
 def _fill(connection: psycopg.Connection, source: Dump) -> None:
     """Make the tables of a dump, with their rows, constraints and indexes."""
-    connection.execute(pg_restore.before_rows(source.path))
+    connection.execute(trusted(pg_restore.before_rows(source.path)))
     with pg_restore.rows(source.path) as tables, connection.cursor() as cursor:
         for command, blocks in tables:
             # Frozen, so that even a snapshot from before finds the rows.
-            with cursor.copy(f"{command} from stdin (freeze)") as copy:
+            with cursor.copy(f"{trusted(command)} from stdin (freeze)") as copy:
                 for block in blocks:
                     copy.write(block)
-    connection.execute(pg_restore.after_rows(source.path) or "select")
+    connection.execute(trusted(pg_restore.after_rows(source.path)) or "select")
     for name in _relations(connection, PUBLISHED, "r"):
         connection.execute(sql.SQL("analyze {}").format(sql.Identifier(PUBLISHED, name)))
 
@@ -128,7 +130,7 @@ def _compare(connection: psycopg.Connection, source: Dump) -> None:
 
 def _drop_old(
     connection: psycopg.Connection,
-    old: dict[str, list[str]],
+    old: dict[LiteralString, list[str]],
     rights: permissions.Rights,
     deadline: float,
 ) -> float:
@@ -152,7 +154,7 @@ def _drop_old(
             time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - not for secrets
 
 
-def _lock(connection: psycopg.Connection, old: dict[str, list[str]]) -> float:
+def _lock(connection: psycopg.Connection, old: dict[LiteralString, list[str]]) -> float:
     """Lock the old relations, in one statement with a short time limit; returns when it began."""
     views, tables = (
         [sql.Identifier(OLD, name) for name in old.get(kind, [])] for kind in ("view", "table")
@@ -161,7 +163,7 @@ def _lock(connection: psycopg.Connection, old: dict[str, list[str]]) -> float:
     began = time.monotonic()
     if tables:
         limit = publication.milliseconds(publication.LONGEST_ATTEMPT)
-        connection.execute(f"set local statement_timeout = '{limit}'")
+        connection.execute(sql.SQL("set local statement_timeout = {}").format(limit))
         # Who reads a view locks the view before its tables. So do we, or each waits for the other.
         statement = sql.SQL("lock table {} in access exclusive mode")
         connection.execute(statement.format(sql.SQL(", ").join([*views, *tables])))
@@ -169,7 +171,7 @@ def _lock(connection: psycopg.Connection, old: dict[str, list[str]]) -> float:
     return began
 
 
-def _drop(connection: psycopg.Connection, old: dict[str, list[str]]) -> None:
+def _drop(connection: psycopg.Connection, old: dict[LiteralString, list[str]]) -> None:
     try:
         for kind, names in old.items():
             if names:
@@ -178,8 +180,7 @@ def _drop(connection: psycopg.Connection, old: dict[str, list[str]]) -> None:
         if old:
             connection.execute(f"drop schema {OLD}")
     except psycopg.errors.DependentObjectsStillExist as error:
-        what = " ".join(error.diag.message_detail.split())
         raise SourceError(
-            f"objects of others in prod depend on it: {what}",
+            f"objects of others in prod depend on it: {detail(error)}",
             "drop them: prod has schema transformed and nothing else; prod stays as it was",
         ) from None

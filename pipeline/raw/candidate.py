@@ -31,6 +31,7 @@ _MEDIA_TYPES = {
     "zip": "application/zip",
 }
 _CONDITIONS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
+Check = Callable[[Path, bool], None]  # of a file that came, and whether its end is proven
 _REQUESTS = 3  # for a file of which nothing proves that it came whole
 
 
@@ -69,7 +70,7 @@ class Candidate:
         self.resources: list[dict] = []
         # Further members of the descriptor, such as completeness.
         self.extra: dict[str, object] = {}
-        self.validators: dict[str, dict[str, str]] = {}  # by URL, for the next night
+        self.validators: dict[str, dict] = {}  # by URL, for the next night
         # File name -> the part of the snapshot that it belongs to, where its name is not that of
         # the part: the volume guard holds each part against what it was before.
         self.parts: dict[str, str] = {}
@@ -100,7 +101,7 @@ class Candidate:
               to night or several files are one (pages); its name when left out.
         """
         name = name or urlsplit(joined(url, "")).path.rpartition("/")[2]
-        if not FILE_NAME.fullmatch(name) or self.resource(name):
+        if not FILE_NAME.fullmatch(name) or self.has(name):
             raise SourceError(
                 f"{shown(url)}: {escaped(name)!r} is not a valid file name, or is duplicated"
             )
@@ -109,13 +110,12 @@ class Candidate:
         path = self.folder / name
 
         def looks_right(path: Path, is_delimited: bool) -> None:
-            newline = self.source.final_newline
             checks.check(
                 path,
                 self.source.kind,
                 shown(url),
                 is_delimited=is_delimited,
-                final_newline=newline,
+                final_newline=self.source.final_newline,
                 encoding=self.source.encoding,
             )
             if check:
@@ -134,15 +134,15 @@ class Candidate:
             received = self._confirm(url, path, received, looks_right, headers)
         if received.status == 204:
             return None
-        if received.status == 304 and not finished:
-            self.carry_over(name)
-            self.validators[shown(url)] = known
-            return path
-        if received.status == 304:
+        if received.status != 304:
+            finished = Finished(received.sha256, received.media_type, received.validators)
+        elif finished:
             self.journal.take_back(name)
             looks_right(path, True)
         else:
-            finished = Finished(received.sha256, received.media_type, received.validators)
+            self.carry_over(name)
+            self.validators[shown(url)] = known
+            return path
         self.journal.note(shown(url), name, finished)
         size = path.stat().st_size
         entry = self._entry(path, shown(url), finished.sha256, size, finished.media_type)
@@ -151,12 +151,7 @@ class Candidate:
         return path
 
     def _confirm(
-        self,
-        url: str,
-        path: Path,
-        received: Received,
-        check: Callable[[Path, bool], object],
-        headers: Mapping[str, str] | None,
+        self, url: str, path: Path, got: Received, check: Check, headers: Mapping[str, str] | None
     ) -> Received:
         """Request a file again until two responses are the same, or one has its length.
 
@@ -164,8 +159,8 @@ class Candidate:
         differ. Raises SourceError when no two of them are the same.
         """
         earlier: list[str] = []
-        while not received.is_delimited:
-            fingerprint = content_of(path, self.source) or received.sha256
+        while not got.is_delimited:
+            fingerprint = content_of(path, self.source) or got.sha256
             if fingerprint in earlier:
                 break
             earlier.append(fingerprint)
@@ -176,13 +171,13 @@ class Candidate:
                     "the next night asks again; if a column differs in every response, name it "
                     f"in volatile_columns of api/{self.name}.py",
                 )
-            received = self.client.get(url, path, headers=dict(headers or {}), check=check)
-        return received
+            got = self.client.get(url, path, headers=dict(headers or {}), check=check)
+        return got
 
     def ask(
         self,
         url: str,
-        check: Callable[[Path, bool], object] = lambda path, is_delimited: None,
+        check: Check = lambda path, is_delimited: None,
         may_be_nothing: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
@@ -206,21 +201,28 @@ class Candidate:
             known = entry.get("part", entry["path"])
             entry["part"] = self.parts.get(entry["path"], known)
 
-    def resource(self, name: str) -> dict | None:
-        """The entry of a file gathered so far."""
-        return next((entry for entry in self.resources if entry["path"] == name), None)
+    def has(self, name: str) -> bool:
+        """Whether a file is gathered already."""
+        return any(entry["path"] == name for entry in self.resources)
+
+    @property
+    def kept(self) -> Snapshot:
+        """The current snapshot, to carry files over from; LookupError where there is none."""
+        if self.current is None:
+            raise LookupError(f"{self.name} has no snapshot to carry files over from")
+        return self.current
 
     def carry_over(self, name: str) -> None:
         """Keep a file of the current snapshot as it is."""
-        self.resources.append(dict(self.current.resource(name)))
-        snapshot.carry_over(self.current.folder / name, self.folder)
+        self.resources.append(dict(self.kept.resources[name]))
+        snapshot.carry_over(self.kept.folder / name, self.folder)
 
     def carry_over_all(self) -> None:
         """Keep the current snapshot as it is: its publisher has nothing newer."""
-        known = self.current.descriptor
+        known = self.kept.descriptor
         for entry in known["resources"]:
             self.carry_over(entry["path"])
-        self.extra |= {"completeness": known["completeness"], "content": self.current.content}
+        self.extra |= {"completeness": known["completeness"], "content": self.kept.content}
         self.validators = dict(self._known)
 
     def note_pages(self, asked: str, version: str, fingerprint: str) -> None:
@@ -235,8 +237,7 @@ class Candidate:
         fingerprint: of the rows, the same however they were cut into pages.
         """
         self.extra["content"] = fingerprint
-        known = {"version": version, "content": fingerprint}
-        self.validators = {asked: known} if version else {}
+        self.validators = {asked: {"version": version, "content": fingerprint}} if version else {}
 
     def known(self, asked: str) -> dict:
         """The validators that were noted of an address on an earlier night; empty without any."""
@@ -263,12 +264,11 @@ class Candidate:
 
     def _usable_validators(self, name: str, url: str) -> dict[str, str]:
         """The validators of the last answer, if its content is what the file on disk has."""
-        entry = self.current.resource(name) if self.current else None
+        entry = self.current.resources.get(name) if self.current else None
         known = self.known(shown(url))
-        is_the_same = (
-            entry and entry["url"] == shown(url) and entry["content"] == known.get("content")
-        )
-        return known if is_the_same else {}
+        if entry and (entry["url"], entry["content"]) == (shown(url), known.get("content")):
+            return known
+        return {}
 
     def _entry(self, path: Path, url: str, sha256: str, size: int, media_type: str) -> dict:
         entry = resource(path, url, sha256, size, media_type, self.source)
@@ -319,7 +319,7 @@ def descriptor(source: Source, name: str, origin: str, resources: list[dict], **
     fingerprint = extra.pop("content", "") or snapshot.fingerprint_of(
         {entry["path"]: entry["content"] for entry in resources}
     )
-    described = {
+    described: dict = {
         "$schema": PROFILE,
         "name": name,
         "title": source.title,

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -167,7 +168,7 @@ def fingerprint_of_rows(path: Path, volatile_columns: tuple[str, ...], encoding:
 
 
 def fingerprint_of_table(
-    data: bytes, where: str, volatile_columns: tuple[str, ...], **dialect: object
+    data: bytes, where: str, volatile_columns: tuple[str, ...], **dialect: Any
 ) -> str:
     """The same of a table in memory, in any dialect; `where` is the name of it in an error.
 

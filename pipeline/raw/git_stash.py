@@ -9,7 +9,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,14 +42,12 @@ class Checkout:
     root: Path
     folder: Path  # .git
     lfs: Path  # the objects of Git LFS
-    lock: int | None = None  # descriptor of the lock, while it is held
+    keep_open: tuple[int, ...] = ()  # descriptor of the lock, while it is held
 
     def git(self, *arguments: str, stdin: bytes = b"") -> bytes:
         """What git prints, in the fixed environment and with the stash's own index."""
-        keep_open = () if self.lock is None else (self.lock,)
-        return git.answer(
-            self.root, *arguments, stdin=stdin, index=self.own / "index", keep_open=keep_open
-        )
+        index, keep_open = self.own / "index", self.keep_open
+        return git.answer(self.root, *arguments, stdin=stdin, index=index, keep_open=keep_open)
 
     @property
     def own(self) -> Path:
@@ -121,19 +119,20 @@ def restore(source: str, into: Path, network: bool) -> bool:
     checkout = _checkout()
     tip = next(filter(None, _tips(checkout)), "")
     contents = git_tree.read(checkout.git, tip, f"{RAW}/{source}", TEXT) if tip else {}
-    data = [content for name, content in contents.items() if name not in TEXT]
-    if network and not all(lfs.find(checkout.lfs, pointer) for pointer in data):
+    data = {name: pointer for name, pointer in contents.items() if name not in TEXT}
+    if network and not all(lfs.find(checkout.lfs, pointer) for pointer in data.values()):
         include = f"--include={RAW}/{source}"
         command = ("lfs", "fetch", include, "--exclude=", "origin", tip)
         git.over_network(checkout.root, *command, seconds=NETWORK_SECONDS)
-    if not all(lfs.find(checkout.lfs, pointer) for pointer in data):
+    files = {name: lfs.find(checkout.lfs, pointer) for name, pointer in data.items()}
+    if not all(files.values()):
         return False
     for name, content in contents.items():
-        if name in TEXT or not content:
-            with durable.create(into / name) as file:
-                file.write(content)
+        if content and (file := files.get(name)):
+            durable.copy(file, into / name)
         else:
-            durable.copy(lfs.find(checkout.lfs, content), into / name)
+            with durable.create(into / name) as made:
+                made.write(content)
     return bool(contents)
 
 
@@ -223,7 +222,7 @@ def _refuse_checked_out(checkout: Checkout) -> None:
 
 
 @contextlib.contextmanager
-def _locked(checkout: Checkout) -> Iterator[Checkout]:
+def _locked(checkout: Checkout) -> Generator[Checkout]:
     """One writer at a time in this clone; what a killed one left behind is tidied.
 
     The git commands of a writer inherit the lock, so whoever holds it knows that nothing a dead
@@ -238,7 +237,7 @@ def _locked(checkout: Checkout) -> Iterator[Checkout]:
         for leftover in ("moving", "index", "index.lock"):
             (checkout.own / leftover).unlink(missing_ok=True)
         lfs.tidy(checkout.lfs)
-        yield Checkout(checkout.root, checkout.folder, checkout.lfs, lock.fileno())
+        yield Checkout(checkout.root, checkout.folder, checkout.lfs, (lock.fileno(),))
         (checkout.own / "index").unlink(missing_ok=True)
 
 
@@ -246,7 +245,7 @@ def _blobs_of(checkout: Checkout, snapshot: Snapshot) -> dict[str, str]:
     """Name to blob: the manifests themselves, of the data a pointer once Git LFS has it."""
     contents = {name: (snapshot.folder / name).read_bytes() for name in TEXT}
     for file in snapshot.files:
-        oid = snapshot.resource(file.name)["hash"].removeprefix("sha256:")
+        oid = snapshot.resources[file.name]["hash"].removeprefix("sha256:")
         contents[file.name] = lfs.take_in(checkout.lfs, file, oid)
     return {name: git_tree.write_blob(checkout.git, text) for name, text in contents.items()}
 
@@ -280,7 +279,7 @@ def _moved(checkout: Checkout, commit: str, branch: str, source: str) -> bool:
     durable.create(moving).close()
     # Once git has answered, a lock on the branch is not ours; unanswered, the next call tidies.
     words = ("update-ref", "--create-reflog", "-m", f"stash: {source}", REF, commit, branch)
-    done = git.run(checkout.root, *words, keep_open=(checkout.lock,))
+    done = git.run(checkout.root, *words, keep_open=checkout.keep_open)
     moving.unlink()
     if done.returncode and _tips(checkout)[0] == branch:
         raise git.trouble("git update-ref", done.stderr)

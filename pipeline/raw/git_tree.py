@@ -34,7 +34,7 @@ def replace(git: Git, tree: str, folder: str, blobs: dict[str, str], top: dict[s
     top:    name to blob, of files that stand at the top beside everything else there.
     """
     listed = git("ls-tree", "-r", "-z", tree).split(b"\0")[:-1] if tree else []
-    entries = dict(reversed(line.split(b"\t", 1)) for line in listed)
+    entries = {path: entry for entry, path in (line.split(b"\t", 1) for line in listed)}
     entries = {p: entry for p, entry in entries.items() if not p.startswith(f"{folder}/".encode())}
     paths = top | {f"{folder}/{name}": blob for name, blob in blobs.items()}
     entries |= {os.fsencode(path): f"100644 blob {blob}".encode() for path, blob in paths.items()}

@@ -133,7 +133,7 @@ def _in_order(loads: list[dict]) -> list[dict]:
     return [load for load in loads if not load.get("is_overruled")]
 
 
-def _replaced_contents(loads: list[dict]) -> set[str]:
+def _replaced_contents(loads: list[dict]) -> set[str | None]:
     """The contents that were loaded before the newest, or that one of them replaced."""
     found = {load.get("content") for load in loads[1:]}
     return found.union(*map(_before, loads))

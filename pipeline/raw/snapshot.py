@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from pipeline import durable
@@ -68,9 +69,10 @@ class Snapshot:
         """Bytes of the data files."""
         return sum(resource["bytes"] for resource in self.descriptor["resources"])
 
-    def resource(self, name: str) -> dict | None:
-        """The manifest's entry of one file."""
-        return next((r for r in self.descriptor["resources"] if r["path"] == name), None)
+    @cached_property
+    def resources(self) -> dict[str, dict]:
+        """The descriptor's entry of each file, by its name."""
+        return {resource["path"]: resource for resource in self.descriptor["resources"]}
 
 
 def current(settings: Settings, source: str) -> Snapshot | None:

@@ -7,7 +7,6 @@ That a column is no longer published stands in its comment, so that the database
 import re
 import textwrap
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from pipeline.errors import DeclarationError, SourceError
@@ -99,7 +98,7 @@ def edited(known: Declaration, published: list[str], renamed: dict[str, str], da
     A column that went stays declared, and its comment says since when it is null.
     """
     order = list(published)
-    for before, name in pairwise([None, *known.columns]):
+    for before, name in zip([None, *known.columns], known.columns, strict=False):
         if name not in published:
             order.insert(order.index(before) + 1 if before else 0, name)
     text = _with_columns(known, order)
@@ -131,7 +130,7 @@ def _columns(source: str, text: str) -> tuple[dict[str, tuple[str, str]], slice]
         )
         columns[_unquoted(met["name"])] = f"{above}    {met['name']} text", met["beside"] or ""
         at = met.end()
-    if not columns or not re.match(r"\s*\)", text[at:]):
+    if table is None or not columns or not re.match(r"\s*\)", text[at:]):
         line = text.count("\n", 0, at) + 1
         raise SourceError(
             f'load/{source}.sql, line {line}: no list of columns, each `"name" text`',
@@ -152,11 +151,12 @@ def _with_columns(known: Declaration, order: list[str]) -> str:
 
 def _comment_of_new(known: Declaration, name: str, old: str | None, day: str) -> str:
     target = f"source.{known.source}.{_quoted(name)}"
-    if old is None or old not in known.comments:
+    met = _COLUMN_COMMENT.match(known.comments.get(old or "", ""))
+    if met is None:
         was = f"; it was {old}" if old else ""
         return f"comment on column {target} is\n{_literals(f'{UNDESCRIBED} since {day}{was}.')};\n"
-    renamed = _COLUMN_COMMENT.match(known.comments[old])["text"]
-    return _appended(f"comment on column {target} is\n{renamed};\n", f"Since {day}; before: {old}.")
+    renamed = f"comment on column {target} is\n{met['text']};\n"
+    return _appended(renamed, f"Since {day}; before: {old}.")
 
 
 def _amended(known: Declaration, name: str, sentence: str) -> str:

@@ -10,14 +10,14 @@ from pipeline.schema import declaration
 
 def exists(connection: psycopg.Connection, source: str) -> bool:
     """Whether a source has its table."""
-    found = connection.execute("select to_regclass(%s)", [f"source.{source}"]).fetchone()
-    return found[0] is not None
+    ((found,),) = connection.execute("select to_regclass(%s)", [f"source.{source}"])
+    return found is not None
 
 
 def make_empty(connection: psycopg.Connection, source: str) -> None:
     """A source that was never fetched has an empty table, so that every model still builds."""
     with connection.transaction():
-        connection.execute(declaration.text_of(source))
+        connection.execute(declaration.text_of(source).encode())
 
 
 def make_sure(connection: psycopg.Connection, source: str, is_loaded: bool) -> str:
@@ -49,14 +49,14 @@ def _complete(connection: psycopg.Connection, source: str) -> None:
     """Make a table, or add what its declaration has and it has not."""
     declared = declaration.read(source)
     if not exists(connection, source):
-        connection.execute(declared.text)
+        connection.execute(declared.text.encode())
         return
     present = _columns(connection, source)
     if missing := [column for column in declared.columns if column not in present]:
         connection.execute("set local lock_timeout = '2s'")
         for column in missing:
             _add(connection, source, column)
-        connection.execute(declared.text)
+        connection.execute(declared.text.encode())
 
 
 def declare(connection: psycopg.Connection, source: str, published: list[str]) -> list[str]:
@@ -79,12 +79,12 @@ def declare(connection: psycopg.Connection, source: str, published: list[str]) -
             f"the old rows stay; load/{source}.sql declares what the file does not have",
         )
     if not exists(connection, source):
-        connection.execute(known.text)
+        connection.execute(known.text.encode())
     present = _columns(connection, source)
     for column in known.columns:
         if column not in present:
             _add(connection, source, column)
-    connection.execute(known.text)
+    connection.execute(known.text.encode())
     added = [column for column in published if column not in {*present, *known.columns}]
     for column in added:
         _add(connection, source, column)

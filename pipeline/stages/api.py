@@ -7,7 +7,7 @@ bundled capture, an empty table. Each rung is said by its name and none is calle
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from pipeline import declaration_checks, durable, state
@@ -28,7 +28,7 @@ FETCH_SHARE = 0.9  # of SOURCE_TIMEOUT; the rest is left to fall back in good or
 def run(source: Source, fetch: Callable[[Candidate], None]) -> None:
     """The main program of a script in `api/`: fetch, compare, keep or replace, stash, tell."""
     main = sys.modules["__main__"]
-    name = Path(main.__file__).stem
+    name = Path(main.__file__ or "").stem
     script.run(
         "api",
         name,
@@ -69,7 +69,7 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
         trouble = script.understood(error)
         taken, outcome = _fall_back(here, name, current, network)
     told = facts(here, name, taken, outcome, note)
-    if rejected and outcome in ("new", "unchanged"):
+    if taken and rejected and outcome in ("new", "unchanged"):
         told |= rejected.facts(taken.content)
     told |= {"may_shrink": source.may_shrink, "may_be_empty": source.may_be_empty}
     told["reason"] = "; ".join(filter(None, [damage.what, trouble.what, told["reason"]]))
@@ -143,7 +143,7 @@ def _fetch(here, source, name, fetch, current, force, rejected) -> tuple[Snapsho
         described["replaces"] = order.replaced(here, name, current, content)
         taken, outcome = snapshot.commit(here, name, candidate.folder, described), "new"
     state.replace(here, name, validators=candidate.validators)
-    return taken, outcome, candidate.extra.get("note", "")
+    return taken, outcome, str(candidate.extra.get("note", ""))
 
 
 def _is_the_same(described: dict, current: Snapshot, rejected: Rejected | None) -> bool:
@@ -165,7 +165,7 @@ class _TimeIsUp(BaseException):
 
 
 @contextlib.contextmanager
-def _within(seconds: float) -> Iterator[None]:
+def _within(seconds: float) -> Generator[None]:
     """Bound the time of a fetch as a whole: a byte now and then keeps every other limit away.
 
     Raises SourceError when the time is up; 0 is no limit. Until then it is another exception, so

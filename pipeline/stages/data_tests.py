@@ -35,6 +35,6 @@ def reasons(output: str, tests: Path) -> str:
 def _condition(tests: Path, line: int) -> str:
     """The condition that is asserted in a line."""
     for node in ast.walk(ast.parse(tests.read_text("utf-8"))):
-        if isinstance(node, ast.Assert) and node.lineno <= line <= node.end_lineno:
+        if isinstance(node, ast.Assert) and node.lineno <= line <= (node.end_lineno or node.lineno):
             return ast.unparse(node.test)[:MOST_CHARACTERS]
     return f"line {line} of {tests.name}"

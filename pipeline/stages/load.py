@@ -212,7 +212,7 @@ def _describe(connection: psycopg.Connection, source: str, noted: dict) -> dict:
     """Only comments of the declaration changed: the table gets them, and its rows stay."""
     with connection.transaction():
         connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
-        connection.execute(declaration.text_of(source))
+        connection.execute(declaration.text_of(source).encode())
         ledger.amend(connection, "load", source, declared=_words_of(source))
     return {"outcome": "unchanged", "rows": noted["rows"], "reason": "its comments are new"}
 
@@ -265,7 +265,7 @@ def _load(
         )
     marks.flush(connection)
     if marks.changes(connection, "source", source) == counted + rows:  # and nobody's but ours
-        marks.note(connection, "source", source, Made(fingerprint, rows, maker=maker))
+        marks.note(connection, "source", source, Made(fingerprint or "", rows, maker=maker))
     return facts
 
 

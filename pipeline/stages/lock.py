@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from pipeline import durable, folders
 from pipeline.errors import BusyError, SetupError
@@ -14,7 +14,7 @@ TRIES, PAUSE = 5, 0.02  # seconds; who only looks (`holder`) has the lock for an
 
 
 @contextlib.contextmanager
-def held_by_this_run(settings: Settings) -> Iterator[None]:
+def held_by_this_run(settings: Settings) -> Generator[None]:
     """Hold the run's lock; a script the runner started works under the runner's own.
 
     Raises BusyError when another run holds it, SetupError when the folder cannot be written or

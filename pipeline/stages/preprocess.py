@@ -32,7 +32,7 @@ def run(make_legible: Callable[[Snapshot, Path], Legible]) -> None:
     tests pass. They are not run on a file without rows: the volume guard asked whether it may.
     """
     main = sys.modules["__main__"]
-    name = Path(main.__file__).stem
+    name = Path(main.__file__ or "").stem
     script.run(
         "preprocess",
         name,

@@ -169,7 +169,7 @@ def _has(here: Settings, source: Dump) -> bool:
 def told_in(dev: psycopg.Connection) -> list[Row]:
     """What readers of dev are told, to be told in prod."""
     return [
-        Row(**{name: row[name] for name in Row._fields} | {"stays_old": tuple(row["stays_old"])})
+        Row._make(row[name] for name in Row._fields)._replace(stays_old=tuple(row["stays_old"]))
         for row in data_status.read(dev)
     ]
 

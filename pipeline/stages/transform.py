@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import psycopg
 
 from pipeline import database, prod, settings, state
-from pipeline.database import ledger
+from pipeline.database import ledger, queries
 from pipeline.errors import PipelineError
 from pipeline.marts import (
     contract,
@@ -254,9 +254,9 @@ def _judge(
 
 def _with_example(connection: psycopg.Connection, result: Result) -> Result:
     """A failed test with the first of its rows: what a person wants to know first."""
-    first = f"select to_jsonb(failed) from {result.relation} as failed limit 1"  # noqa: S608 - dbt's
+    first = f"select to_jsonb(failed) from {queries.trusted(result.relation)} as failed limit 1"  # noqa: S608
     try:
-        row = connection.execute(first).fetchone()[0]
+        row = queries.scalar(connection, first)
     except psycopg.Error:  # it is gone already
         return result
     shown = ", ".join(f"{name} {value}" for name, value in row.items() if value is not None)
