@@ -81,12 +81,7 @@ def _show_tables(here: Settings, connection, running: str, notes: list[str]) -> 
     if public:
         print(f"prod: {public['outcome']}, generation {public.get('generation')}")
     is_well = all(report.outcome_of(s)[0] in ("new", "unchanged") for s in stages_of.values())
-    is_well = (
-        is_well
-        and bool(tables)
-        and newest is not None
-        and newest["outcome"] not in ("failed", "held")
-    )
+    is_well = bool(is_well and tables and newest and newest["outcome"] not in ("failed", "held"))
     is_well = is_well and (not public or public["outcome"] in ("published", "unchanged"))
     return is_well and not overdue and not removed
 

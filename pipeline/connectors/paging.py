@@ -105,7 +105,7 @@ def _read(candidate: Candidate, service: Service, version: str) -> tuple[dict, s
 
 def _pages(candidate: Candidate, service: Service, expected: int) -> _Reading:
     """All pages, or those up to one that is empty or has a row again: no more would mend that."""
-    reading = _Reading()
+    reading, address = _Reading(), ""
     for number in range(1, MOST_PAGES + 1):
         address = service.address(reading.rows)
         header, keys = _page(
@@ -121,8 +121,7 @@ def _pages(candidate: Candidate, service: Service, expected: int) -> _Reading:
         reading.keys.update(keys)
         if reading.rows >= expected or not keys or len(reading.keys) < reading.rows:
             return reading
-    where = shown(service.address(reading.rows))
-    raise SourceError(f"{where}: page {MOST_PAGES:,} and no end; it gives too few at once")
+    raise SourceError(f"{shown(address)}: page {MOST_PAGES:,} and no end; it gives too few at once")
 
 
 def _page(candidate, service: Service, address: str, name: str) -> tuple[list[str], list[bytes]]:

@@ -71,7 +71,7 @@ def _drill(drill: Drill, names: list[str]) -> int:
     nights.record(drill, names)
     drill.scratch.keep()
     if (url := embedded.url(drill.scratch.here)) is None:
-        raise PipelineError("the drill's own database is not running any more")
+        raise PipelineError("the drill's own database stopped", "run the drill again")
     with psycopg.connect(url, autocommit=True) as connection:
         drill.tables = published(connection)
         readers = Readers(url)
