@@ -29,7 +29,8 @@ _SWAPPED = {
     ast.RShift: (ast.LShift,),
 }
 _OPPOSITE = {"min": "max", "max": "min", "any": "all", "all": "any"}
-_RUN_AS_SQL = {"execute", "SQL", "_oldest", "_drop"}  # calls whose texts are statements
+# Calls whose texts are statements.
+_RUN_AS_SQL = {"execute", "one", "scalar", "SQL", "_oldest", "_drop"}
 _SQL = (
     (r" and ", " or "),
     (r" or (?!replace)", " and "),

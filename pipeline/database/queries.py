@@ -29,7 +29,7 @@ def detail(error: psycopg.Error) -> str:
 
 
 def trusted(text: str) -> LiteralString:
-    """SQL that a server's catalog wrote (names, definitions), or a file of this project.
+    """SQL from a server's catalog (names, definitions), a file of this project, or a number.
 
     psycopg takes literals of the code alone, so that nobody's input becomes SQL. No publisher's
     word is to come here.

@@ -27,7 +27,7 @@ import psycopg
 from psycopg import sql
 
 from pipeline.database import grants, ledger
-from pipeline.database.queries import detail, scalar
+from pipeline.database.queries import detail, scalar, trusted
 from pipeline.errors import SourceError
 from pipeline.marts import data_status, dependents
 from pipeline.marts.freshness import Row
@@ -89,9 +89,9 @@ def drop_schema(connection: psycopg.Connection, schema: LiteralString, patience:
             time.sleep(0.2)
 
 
-def milliseconds(patience: float) -> str:
+def milliseconds(patience: float) -> LiteralString:
     """Seconds of patience as a time limit of PostgreSQL, for which 0 would be no limit."""
-    return f"{max(1, round(patience * 1000))}ms"
+    return trusted(f"{max(1, round(patience * 1000))}ms")
 
 
 def pass_through(connection: psycopg.Connection, names: Iterable[str]) -> None:
@@ -273,7 +273,7 @@ def _bound_next(connection: psycopg.Connection, until: float) -> None:
     left = until - time.monotonic()
     if left <= 0:
         raise _Again
-    connection.execute(sql.SQL("set local statement_timeout = {}").format(milliseconds(left)))
+    connection.execute(f"set local statement_timeout = '{milliseconds(left)}'")
 
 
 def _views(connection: psycopg.Connection, old: dict[str, int]) -> list[dependents.View]:

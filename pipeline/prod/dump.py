@@ -68,7 +68,7 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
         with dev.transaction():
             dev.execute("set transaction isolation level repeatable read, read only")
             limit = publication.milliseconds(here.publish_patience)
-            dev.execute(sql.SQL("set local lock_timeout = {}").format(limit))
+            dev.execute(f"set local lock_timeout = '{limit}'")
             snapshot = scalar(dev, "select pg_export_snapshot()")
             generation, tables = ledger.generation(dev), published(dev)
             for old in kept(here):

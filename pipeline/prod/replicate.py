@@ -163,7 +163,7 @@ def _lock(connection: psycopg.Connection, old: dict[LiteralString, list[str]]) -
     began = time.monotonic()
     if tables:
         limit = publication.milliseconds(publication.LONGEST_ATTEMPT)
-        connection.execute(sql.SQL("set local statement_timeout = {}").format(limit))
+        connection.execute(f"set local statement_timeout = '{limit}'")
         # Who reads a view locks the view before its tables. So do we, or each waits for the other.
         statement = sql.SQL("lock table {} in access exclusive mode")
         connection.execute(statement.format(sql.SQL(", ").join([*views, *tables])))
