@@ -2,7 +2,7 @@
 
 Publisher  U.S. Bureau of Labor Statistics, Local Area Unemployment Statistics
 Rhythm     static: this version of the file never changes
-Corrections  none, never: another version has another address
+Corrections  never: a corrected version would have another address
 One row is one county.
 """
 
@@ -21,7 +21,7 @@ URL = "https://cdn.jsdelivr.net/npm/vega-datasets@3.2.1/data/unemployment.tsv"
 
 
 def fetch(candidate: Candidate) -> None:
-    """One file."""
+    """Download the one file."""
     candidate.download(URL)
 
 

@@ -1,11 +1,11 @@
-"""Health of the counties' adults: estimates of chronic diseases, their risks and disabilities.
+"""Health of adults by county: estimated prevalence of chronic diseases, risks and disabilities.
 
 Publisher  Centers for Disease Control and Prevention, PLACES, data set swc5-untb:
            https://data.cdc.gov/500-Cities-Places/PLACES-Local-Data-for-Better-Health-County-Data-20/swc5-untb;
            the measures: https://www.cdc.gov/places/measure-definitions/
-Rhythm     a release a year, under the same address; about 230,000 rows
-Corrections  move the time of the last update, after which all rows are read: the next night
-One row is one measure of one county, crude or adjusted for age; the nation's rows are among them.
+Rhythm     one release a year, at the same address; about 230,000 rows
+Corrections  change the time of the last update. All rows are then read again: the next night
+One row is one measure of one county, crude or age-adjusted; rows for the whole nation are included.
 """
 
 from pipeline.connectors import socrata
@@ -18,11 +18,11 @@ SOURCE = Source(
     licence="U.S. government work",
     licence_page="https://www.usa.gov/government-works",
     kind="csv",
-    volatile_columns=(":id",),  # new in every release, whatever it changes
+    volatile_columns=(":id",),  # changes with every release, even if the row does not
 )
 HOST = "https://data.cdc.gov"
 DATASET = "swc5-untb"
-# Named, since the portal adds columns of its own (:@computed_region_…), which come and go.
+# Listed, because the portal adds and removes columns of its own (:@computed_region_…).
 COLUMNS = (
     "year,stateabbr,statedesc,locationname,datasource,category,measure,data_value_unit,"
     "data_value_type,data_value,data_value_footnote_symbol,data_value_footnote,"
@@ -32,7 +32,7 @@ COLUMNS = (
 
 
 def fetch(candidate: Candidate) -> None:
-    """The whole data set, page by page."""
+    """Download the whole data set, page by page."""
     socrata.fetch(candidate, HOST, DATASET, select=COLUMNS)
 
 

@@ -2,7 +2,7 @@
 
 Publisher  U.S. Census Bureau, cartographic boundary files, edition of 2017, as TopoJSON by us-atlas
 Rhythm     static: this version of the file never changes
-Corrections  none, never: another version has another address
+Corrections  never: a corrected version would have another address
 One row is one county or county equivalent.
 """
 
@@ -21,7 +21,7 @@ URL = "https://cdn.jsdelivr.net/npm/us-atlas@3.0.1/counties-10m.json"
 
 
 def fetch(candidate: Candidate) -> None:
-    """One file."""
+    """Download the one file."""
     candidate.download(URL)
 
 

@@ -1,12 +1,12 @@
 """Population estimates of the counties and states, newest vintage.
 
-Publisher  U.S. Census Bureau, Population Estimates Program; a folder a vintage, a file in it:
+Publisher  U.S. Census Bureau, Population Estimates Program. Each vintage has a folder with a file:
            https://www2.census.gov/programs-surveys/popest/datasets/; the columns of vintage 2024:
            https://www2.census.gov/programs-surveys/popest/technical-documentation/file-layouts/2020-2024/CO-EST2024-ALLDATA.pdf
-Rhythm     a vintage a year, in March; it revises every year since the last census. Its folder may
-           be there months before the file of the counties is: then the one before is the newest
-Corrections  come with a vintage, for all its years, or as a new file of the same name: the next
-           night. A vintage that is not the newest is not in the table
+Rhythm     one vintage a year, in March. It revises every year since the last census. Its folder may
+           exist months before the county file does; until then the previous vintage is the newest
+Corrections  come with the next vintage, for all its years, or as a new file with the same name: the
+           next night. Older vintages are not in the table
 One row is one county or county equivalent, or one state.
 """
 
@@ -20,7 +20,7 @@ SOURCE = Source(
     licence="U.S. government work",
     licence_page="https://www.usa.gov/government-works",
     kind="csv",
-    # Some vintages (2023) leave the last line end out; preprocess notes the encoding.
+    # Some vintages (2023) lack the last line end. The encoding is declared in preprocess/.
     final_newline=False,
 )
 FOLDER = "https://www2.census.gov/programs-surveys/popest/datasets/"
@@ -28,7 +28,7 @@ FILE = r"(?P<first>\d{4})-(?P<last>\d{4})/counties/totals/co-est(?P<vintage>\d{4
 
 
 def fetch(candidate: Candidate) -> None:
-    """The file of the newest vintage that has one."""
+    """Download the file of the newest vintage that has one."""
     for address in listing.newest(candidate, FOLDER, FILE):
         candidate.download(address)
 

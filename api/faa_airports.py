@@ -2,7 +2,7 @@
 
 Publisher  Federal Aviation Administration
 Rhythm     static: this version of the file never changes
-Corrections  none, never: another version has another address
+Corrections  never: a corrected version would have another address
 One row is one airport.
 """
 
@@ -21,7 +21,7 @@ URL = "https://cdn.jsdelivr.net/npm/vega-datasets@3.2.1/data/airports.csv"
 
 
 def fetch(candidate: Candidate) -> None:
-    """One file."""
+    """Download the one file."""
     candidate.download(URL)
 
 

@@ -1,8 +1,8 @@
-"""Wildlife strikes of aircraft, a sample of 10,000 reports of 1990 to 2002.
+"""Collisions of aircraft with wildlife, a sample of 10,000 reports from 1990 to 2002.
 
 Publisher  Federal Aviation Administration, Wildlife Strike Database
 Rhythm     static: this version of the file never changes
-Corrections  none, never: another version has another address
+Corrections  never: a corrected version would have another address
 One row is one reported strike.
 """
 
@@ -22,7 +22,7 @@ URL = "https://cdn.jsdelivr.net/npm/vega-datasets@3.2.1/data/birdstrikes.csv"
 
 
 def fetch(candidate: Candidate) -> None:
-    """One file."""
+    """Download the one file."""
     candidate.download(URL)
 
 

@@ -4,9 +4,9 @@ Publisher  Federal Emergency Management Agency (OpenFEMA); the data set and its 
            https://www.fema.gov/openfema-data-page/disaster-declarations-summaries-v2, paging:
            https://www.fema.gov/about/openfema/api
 Rhythm     refreshed every 20 minutes
-Corrections  move the time of the last refresh, after which all rows are read: the next night
-One row is one designated area of one disaster. `id` is unique, but a changed row returns under
-a new one, and `hash` and `lastRefresh` move with it.
+Corrections  change the time of the last refresh. All rows are then read again: the next night
+One row is one designated area of one disaster. `id` is unique, but a changed row gets a new one;
+`hash` and `lastRefresh` change with it.
 """
 
 from pipeline.connectors import openfema
@@ -26,7 +26,7 @@ DATASET = "DisasterDeclarationsSummaries"
 
 
 def fetch(candidate: Candidate) -> None:
-    """The whole data set, page by page, ordered by what stays when the ids move."""
+    """Download the whole data set, page by page, ordered by columns that stay when ids change."""
     order = "disasterNumber,fipsStateCode,fipsCountyCode,placeCode,id"
     openfema.fetch(candidate, SERVICE, DATASET, version=2, order=order, unique_key="id")
 

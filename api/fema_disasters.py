@@ -4,8 +4,8 @@ Publisher  Federal Emergency Management Agency (OpenFEMA), one CSV with the whol
            https://www.fema.gov/openfema-data-page/fema-web-disaster-declarations-v1
 Rhythm     refreshed every 20 minutes
 Corrections  are in the file, which is read as a whole: the next night
-One row is one disaster in one state: `disasterNumber` is the key. `id` is none: FEMA says that it
-does not persist between refreshes, and `hash` and `lastRefresh` move with it.
+One row is one disaster in one state. `disasterNumber` is the key. `id` is not: FEMA says that it
+does not persist between refreshes, and `hash` and `lastRefresh` change with it.
 """
 
 from pipeline.stages.api import Candidate, Source, run
@@ -23,7 +23,7 @@ URL = "https://www.fema.gov/api/open/v1/FemaWebDisasterDeclarations.csv"
 
 
 def fetch(candidate: Candidate) -> None:
-    """One file."""
+    """Download the one file."""
     candidate.download(URL)
 
 

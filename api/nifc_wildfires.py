@@ -1,13 +1,14 @@
-"""Wildland fires burning now: wildfires, prescribed fires and complexes, where they began.
+"""Wildland fires burning now: wildfires, prescribed fires and complexes, at their points of origin.
 
 Publisher  National Interagency Fire Center (WFIGS, from IRWIN); criteria and fields:
            https://data-nifc.opendata.arcgis.com/datasets/nifc::wfigs-current-interagency-fire-locations,
            the query: https://developers.arcgis.com/rest/services-reference/enterprise/query-feature-service-layer/
-Rhythm     every 5 minutes; an incident leaves when it is contained, controlled or out, or was
-           not updated for 3, 8 or 14 days by its size; the layer is empty at New Year
-Corrections  move the time of the last edit, after which the whole layer is read: the next night.
-           Those of an incident that has left the layer never come: nor is it in the table
-One row is one incident, twice at times: `IrwinID` tells, `OBJECTID` does not.
+Rhythm     every 5 minutes. An incident leaves the layer when it is contained, controlled or out, or
+           when it was not updated for 3, 8 or 14 days, depending on its size. The layer is empty at
+           New Year
+Corrections  change the time of the last edit. The whole layer is then read again: the next night.
+           An incident that has left the layer is never corrected; it is no longer in the table
+One row is one incident, occasionally two rows: `IrwinID` identifies it, `OBJECTID` does not.
 """
 
 from pipeline.connectors import arcgis
@@ -30,7 +31,7 @@ LAYER = (
 
 
 def fetch(candidate: Candidate) -> None:
-    """Every incident of the layer, page by page."""
+    """Download every incident of the layer, page by page."""
     arcgis.fetch(candidate, LAYER)
 
 

@@ -1,12 +1,12 @@
-"""Storm events of the newest three years: what a storm did, where, and what it cost.
+"""Storm events of the newest three years: what each storm did, where, and what it cost.
 
-Publisher  National Centers for Environmental Information, from the reports of the National Weather
-           Service; a file a year, its name says when it was made:
+Publisher  National Centers for Environmental Information, from reports of the National Weather
+           Service. There is one file per year; its name contains the date it was created:
            https://www.ncei.noaa.gov/pub/data/swdi/stormevents/csvfiles/README; the columns:
            https://www.ncei.noaa.gov/pub/data/swdi/stormevents/csvfiles/Storm-Data-Bulk-csv-Format.pdf
-Rhythm     monthly, about 75 days behind; older years are made anew now and then
-Corrections  come with a new file of the year, which the listing names: the next night. Those of a
-           year before the newest three never come: nor is it in the table
+Rhythm     monthly, about 75 days behind; files of older years are recreated occasionally
+Corrections  come as a new file for the year, which the listing shows: the next night. A year before
+           the newest three is never corrected; it is not in the table
 One row is one event in one county or forecast zone.
 """
 
@@ -27,7 +27,7 @@ YEARS = 3
 
 
 def fetch(candidate: Candidate) -> None:
-    """The file made last of each of the newest years."""
+    """Download the latest file of each of the newest years."""
     for address in listing.newest(candidate, FOLDER, FILE, most=YEARS):
         candidate.download(address)
 

@@ -1,10 +1,10 @@
 """Weather watches, warnings and advisories in effect now.
 
 Publisher  National Weather Service, https://www.weather.gov/documentation/services-web-api
-           (GeoJSON by default; a User-Agent with a contact is asked for; /alerts/active takes no
-           `limit`)
-Rhythm     every minute; none at all is an answer
-Corrections  are messages of their own; all that is in effect is read: the next night
+           (GeoJSON by default; the service asks for a User-Agent with a contact; /alerts/active
+           does not accept `limit`)
+Rhythm     every minute; there may be no alerts at all
+Corrections  are separate messages. Everything in effect is read each time: the next night
 One row is one message: an alert, its update, its cancellation, or a test of the system.
 """
 
@@ -26,7 +26,7 @@ URL = "https://api.weather.gov/alerts/active"
 
 
 def fetch(candidate: Candidate) -> None:
-    """All active alerts, in one answer."""
+    """Download all active alerts, in one response."""
     nws.fetch(candidate, URL)
 
 

@@ -1,11 +1,11 @@
-"""Earthquakes and other seismic events of magnitude 2.5 and more, worldwide, of 24 months.
+"""Earthquakes and other seismic events of magnitude 2.5 and above, worldwide, for 24 months.
 
 Publisher  U.S. Geological Survey, https://earthquake.usgs.gov/fdsnws/event/1/
 Rhythm     events appear within minutes and are revised or deleted for weeks
-Corrections  of the newest two months are in what is read every night. Of older months the
-           service is asked every night what it changed and deleted (`updatedafter`,
-           `includedeleted`): the next night. While it does not tell, one month a night is read
-           again: 22 nights at most
+Corrections  of the newest two months arrive with the files that are read every night. For older
+           months the script asks the service what it changed and deleted (`updatedafter`,
+           `includedeleted`): the next night. If the service does not say, one month is read again
+           each night: 22 nights at most
 One row is one seismic event.
 """
 
@@ -25,7 +25,7 @@ SERVICE = "https://earthquake.usgs.gov/fdsnws/event/1"
 
 
 def fetch(candidate: Candidate) -> None:
-    """A file a month; the newest two, and those with a correction, are read again every night."""
+    """Download a file per month; reread the newest two and those with corrections."""
     fetch_months(candidate, SERVICE, months=24, reread=2, minmagnitude=2.5)
 
 

@@ -1,4 +1,4 @@
-"""Unemployment rates: tabs become commas. County codes stay as they are, short of their zero.
+"""Unemployment rates: tabs become commas. County codes keep their missing leading zero.
 
 One row is one county.
 """
@@ -12,7 +12,7 @@ from pipeline.stages.preprocess import run
 
 
 def make_legible(snapshot: Snapshot, output: Path) -> Legible:
-    """The publisher separates by tabs and quotes nothing."""
+    """The publisher separates values by tabs and quotes nothing."""
     return delimited.write_csv(snapshot.files, output, delimiter="\t", quote=None)
 
 

@@ -1,6 +1,6 @@
-"""County health: the pages of the data set, put one after another.
+"""County health: the pages of the data set, concatenated.
 
-One row is one measure of one county, crude or adjusted for age.
+One row is one measure of one county, crude or age-adjusted.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from pipeline.stages.preprocess import run
 
 
 def make_legible(snapshot: Snapshot, output: Path) -> Legible:
-    """UTF-8, commas, every value in quotes but what is missing."""
+    """UTF-8, commas; every value is quoted, except missing ones."""
     return delimited.write_csv(snapshot.files, output)
 
 

@@ -1,4 +1,4 @@
-"""Population: the publisher's CSV. Encoding and last line end change with the vintage.
+"""Population: the publisher's CSV. Its encoding and its last line end depend on the vintage.
 
 One row is one county or county equivalent, or one state.
 """
@@ -12,7 +12,7 @@ from pipeline.stages.preprocess import run
 
 
 def make_legible(snapshot: Snapshot, output: Path) -> Legible:
-    """UTF-8 where the whole file is (2020 and later), else Latin-1; the receipt notes which."""
+    """UTF-8 if the whole file is (2020 and later), else Latin-1; the receipt records which."""
     return delimited.write_csv(
         snapshot.file, output, encoding=("utf-8", "latin-1"), final_newline=False
     )

@@ -1,7 +1,7 @@
-"""What the data tests work on: the legible file about to be loaded.
+"""Fixtures of the data tests: the legible file that is about to be loaded.
 
-A run gives its path in PIPELINE_LEGIBLE, before the file takes its place; by hand
-(`.venv/bin/python -m pytest preprocess`) the tests look at the files in place.
+During a run, PIPELINE_LEGIBLE holds its path, before the file replaces the previous one. Without it
+(`.venv/bin/python -m pytest preprocess`) the tests read the current files.
 """
 
 import os
@@ -15,20 +15,20 @@ from pipeline.stages import preprocess
 
 @pytest.fixture(scope="module")
 def legible(request: pytest.FixtureRequest) -> Path:
-    """Path of the legible file that belongs to the test module's name."""
+    """Return the path of the legible file that the test module is named after."""
     if given := os.environ.get("PIPELINE_LEGIBLE"):
         return Path(given)
     source = request.module.__name__.rpartition(".")[2].removeprefix("test_")
     path = preprocess.output_of(settings.load(), source)
     if not path.exists():
-        pytest.skip(f"{path.name} is not there yet: ./run_pipeline.sh preprocess {source}")
+        pytest.skip(f"{path.name} does not exist yet: ./run_pipeline.sh preprocess {source}")
     return path
 
 
 def as_duckdb_names(columns: list[str]) -> list[str]:
-    """The names of columns for duckdb, to which `Name` and `NAME` are one.
+    """Return column names that are unique for duckdb, which ignores case.
 
-    All but the first of such names get a number: `Name`, `NAME_1`.
+    Of names that differ only in case, all but the first get a number: `Name`, `NAME_1`.
     """
     taken = {name.lower() for name in columns}
     seen: set[str] = set()
@@ -44,7 +44,7 @@ def as_duckdb_names(columns: list[str]) -> list[str]:
 
 
 def read(path: Path):
-    """A legible file as an ibis table on duckdb; every column is text, nothing is sniffed."""
+    """Return a legible file as an ibis table on duckdb; every column is text, none is guessed."""
     import csv
 
     import ibis
@@ -65,8 +65,8 @@ def read(path: Path):
 
 @pytest.fixture(scope="module")
 def table(legible: Path):
-    """The legible file as an ibis table of texts.
+    """Return the legible file as an ibis table whose columns are all text.
 
-    Of columns whose names differ in case alone, `Name` and `NAME`, the second is `NAME_1` here.
+    Of columns whose names differ only in case (`Name`, `NAME`) the second is called `NAME_1`.
     """
     return read(legible)

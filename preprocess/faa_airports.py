@@ -1,4 +1,4 @@
-"""Airports: the publisher's CSV, the sign of five longitudes put right.
+"""Airports: the publisher's CSV, with the sign of five longitudes corrected.
 
 One row is one airport.
 """
@@ -13,9 +13,9 @@ from pipeline.stages.preprocess import run
 
 
 def make_legible(snapshot: Snapshot, output: Path) -> Legible:
-    """Put the airports of Guam and the Northern Mariana Islands where they are.
+    """Correct the longitudes of the airports of Guam and the Northern Mariana Islands.
 
-    They lie 144 to 146 degrees east; the file has them as far west.
+    They lie 144 to 146 degrees east; the file says west.
     """
     repaired = output.parent / ".repaired" / snapshot.source / snapshot.file.name
     repaired.parent.mkdir(parents=True, exist_ok=True)
@@ -24,7 +24,7 @@ def make_legible(snapshot: Snapshot, output: Path) -> Legible:
         repaired,
         name="longitude east, not west",
         expected=5,
-        # Their state, latitude and longitude tell these lines, whatever column is added anywhere.
+        # State, latitude and longitude identify these lines, even if columns are added anywhere.
         pattern=rb"^(?=.*,(?:CQ|GU)(?:,|$))(?=.*,1[3-8]\.[0-9]+(?:,|$))"
         rb"(?P<before>(?:.*,)?)-(?P<longitude>14[456]\.[0-9]+)(?=,|$)",
         replacement=rb"\g<before>\g<longitude>",

@@ -1,4 +1,4 @@
-"""Wildlife strikes: white space in column names becomes `_`; the rows stay byte for byte.
+"""Wildlife strikes: white space in column names becomes `_`; the rows are copied byte for byte.
 
 One row is one reported strike.
 """
@@ -12,7 +12,7 @@ from pipeline.stages.preprocess import run
 
 
 def make_legible(snapshot: Snapshot, output: Path) -> Legible:
-    """The publisher's last line has no line end."""
+    """The last line of the publisher's file has no line end."""
     return delimited.write_csv(snapshot.files, output, final_newline=False)
 
 

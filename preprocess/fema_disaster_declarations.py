@@ -1,4 +1,4 @@
-"""Disaster declarations: the pages of the publisher's CSV, one after the other.
+"""Disaster declarations: the pages of the publisher's CSV, concatenated.
 
 One row is one designated area of one disaster.
 """

@@ -1,4 +1,4 @@
-"""Declared disasters: the publisher's CSV as it is, names padded with blanks included.
+"""Declared disasters: the publisher's CSV, unchanged; state names stay padded with blanks.
 
 One row is one disaster in one state.
 """

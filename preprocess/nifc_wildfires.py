@@ -1,6 +1,6 @@
 """Wildfires: the features of every page, one row each.
 
-One row is one incident; a few come twice.
+One row is one incident; a few incidents have two rows.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from pipeline.formats.legible import Legible
 from pipeline.raw.snapshot import Snapshot
 from pipeline.stages.preprocess import run
 
-# The layer's fields, so that the columns are there when no fire burns.
+# The fields of the layer, so that the columns exist even when no fire burns.
 PROPERTIES = """
 OBJECTID SourceOID ABCDMisc ADSPermissionState ContainmentDateTime ControlDateTime
 CreatedBySystem IncidentSize DiscoveryAcres DispatchCenterID EstimatedCostToDate FinalAcres
@@ -33,11 +33,11 @@ POOProtectingUnit POOState PredominantFuelGroup PredominantFuelModel PrimaryFuel
 SecondaryFuelModel TotalIncidentPersonnel UniqueFireIdentifier WFDSSDecisionStatus
 EstimatedFinalCost OrganizationalAssessment StrategicDecisionPublishDate CreatedOnDateTime_dt
 ModifiedOnDateTime_dt IsCpxChild CpxName CpxID SourceGlobalID GlobalID IncidentComplexityLevel
-""".split()  # noqa: SIM905 - a name a line is no easier to read
+""".split()  # noqa: SIM905 - one name per line would not be easier to read
 
 
 def make_legible(snapshot: Snapshot, output: Path) -> Legible:
-    """Flatten the features of all pages into rows; no feature at all is an answer."""
+    """Flatten the features of all pages into rows; there may be no feature at all."""
     return geojson.write_csv(snapshot.files, output, properties=PROPERTIES)
 
 

@@ -1,4 +1,4 @@
-"""Storm events: the yearly files, unpacked and put one after another.
+"""Storm events: the yearly files, unpacked and concatenated.
 
 One row is one event in one county or forecast zone.
 """
@@ -12,7 +12,7 @@ from pipeline.stages.preprocess import run
 
 
 def make_legible(snapshot: Snapshot, output: Path) -> Legible:
-    """The publisher quotes some columns and leaves others bare; line ends stand in narratives."""
+    """The publisher quotes some columns and not others; narratives contain line ends."""
     return delimited.write_csv(snapshot.files, output)
 
 

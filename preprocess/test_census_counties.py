@@ -23,7 +23,7 @@ def test_boundaries_are_valid_areas_in_wgs_84(table):
     assert set(shapes.geom_type) <= {"Polygon", "MultiPolygon"}
     west, south, east, north = shapes.total_bounds
     assert min(west, south) >= -180 and max(east, north) <= 180, shapes.total_bounds
-    # Falls Church, Virginia, is smaller than the grid the file is drawn on.
+    # Falls Church, Virginia, is smaller than the coordinate grid of the file.
     without_area = frame.feature_id[shapes.area == 0].tolist()
     assert set(without_area) <= {"51610"}, f"no area: {without_area}"
 

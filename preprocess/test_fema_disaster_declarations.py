@@ -4,7 +4,7 @@
 def test_every_row_has_an_id_of_its_own(table):
     ids = table.id.execute()
     assert ids.notna().all(), "a row without an id"
-    assert ids.is_unique, f"ids come twice: {ids[ids.duplicated()].head(3).tolist()}"
+    assert ids.is_unique, f"duplicated ids: {ids[ids.duplicated()].head(3).tolist()}"
 
 
 def test_codes_have_their_leading_zeros(table):

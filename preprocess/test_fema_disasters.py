@@ -3,9 +3,9 @@
 
 def test_every_disaster_has_a_number_of_its_own(table):
     numbers = table.disasterNumber.execute()
-    assert numbers.str.fullmatch(r"[0-9]{1,4}").all(), "a disaster number that is none"
+    assert numbers.str.fullmatch(r"[0-9]{1,4}").all(), "an invalid disaster number"
     twice = numbers[numbers.duplicated()]
-    assert twice.empty, f"numbers come twice: {twice.head(3).tolist()}"
+    assert twice.empty, f"duplicated numbers: {twice.head(3).tolist()}"
 
 
 def test_dates_are_iso_8601_in_utc(table):

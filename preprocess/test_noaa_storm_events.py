@@ -4,7 +4,7 @@
 def test_every_event_has_a_number_of_its_own(table):
     ids = table.EVENT_ID.execute()
     assert ids.str.fullmatch(r"\d+").all(), "an event without a number"
-    assert ids.is_unique, f"events come twice: {ids[ids.duplicated()].head(3).tolist()}"
+    assert ids.is_unique, f"duplicated events: {ids[ids.duplicated()].head(3).tolist()}"
 
 
 def test_a_place_is_a_county_or_a_zone(table):
@@ -17,7 +17,7 @@ def test_damage_is_an_amount_with_its_magnitude(table):
     for column in (table.DAMAGE_PROPERTY, table.DAMAGE_CROPS):
         amounts = column.execute().dropna()
         is_known = amounts.str.fullmatch(r"\d*\.?\d+[HKMBTkmbt]?|")
-        # A few are a letter alone; they become null and are counted.
+        # A few amounts are only a letter. They become null and are counted.
         assert is_known.mean() > 0.99 if len(amounts) else True, amounts[~is_known].head(3).tolist()
 
 

@@ -1,4 +1,4 @@
-"""Data tests of nws_alerts.csv. No alert at all is right on a calm day."""
+"""Data tests of nws_alerts.csv. The table may be empty on a calm day."""
 
 import json
 import re
@@ -7,7 +7,7 @@ import re
 def test_every_message_has_an_id_of_its_own(table):
     ids = table.id.execute()
     assert ids.notna().all(), "a message without an id"
-    assert ids.is_unique, f"ids come twice: {ids[ids.duplicated()].head(3).tolist()}"
+    assert ids.is_unique, f"duplicated ids: {ids[ids.duplicated()].head(3).tolist()}"
     assert table["@id"].execute().notna().all(), "a message without an address"
 
 

@@ -8,7 +8,7 @@ import pytest
 def test_every_event_has_an_id_of_its_own(table):
     ids = table.feature_id.execute()
     assert ids.notna().all(), "an event without an id"
-    assert ids.is_unique, f"event ids come twice: {ids[ids.duplicated()].head(3).tolist()}"
+    assert ids.is_unique, f"duplicated event ids: {ids[ids.duplicated()].head(3).tolist()}"
 
 
 def test_magnitude_is_between_minus_2_and_10(table):
