@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# The night: cron starts this, and so may you. `./run_pipeline.sh --help` says what else it does.
+# Runs the pipeline, by hand or from cron. `./run_pipeline.sh --help` lists all commands.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 STAGES=(
-    api         # bytes from the publishers, unchanged     -> data/raw, branch raw-data
-    preprocess  # one legible, tested CSV a source         -> data/preprocessed
-    load        # the rows as they are                     -> schema source
+    api         # fetch the publishers' files, unchanged   -> data/raw, branch raw-data
+    preprocess  # one legible, tested CSV per source       -> data/preprocessed
+    load        # the rows, unchanged                      -> schema source
     transform   # dbt models, tested and published at once -> schema transformed
-    publish     # the published tables as they are         -> database prod
+    publish     # the published tables, unchanged          -> database prod
 )
 
 . pipeline/environment.sh

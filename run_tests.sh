@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The tests: style and types first, then everything else. Arguments go to pytest: `./run_tests.sh -k stash`.
-# `--fast` leaves out whatever needs a database or a clone of the project: two minutes at most.
-# `--long` runs the long form, hours perhaps, of every test that has one.
-# `--coverage`, as first argument, prints which lines and branches ran in the tests' own processes.
+# Runs the style and type checks, then the tests. Arguments go to pytest: `./run_tests.sh -k stash`.
+# `--fast` skips the tests that need a database or a clone of the project: two minutes at most.
+# `--long` runs the long form of every test that has one, which may take hours.
+# `--coverage` (first argument) prints which lines and branches ran in the test processes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -14,9 +14,9 @@ python=.venv/bin/python
 "$python" -m ruff check --quiet .
 PYREFLY_LOG=warn "$python" -m pyrefly check --summary=none --min-severity warn
 "$python" -m sqlfluff lint --disable-progress-bar --nocolor load transform
-# A file's tests run in one process: they share a server and a clone. The order of the files is that
-# of tests/conftest.py, the longest first; xdist alone would begin with those of most tests.
-# A test process that dies ends the run: where xdist replaces it, the run never ends.
+# The tests of a file run in one process, because they share a server and a clone. tests/conftest.py
+# orders the files, longest first; xdist would start with the files that have the most tests.
+# A test process that dies ends the run. If xdist replaced it, the run would never end.
 pytest=(-m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0)
 if [ "${1:-}" != --coverage ]; then exec "$python" "${pytest[@]}" "$@"; fi
 

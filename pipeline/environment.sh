@@ -1,50 +1,51 @@
 # shellcheck shell=bash
-# Makes .venv from the hashed requirements.txt. Sourced by run_pipeline.sh and run_tests.sh with the
-# clone's root as current directory; bash 3.2 (macOS) suffices.
+# Creates .venv from the hashed requirements.txt. run_pipeline.sh and run_tests.sh source this file from
+# the root of the clone. It works with bash 3.2 (macOS).
 
 SETUP_ERROR=78 # sysexits.h: EX_CONFIG
 
-# The environment is whole when these files say so: the lock it was made from and where it stands,
-# written last. Comparing them costs a millisecond.
+# Two files, written last, mark a complete environment: the lock file it was made from, and the folder
+# it was made for. Comparing them takes a millisecond.
 #
-# A new one is built in its place, since the scripts of a renamed one do not start. The one before
-# stands in .venv.old until the new one is whole: what fails, is stopped or killed puts it back.
+# A new environment is built at its final path, because its scripts would not start after a rename. The
+# previous one stays in .venv.old until the new one is complete. If the installation fails, is stopped or
+# is killed, the previous one is restored.
 make_environment() {
     if environment_is_current && [ ! -e .venv.old ]; then return; fi
-    take_turn
+    take_lock
     put_back
     if ! environment_is_current; then
         find_python
-        say "making .venv with $(describe_installer) (once, a minute or so)"
+        say "installing .venv with $(describe_installer) (once; about a minute)"
         install_environment
-        say "done; the next start takes no time"
+        say "installation finished; later starts skip it"
     fi
-    end_turn
+    release_lock
 }
 
 environment_is_current() {
-    environment_is_whole && cmp -s requirements.txt .venv/requirements.txt
+    environment_is_complete && cmp -s requirements.txt .venv/requirements.txt
 }
 
-environment_is_whole() {
+environment_is_complete() {
     [ -x .venv/bin/python ] && [ -f .venv/requirements.txt ] &&
         [ "$(cat .venv/root 2>/dev/null)" = "$PWD" ]
 }
 
-# The environment as it was before one that was not finished; after one that was, nothing is left.
+# Restores the previous environment, unless the new one is complete; then deletes the previous one.
 put_back() {
     [ -e .venv.old ] || [ -L .venv.old ] || return 0
-    if environment_is_whole; then
+    if environment_is_complete; then
         rm -rf .venv.old
     else
         rm -rf .venv && mv .venv.old .venv
     fi
 }
 
-# Two first runs at once: the second waits. A turn whose holder is gone is taken over.
-take_turn() {
+# Of two first runs at the same time the second waits. A lock whose holder is gone is taken over.
+take_lock() {
     until mkdir .venv.lock 2>/dev/null; do
-        [ -d .venv.lock ] || give_up "$PWD cannot be written by $(id -un)"
+        [ -d .venv.lock ] || give_up "$(id -un) cannot write to $PWD: change its owner or its permissions"
         holder=$(cat .venv.lock/pid 2>/dev/null || true)
         if [ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null; then
             rm -rf .venv.lock
@@ -58,7 +59,7 @@ take_turn() {
     echo $$ >.venv.lock/pid
 }
 
-end_turn() {
+release_lock() {
     rm -rf .venv.lock
     trap - EXIT
 }
@@ -71,8 +72,8 @@ find_python() {
         fi
     done
     PYTHON=
-    if command -v uv >/dev/null; then return; fi # uv brings a Python of its own
-    give_up "Python 3.11, 3.12 or 3.13 is needed; found $(python3 --version 2>/dev/null || echo none)"
+    if command -v uv >/dev/null; then return; fi # uv installs its own Python
+    give_up "Python 3.11, 3.12 or 3.13 is required; found $(python3 --version 2>/dev/null || echo none)"
 }
 
 describe_installer() {
@@ -80,10 +81,10 @@ describe_installer() {
 }
 
 install_environment() {
-    if environment_is_whole; then
-        mv .venv .venv.old 2>/dev/null || give_up "$PWD/.venv cannot be moved by $(id -un)"
+    if environment_is_complete; then
+        mv .venv .venv.old 2>/dev/null || give_up "$(id -un) cannot move $PWD/.venv: change its owner, or delete it"
     else
-        rm -rf .venv 2>/dev/null || give_up "$PWD/.venv cannot be replaced by $(id -un): delete it"
+        rm -rf .venv 2>/dev/null || give_up "$(id -un) cannot replace $PWD/.venv: delete it"
     fi
     log=$(mktemp "${TMPDIR:-/tmp}/pipeline-install.XXXXXX")
     if command -v uv >/dev/null; then
@@ -93,12 +94,12 @@ install_environment() {
         } 2>"$log" || give_up_installing
     else
         "$PYTHON" -m venv .venv >"$log" 2>&1 ||
-            give_up "python3 has no working venv module: apt-get install python3-venv ($(tail -n 1 "$log"))$(kept)"
+            give_up "Python has no working venv module: apt-get install python3-venv ($(tail -n 1 "$log"))$(kept)"
         .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
             --require-hashes -r requirements.txt 2>"$log" || give_up_installing
     fi
     rm -f "$log"
-    # `pipeline` is found by scripts started by hand, without a build step.
+    # Scripts started by hand find the package `pipeline` without a build step.
     echo "$PWD" >"$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pipeline.pth"
     echo "$PWD" >.venv/root
     cp requirements.txt .venv/requirements.txt
@@ -107,13 +108,13 @@ install_environment() {
 
 give_up_installing() {
     tail -n 5 "$log" >&2
-    [ -e .venv.old ] || rm -rf .venv # else what is put back takes its place
-    give_up "the packages of requirements.txt could not be installed (whole log: $log)$(kept)"
+    [ -e .venv.old ] || rm -rf .venv # otherwise put_back restores the previous one
+    give_up "the packages in requirements.txt could not be installed (full log: $log)$(kept)"
 }
 
-# What is left when a new environment cannot be made.
+# What stays if the new environment cannot be created.
 kept() {
-    [ ! -e .venv.old ] || echo "; the .venv from before is kept, and works with its own requirements.txt"
+    [ ! -e .venv.old ] || echo "; the previous .venv is kept and works with its own requirements.txt"
 }
 
 say() { echo "setup: $*" >&2; }

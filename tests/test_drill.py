@@ -491,7 +491,7 @@ def test_a_pipeline_that_takes_what_it_must_not_is_found_out(clone, world, tempo
 def test_an_unknown_source_is_wrong_usage(clone):
     done = clone.run("drill", "faa_aeroplanes")
     assert done.returncode == 64
-    assert "no source is called faa_aeroplanes" in done.stderr
+    assert "there is no source faa_aeroplanes" in done.stderr
 
 
 @pytest.mark.parametrize(

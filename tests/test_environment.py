@@ -69,7 +69,7 @@ def make(folder: Path) -> subprocess.CompletedProcess:
 def test_it_is_made_once_and_then_found(folder):
     first = make(folder)
     assert first.stdout == "ready\n", first.stderr
-    assert "making .venv" in first.stderr
+    assert "installing .venv" in first.stderr
     made_at = (folder / ".venv" / "root").stat().st_mtime_ns
     second = make(folder)
     assert (second.stdout, second.stderr) == ("ready\n", "")
@@ -88,7 +88,7 @@ def test_a_half_made_one_is_made_again(folder):
     quick(folder)
     make(folder)
     (folder / ".venv" / "requirements.txt").unlink()  # written last
-    assert "making .venv" in make(folder).stderr
+    assert "installing .venv" in make(folder).stderr
     assert make(folder).stderr == ""
 
 
@@ -96,10 +96,10 @@ def test_a_new_lock_file_or_a_new_place_makes_it_again(folder):
     quick(folder)
     make(folder)
     (folder / "requirements.txt").write_text("# still none\n")
-    assert "making .venv" in make(folder).stderr
+    assert "installing .venv" in make(folder).stderr
     moved = folder.with_name("moved")
     folder.rename(moved)
-    assert "making .venv" in make(moved).stderr
+    assert "installing .venv" in make(moved).stderr
 
 
 def test_the_turn_of_a_killed_install_is_taken_over(folder):
@@ -123,7 +123,7 @@ def test_two_first_runs_at_once_make_it_once(folder):
     ]
     said = [end_of(process) for process in both]
     assert [out for out, _ in said] == ["ready\n", "ready\n"], said
-    assert sum("making .venv" in errors for _, errors in said) == 1
+    assert sum("installing .venv" in errors for _, errors in said) == 1
 
 
 def test_a_python_too_old_is_one_clear_line(folder):
@@ -131,7 +131,7 @@ def test_a_python_too_old_is_one_clear_line(folder):
     put_python(folder.parent / "bin", body)
     done = make(folder)
     assert done.returncode == 78
-    expected = "setup: Python 3.11, 3.12 or 3.13 is needed; found Python 3.9.2\n"
+    expected = "setup: Python 3.11, 3.12 or 3.13 is required; found Python 3.9.2\n"
     assert done.stderr == expected
 
 
@@ -139,7 +139,7 @@ def test_no_python_at_all_is_one_clear_line(folder):
     (folder.parent / "bin" / "python3").unlink()
     done = make(folder)
     assert done.returncode == 78
-    assert done.stderr == "setup: Python 3.11, 3.12 or 3.13 is needed; found none\n"
+    assert done.stderr == "setup: Python 3.11, 3.12 or 3.13 is required; found none\n"
 
 
 def test_a_missing_venv_module_is_named_with_its_remedy(folder):
@@ -171,7 +171,7 @@ def test_uv_is_used_when_it_is_there(folder):
     (folder.parent / "bin" / "uv").symlink_to(shutil.which("uv"))
     done = make(folder)
     assert done.stdout == "ready\n", done.stderr
-    assert "making .venv with uv" in done.stderr
+    assert "installing .venv with uv" in done.stderr
 
 
 # An upgrade that fails, is stopped or killed
@@ -239,7 +239,7 @@ def test_an_upgrade_that_fails_leaves_the_environment_from_before(before, step):
     else:
         done = upgraded(folder)
         assert done.returncode == 78, done.stderr
-        assert "the .venv from before is kept" in done.stderr
+        assert "the previous .venv is kept" in done.stderr
     assert done.returncode != 0
     assert (folder / ".venv").stat().st_ino == inode
     assert works_again(folder)
@@ -300,5 +300,5 @@ def test_a_failed_upgrade_is_tried_again_at_the_next_start(before):
     for _ in range(2):
         assert upgraded(folder).returncode == 78
     (folder / "requirements.txt").write_text("# a lock that can be had\n")
-    assert "making .venv" in make(folder).stderr
+    assert "installing .venv" in make(folder).stderr
     assert make(folder).stderr == ""

@@ -279,7 +279,7 @@ def test_a_missed_night_is_caught_up_once(small):
     small.still_well()
     done = small.run("--if-missed")
     assert done.returncode == 0
-    assert "nothing was missed" in done.stdout
+    assert "no night was missed" in done.stdout
     (small.folder / "data" / "state" / "night.json").unlink()
     assert "transform" in small.run("--if-missed").stdout
 

@@ -417,7 +417,7 @@ def test_the_option_belongs_to_the_night_and_to_load(command, capsys):
     with pytest.raises(SystemExit) as ended:
         parser.error = lambda text: (_ for _ in ()).throw(SystemExit(text))
         _refuse_misplaced(parser, options)
-    assert str(ended.value) == "--allow-older belongs to night or load"
+    assert str(ended.value) == "--allow-older is an option of night or load"
 
 
 def test_the_night_hands_the_consent_to_stage_load_alone(here, monkeypatch):
