@@ -25,17 +25,17 @@ create table if not exists source.cdc_places (
 );
 
 comment on table source.cdc_places is
-'PLACES, estimates of health measures by county, made from a survey by a model: one row per
+'PLACES, health measures by county, estimated from a survey with a model: one row per
 measure, county and kind of value (crude, adjusted for age).
 Publisher: Centers for Disease Control and Prevention, Division of Population Health.
 Page: https://www.cdc.gov/places/ (data set https://data.cdc.gov/d/swc5-untb).
 Licence: public domain (U.S. government work).';
 
 comment on column source.cdc_places.":id" is
-'The portal''s identifier of the row, by which its pages are ordered; another one in every '
+'The portal''s identifier of the row, by which its pages are ordered; different in every '
 'release.';
 comment on column source.cdc_places."year" is
-'Year of the survey (BRFSS) the estimate is made from.';
+'Year of the survey (BRFSS) used for the estimate.';
 comment on column source.cdc_places."stateabbr" is
 'State in two letters; US for the nation.';
 comment on column source.cdc_places."statedesc" is
@@ -53,9 +53,9 @@ comment on column source.cdc_places."data_value_unit" is
 comment on column source.cdc_places."data_value_type" is
 'Crude prevalence or Age-adjusted prevalence.';
 comment on column source.cdc_places."data_value" is
-'Share of the adults the measure is about, in percent; empty where it is suppressed.';
+'Share of the adults the measure is about, in percent; empty if it is suppressed.';
 comment on column source.cdc_places."data_value_footnote_symbol" is
-'Sign of a footnote.';
+'Symbol of the footnote.';
 comment on column source.cdc_places."data_value_footnote" is
 'The footnote: why there is no value.';
 comment on column source.cdc_places."low_confidence_limit" is

@@ -75,9 +75,9 @@ Publisher: U.S. Census Bureau, Population Estimates Program.
 Page: https://www.census.gov/programs-surveys/popest.html (columns: https://www2.census.gov/
 programs-surveys/popest/technical-documentation/file-layouts/).
 Licence: public domain (U.S. government work).
-Declared are the columns that every vintage from 2023 to the next census has. A later vintage
-brings those of its own year, which are added when it comes; a vintage of another decade lacks
-some, and is held.';
+The declared columns exist in every vintage from 2023 to the next census. A later vintage also has
+columns for its own year, which are added when it arrives. A vintage of another decade lacks some
+columns and is held.';
 
 comment on column source.census_population."SUMLEV" is
 'Level of the row: 040 (or 40) a state, 050 (or 50) a county.';
@@ -160,13 +160,13 @@ comment on column source.census_population."NETMIG2022" is
 comment on column source.census_population."NETMIG2023" is
 'Net migration in the year to 2023-06-30.';
 comment on column source.census_population."RESIDUAL2020" is
-'What is left of the change of population in the year to 2020-06-30 (from 2020-04-01).';
+'Residual of the change of population in the year to 2020-06-30 (from 2020-04-01).';
 comment on column source.census_population."RESIDUAL2021" is
-'What is left of the change of population in the year to 2021-06-30.';
+'Residual of the change of population in the year to 2021-06-30.';
 comment on column source.census_population."RESIDUAL2022" is
-'What is left of the change of population in the year to 2022-06-30.';
+'Residual of the change of population in the year to 2022-06-30.';
 comment on column source.census_population."RESIDUAL2023" is
-'What is left of the change of population in the year to 2023-06-30.';
+'Residual of the change of population in the year to 2023-06-30.';
 comment on column source.census_population."GQESTIMATESBASE2020" is
 'Base of the estimates of people in group quarters, 2020-04-01.';
 comment on column source.census_population."GQESTIMATES2020" is

@@ -30,4 +30,4 @@ comment on column source.faa_airports."latitude" is
 'Latitude in decimal degrees, WGS 84.';
 comment on column source.faa_airports."longitude" is
 'Longitude in decimal degrees, WGS 84, west negative. The sign of five airports of Guam and the '
-'Northern Mariana Islands was put right (CHANGELOG.md).';
+'Northern Mariana Islands was corrected (CHANGELOG.md).';

@@ -21,8 +21,8 @@ comment on table source.faa_wildlife_strikes is
 Publisher: Federal Aviation Administration, National Wildlife Strike Database, by way of
 vega-datasets 3.2.1.
 Page: https://wildlife.faa.gov and https://github.com/vega/vega-datasets.
-Licence: public domain (U.S. government work). Column names: white space of the publisher''s
-header is _ here.';
+Licence: public domain (U.S. government work). White space in the publisher''s column names is
+replaced by _.';
 
 comment on column source.faa_wildlife_strikes."Airport_Name" is
 'Airport where the strike happened, as in the report.';

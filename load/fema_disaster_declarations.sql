@@ -34,12 +34,12 @@ comment on table source.fema_disaster_declarations is
 Summaries, version 2): one row per disaster and designated area.
 Publisher: Federal Emergency Management Agency.
 Page: https://www.fema.gov/openfema-data-page/disaster-declarations-summaries-v2
-Licence: public domain (U.S. government work); FEMA does not endorse what is made of it.';
+Licence: public domain (U.S. government work); FEMA does not endorse derived products.';
 
 comment on column source.fema_disaster_declarations."femaDeclarationString" is
 'Declaration type, disaster number and state with hyphens between, as DR-4393-NC.';
 comment on column source.fema_disaster_declarations."disasterNumber" is
-'Number of the disaster, given in sequence.';
+'Number of the disaster, assigned in sequence.';
 comment on column source.fema_disaster_declarations."state" is
 'State, district, territory or freely associated state (FM, MH, PW) in two letters.';
 comment on column source.fema_disaster_declarations."declarationType" is
@@ -90,7 +90,7 @@ comment on column source.fema_disaster_declarations."designatedIncidentTypes" is
 'Codes of all kinds of incident the declaration names, with commas between; empty in older '
 'ones.';
 comment on column source.fema_disaster_declarations."lastRefresh" is
-'When FEMA last put the record into its data store; it moves without the content.';
+'When FEMA last loaded the record into its data store; changes even if the content does not.';
 comment on column source.fema_disaster_declarations."hash" is
 'Hash of the record''s fields, made by FEMA.';
 comment on column source.fema_disaster_declarations."id" is

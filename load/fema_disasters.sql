@@ -28,10 +28,10 @@ comment on table source.fema_disasters is
 one row per disaster and state.
 Publisher: Federal Emergency Management Agency.
 Page: https://www.fema.gov/openfema-data-page/fema-web-disaster-declarations-v1
-Licence: public domain (U.S. government work); FEMA does not endorse what is made of it.';
+Licence: public domain (U.S. government work); FEMA does not endorse derived products.';
 
 comment on column source.fema_disasters."disasterNumber" is
-'Number of the disaster, given in sequence; the key. 2000 to 2999 and 5000 to 5999 are fires, '
+'Number of the disaster, assigned in sequence; the key. 2000 to 2999 and 5000 to 5999 are fires, '
 '3000 to 3999 emergencies, all others major disasters.';
 comment on column source.fema_disasters."declarationDate" is
 'When the disaster was declared; ISO 8601, UTC.';
@@ -75,4 +75,4 @@ comment on column source.fema_disasters."id" is
 comment on column source.fema_disasters."hash" is
 'Hash of the record''s fields, made by FEMA.';
 comment on column source.fema_disasters."lastRefresh" is
-'When FEMA last put the record into its data store; it moves without the content.';
+'When FEMA last loaded the record into its data store; changes even if the content does not.';

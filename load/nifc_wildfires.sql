@@ -111,20 +111,20 @@ Licence: public domain (U.S. government work).';
 comment on column source.nifc_wildfires."feature_id" is
 'Number of the feature in the layer, as OBJECTID.';
 comment on column source.nifc_wildfires."OBJECTID" is
-'Number of the feature in the layer; another one when the layer is made anew.';
+'Number of the feature in the layer; changes when the layer is rebuilt.';
 comment on column source.nifc_wildfires."SourceOID" is
 'OBJECTID of the incident''s record in the source of the layer.';
 comment on column source.nifc_wildfires."ABCDMisc" is
 'FireCode of the Forest Service for the cost of fires of size class A to D.';
 comment on column source.nifc_wildfires."ADSPermissionState" is
-'Which rule of precedence held when a system last changed the record: DEFAULT, CERTIFIED and '
+'Rule of precedence in force when a system last changed the record: DEFAULT, CERTIFIED and '
 'others.';
 comment on column source.nifc_wildfires."ContainmentDateTime" is
 'When the fire was declared contained: milliseconds since 1970-01-01 00:00 UTC.';
 comment on column source.nifc_wildfires."ControlDateTime" is
 'When the fire was declared under control: milliseconds since 1970-01-01 00:00 UTC.';
 comment on column source.nifc_wildfires."CreatedBySystem" is
-'System that made the record in IRWIN.';
+'System that created the record in IRWIN.';
 comment on column source.nifc_wildfires."IncidentSize" is
 'Size of the incident, acres.';
 comment on column source.nifc_wildfires."DiscoveryAcres" is
@@ -142,19 +142,19 @@ comment on column source.nifc_wildfires."FinalFireReportApprovedByUnit" is
 comment on column source.nifc_wildfires."FinalFireReportApprovedDate" is
 'When the final report was approved: milliseconds since 1970-01-01 00:00 UTC.';
 comment on column source.nifc_wildfires."FireBehaviorGeneral" is
-'How the fire behaves on the whole: Minimal, Moderate, Active, Extreme.';
+'General fire behavior: Minimal, Moderate, Active, Extreme.';
 comment on column source.nifc_wildfires."FireBehaviorGeneral1" is
-'How it behaves in particular, first word.';
+'Specific fire behavior, first term.';
 comment on column source.nifc_wildfires."FireBehaviorGeneral2" is
-'How it behaves in particular, second word.';
+'Specific fire behavior, second term.';
 comment on column source.nifc_wildfires."FireBehaviorGeneral3" is
-'How it behaves in particular, third word.';
+'Specific fire behavior, third term.';
 comment on column source.nifc_wildfires."FireCause" is
 'Human, Natural, Undetermined or Unknown.';
 comment on column source.nifc_wildfires."FireCauseGeneral" is
-'What caused it in general, such as Fireworks or Lightning.';
+'General cause, such as Fireworks or Lightning.';
 comment on column source.nifc_wildfires."FireCauseSpecific" is
-'What caused it in particular.';
+'Specific cause.';
 comment on column source.nifc_wildfires."FireCode" is
 'Code under which federal agencies book the cost.';
 comment on column source.nifc_wildfires."FireDepartmentID" is
@@ -182,7 +182,7 @@ comment on column source.nifc_wildfires."GACC" is
 comment on column source.nifc_wildfires."ICS209ReportDateTime" is
 'When the newest status report (ICS 209) was made: milliseconds since 1970-01-01 00:00 UTC.';
 comment on column source.nifc_wildfires."ICS209ReportForTimePeriodFrom" is
-'Begin of the time that report covers: milliseconds since 1970-01-01 00:00 UTC.';
+'Start of the time that report covers: milliseconds since 1970-01-01 00:00 UTC.';
 comment on column source.nifc_wildfires."ICS209ReportForTimePeriodTo" is
 'End of the time that report covers: milliseconds since 1970-01-01 00:00 UTC.';
 comment on column source.nifc_wildfires."ICS209ReportStatus" is
@@ -206,8 +206,7 @@ comment on column source.nifc_wildfires."InitialResponseAcres" is
 comment on column source.nifc_wildfires."InitialResponseDateTime" is
 'When the first crew came: milliseconds since 1970-01-01 00:00 UTC.';
 comment on column source.nifc_wildfires."IrwinID" is
-'Identifier of the incident in IRWIN, in braces. The same incident may stand in the layer '
-'twice.';
+'Identifier of the incident in IRWIN, in braces. The same incident may be in the layer twice.';
 comment on column source.nifc_wildfires."IsFireCauseInvestigated" is
 '1 if the cause was or is investigated, else 0.';
 comment on column source.nifc_wildfires."IsFireCodeRequested" is
@@ -217,7 +216,7 @@ comment on column source.nifc_wildfires."IsFSAssisted" is
 comment on column source.nifc_wildfires."IsMultiJurisdictional" is
 '1 if land of several jurisdictions burns, else 0.';
 comment on column source.nifc_wildfires."IsQuarantined" is
-'1 if the record may conflict with another; such are not in this layer.';
+'1 if the record may conflict with another; such records are not in this layer.';
 comment on column source.nifc_wildfires."IsReimbursable" is
 '1 if the cost may be reimbursed by another agency, else 0.';
 comment on column source.nifc_wildfires."IsTrespass" is
@@ -273,11 +272,11 @@ comment on column source.nifc_wildfires."POOProtectingUnit" is
 comment on column source.nifc_wildfires."POOState" is
 'State of the point of origin (ISO 3166-2), as US-CA.';
 comment on column source.nifc_wildfires."PredominantFuelGroup" is
-'What burns for the most part, in groups.';
+'Group of the main fuel.';
 comment on column source.nifc_wildfires."PredominantFuelModel" is
-'What burns for the most part, as a fuel model of Scott and Burgan.';
+'Main fuel, as a fuel model of Scott and Burgan.';
 comment on column source.nifc_wildfires."PrimaryFuelModel" is
-'Fuel model of most of the fire (Anderson''s 13, with words).';
+'Fuel model of most of the fire (one of Anderson''s 13, with its name).';
 comment on column source.nifc_wildfires."SecondaryFuelModel" is
 'Fuel model of the second largest part of the fire.';
 comment on column source.nifc_wildfires."TotalIncidentPersonnel" is
@@ -293,7 +292,7 @@ comment on column source.nifc_wildfires."OrganizationalAssessment" is
 comment on column source.nifc_wildfires."StrategicDecisionPublishDate" is
 'When the newest strategic decision was published: milliseconds since 1970-01-01 00:00 UTC.';
 comment on column source.nifc_wildfires."CreatedOnDateTime_dt" is
-'When the record was made in IRWIN: milliseconds since 1970-01-01 00:00 UTC.';
+'When the record was created in IRWIN: milliseconds since 1970-01-01 00:00 UTC.';
 comment on column source.nifc_wildfires."ModifiedOnDateTime_dt" is
 'When the record was last changed in IRWIN: milliseconds since 1970-01-01 00:00 UTC.';
 comment on column source.nifc_wildfires."IsCpxChild" is

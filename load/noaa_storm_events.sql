@@ -90,7 +90,7 @@ comment on column source.noaa_storm_events."MONTH_NAME" is
 comment on column source.noaa_storm_events."EVENT_TYPE" is
 'Kind of event: one of those of NWS Directive 10-1605 (Tornado, Hail, Flash Flood …).';
 comment on column source.noaa_storm_events."CZ_TYPE" is
-'What CZ_FIPS and CZ_NAME are of: C county or parish, Z forecast zone, M marine zone.';
+'What CZ_FIPS and CZ_NAME refer to: C county or parish, Z forecast zone, M marine zone.';
 comment on column source.noaa_storm_events."CZ_FIPS" is
 'Number of the county (FIPS) or of the forecast zone within its state, without leading zeros.';
 comment on column source.noaa_storm_events."CZ_NAME" is
@@ -167,4 +167,4 @@ comment on column source.noaa_storm_events."EPISODE_NARRATIVE" is
 comment on column source.noaa_storm_events."EVENT_NARRATIVE" is
 'The event in words.';
 comment on column source.noaa_storm_events."DATA_SOURCE" is
-'By which way the record came into the database (CSV, PDC, PUB …).';
+'How the record entered the database (CSV, PDC, PUB …).';

@@ -39,8 +39,8 @@ create table if not exists source.nws_alerts (
 );
 
 comment on table source.nws_alerts is
-'Weather watches, warnings and advisories in effect when they were fetched, and what else the
-system sends (updates, cancellations, tests): one row per message.
+'Weather watches, warnings and advisories in effect when they were fetched, and the other messages
+of the system (updates, cancellations, tests): one row per message.
 Publisher: National Weather Service.
 Page: https://www.weather.gov/documentation/services-web-api
 Licence: public domain (U.S. government work).';
@@ -65,7 +65,7 @@ comment on column source.nws_alerts."references" is
 comment on column source.nws_alerts."sent" is
 'When the message was sent; ISO 8601 with the local offset, as all times here.';
 comment on column source.nws_alerts."effective" is
-'From when the message holds.';
+'When the message takes effect.';
 comment on column source.nws_alerts."onset" is
 'When the event is expected to begin.';
 comment on column source.nws_alerts."expires" is
@@ -85,7 +85,7 @@ comment on column source.nws_alerts."certainty" is
 comment on column source.nws_alerts."urgency" is
 'Immediate, Expected, Future, Past or Unknown.';
 comment on column source.nws_alerts."event" is
-'What is warned of, such as Tornado Warning.';
+'Type of the alert, such as Tornado Warning.';
 comment on column source.nws_alerts."sender" is
 'Address of the sender.';
 comment on column source.nws_alerts."senderName" is
@@ -99,9 +99,9 @@ comment on column source.nws_alerts."instruction" is
 comment on column source.nws_alerts."response" is
 'What to do in one word, such as Shelter, Prepare, Monitor.';
 comment on column source.nws_alerts."note" is
-'Purpose of a test message; seldom there.';
+'Purpose of a test message; rarely present.';
 comment on column source.nws_alerts."parameters" is
-'JSON: what the Weather Service adds, such as VTEC and NWSheadline; lists of text.';
+'JSON: additions of the Weather Service, such as VTEC and NWSheadline; lists of text.';
 comment on column source.nws_alerts."scope" is
 'Public; since 2024.';
 comment on column source.nws_alerts."code" is
@@ -113,10 +113,11 @@ comment on column source.nws_alerts."web" is
 comment on column source.nws_alerts."eventCode" is
 'JSON: codes of the event, lists of text (SAME, NationalWeatherService); since 2024.';
 comment on column source.nws_alerts."replacedBy" is
-'Identifier of the message that replaced this one; seldom there.';
+'Identifier of the message that replaced this one; rarely present.';
 comment on column source.nws_alerts."replacedAt" is
-'When it was replaced; seldom there.';
+'When it was replaced; rarely present.';
 comment on column source.nws_alerts."expiredReferences" is
-'JSON: earlier messages that have expired; seldom there.';
+'JSON: earlier messages that have expired; rarely present.';
 comment on column source.nws_alerts."geometry" is
-'GeoJSON polygon in WGS 84 that a forecaster drew; mostly empty: the places say where.';
+'GeoJSON polygon in WGS 84 that a forecaster drew; mostly empty. Then geocode and affectedZones '
+'give the area.';

@@ -43,13 +43,13 @@ comment on column source.usgs_earthquakes."feature_id" is
 comment on column source.usgs_earthquakes."mag" is
 'Magnitude the catalog prefers, on the scale of magType; empty where none was computed.';
 comment on column source.usgs_earthquakes."place" is
-'Where, in words: distance and direction from a named place near the epicenter.';
+'Location in words: distance and direction from a named place near the epicenter.';
 comment on column source.usgs_earthquakes."time" is
 'When it happened: milliseconds since 1970-01-01 00:00 UTC, leap seconds not counted.';
 comment on column source.usgs_earthquakes."updated" is
 'When the record was last changed: milliseconds since 1970-01-01 00:00 UTC.';
 comment on column source.usgs_earthquakes."tz" is
-'Offset from UTC at the epicenter, in minutes; empty in newer answers.';
+'Offset from UTC at the epicenter, in minutes; empty in newer responses.';
 comment on column source.usgs_earthquakes."url" is
 'Page of the event.';
 comment on column source.usgs_earthquakes."detail" is
@@ -65,7 +65,7 @@ comment on column source.usgs_earthquakes."mmi" is
 comment on column source.usgs_earthquakes."alert" is
 'Alert level of PAGER, by expected deaths and losses: green, yellow, orange, red.';
 comment on column source.usgs_earthquakes."status" is
-'automatic (computed, no person looked at it), reviewed, deleted.';
+'automatic (computed, not reviewed by a person), reviewed, deleted.';
 comment on column source.usgs_earthquakes."tsunami" is
 '1 for large events in oceanic regions, else 0. It does not say that a tsunami came or will '
 'come.';
@@ -81,7 +81,7 @@ comment on column source.usgs_earthquakes."ids" is
 comment on column source.usgs_earthquakes."sources" is
 'All networks that contributed, with commas before, between and after.';
 comment on column source.usgs_earthquakes."types" is
-'Kinds of products there are for the event, with commas before, between and after.';
+'Types of products available for the event, with commas before, between and after.';
 comment on column source.usgs_earthquakes."nst" is
 'Number of seismic stations used for the location.';
 comment on column source.usgs_earthquakes."dmin" is

@@ -1,6 +1,6 @@
 {#-
-    An airport's name as it is compared: lower case, abbreviations of the FAA's strike reports
-    written out, without remarks in brackets, punctuation and the word airport.
+    An airport's name in a form for comparison: lower case, abbreviations of the FAA's strike reports
+    expanded, without remarks in brackets, punctuation and the word airport.
 -#}
 {% macro airport_match_name(column) -%}
     {%- set rewrites = [

@@ -1,12 +1,12 @@
 {#-
-    The value of a text expression as `type`, null where it cannot be cast.
+    The value of a text expression as `type`, or null if it cannot be cast.
 
-    Every call in a staging model notes itself in the model's config, so that `uncastable_values`
-    counts what became null here and `rejected` shows it: a cast is never silent.
+    Every call in a staging model registers the cast in the model's config, so that
+    `uncastable_values` counts the values that became null and `rejected` shows them.
 
     expression:  SQL over the columns of the source table, of type text.
     type:        name of the type, as pg_input_is_valid() reads it.
-    column_name: the source column it is reported under; default: the expression.
+    column_name: the source column to report; default: the expression.
 -#}
 {% macro cast_or_null(expression, type, column_name=none) -%}
     {%- do note_cast(expression, type, column_name) -%}
@@ -14,24 +14,23 @@
 {%- endmacro %}
 
 {#-
-    cast_or_null for an expression that takes long: it is made once a row, not once to test it and
-    once to cast it. Without the limit PostgreSQL would put it into both places.
+    cast_or_null for an expensive expression: it is evaluated once per row, not once to test it and
+    once to cast it. Without the limit PostgreSQL would inline it twice.
 -#}
 {% macro cast_once_or_null(expression, type, column_name) -%}
     {%- do note_cast(expression, type, column_name) -%}
     (
-        select case when {{ is_castable('made.value', type) }} then made.value::{{ type }} end
-        from (select {{ expression }} limit 1) as made (value)
+        select case when {{ is_castable('result.value', type) }} then result.value::{{ type }} end
+        from (select {{ expression }} limit 1) as result (value)
     )
 {%- endmacro %}
 
 {#-
-    Whether a row can be kept, for the `where` of a staging model: false where a value that the
-    marts cannot do without (a key, the time of an event) is there and cannot be cast. The row is
-    then left out, and shown in `rejected`. Where the value is null the row is kept: that is for
-    `not_null` to judge.
+    A condition for the `where` of a staging model. It is false if a value that the marts need (a key,
+    the time of an event) is present but cannot be cast. The row is then left out and shown in
+    `rejected`. A row with null is kept; the test `not_null` decides about it.
 
-    The arguments are those of the value's cast in the same model.
+    Use the same arguments as for the cast of the value in the model.
 -#}
 {% macro must_cast(expression, type, column_name=none) -%}
     {%- do note_cast(expression, type, column_name, is_required=true) -%}
@@ -39,15 +38,15 @@
 {%- endmacro %}
 
 {#-
-    Whether a text expression can be cast; null for null. A date must be ISO 8601: PostgreSQL also
-    takes 01/02/1990, either way round, and `today`, another day every night.
+    Whether a text expression can be cast; null for null. A date must be ISO 8601. PostgreSQL also
+    accepts 01/02/1990, which is ambiguous, and `today`, which changes every night.
 -#}
 {% macro is_castable(expression, type) -%}
     pipeline.is_valid({{ expression }}, '{{ type }}')
     {%- if type == 'date' %} and {{ expression }} ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'{% endif %}
 {%- endmacro %}
 
-{#- Note a cast in the config of its model; of two notes of one cast the last holds. -#}
+{#- Register a cast in the config of its model. The last registration of a cast wins. -#}
 {% macro note_cast(expression, type, column_name=none, is_required=false) -%}
     {%- do config(meta={
         expression ~ '::' ~ type: {

@@ -1,11 +1,11 @@
 {#-
-    The county that holds each point: a query of (<key>, county_fips), without the points that
-    lie in no county.
+    The county that contains each point: a query of (<key>, county_fips). Points outside all counties
+    are left out.
 
-    A polygon holds a point when an odd number of its rings do (its shell, less its holes). The
-    border belongs to the ring, so a point on a shared border is in two counties and is given to
-    the one with the lowest code; on the border of a hole it is in the county that fills the hole.
-    The bounding boxes are there for the GiST index, which `polygon @> point` alone cannot use.
+    A polygon contains a point if an odd number of its rings do (its shell, minus its holes). A ring
+    includes its border. A point on a shared border is therefore in two counties and is assigned to
+    the one with the lowest code. A point on the border of a hole is in the county that fills the hole.
+    The bounding boxes make the GiST index usable; `polygon @> point` alone cannot use it.
 
     points: a relation with <key>, longitude and latitude (WGS 84, degrees).
     rings:  a relation like the mart county_rings.

@@ -1,5 +1,5 @@
 {#-
-    Milliseconds since 1970-01-01 00:00 UTC, as text, to timestamptz; null where it is no number.
+    Milliseconds since 1970-01-01 00:00 UTC, as text, to timestamptz; null if it is not a number.
     Fifteen digits reach the year 33658 and stay inside the range of to_timestamp().
 -#}
 {% macro epoch_ms_to_timestamp(column) -%}

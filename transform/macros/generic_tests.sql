@@ -11,8 +11,8 @@
 {% endtest %}
 
 {#-
-    Columns of which too many values cannot be cast: more than `max_share_pct` percent of the
-    source's rows. For staging models; what is below is null in them, and in `rejected`.
+    Columns with too many values that cannot be cast: more than `max_share_pct` percent of the rows of
+    the source. For staging models. Up to this limit such values are null and appear in `rejected`.
 -#}
 {% test castable(model, max_share_pct=1) %}
     {%- for staged in staging_casts() if staged.model == model.identifier and staged.casts %}

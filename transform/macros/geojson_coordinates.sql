@@ -1,8 +1,8 @@
 {#-
     The coordinates of a GeoJSON Point (text) as the text of a double precision[]: longitude,
-    latitude, the third if there is one. Of anything else comes a text that cannot be cast to that.
+    latitude, and the third coordinate if there is one. Anything else gives a text that cannot be cast.
 
-    json takes half the time of jsonb, but lets escapes pass (\u0000) that ->> then stumbles over.
+    json takes half the time of jsonb, but accepts escapes (\u0000) on which ->> then fails.
 -#}
 {% macro geojson_coordinates(column) -%}
     case

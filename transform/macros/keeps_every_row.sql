@@ -1,11 +1,11 @@
 {#-
-    A join that drops or multiplies rows shows as another number of rows than the model was made
-    from.
+    Compares the number of rows of a model with the relation it was made from, to find a join that
+    drops or multiplies rows.
 
-    of:       the relation it was made from.
-    of_where: which of its rows count (`where` is a word of dbt's own, about the model).
-    expected: what is counted of them, such as `distinct disaster_number`.
-    found:    what is counted in the model.
+    of:       the relation the model was made from.
+    of_where: which of its rows count (dbt uses the name `where` for the model itself).
+    expected: what to count in the relation, such as `distinct disaster_number`.
+    found:    what to count in the model.
 -#}
 {% test keeps_every_row(model, of, of_where="true", expected="*", found="*") %}
     with

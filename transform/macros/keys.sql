@@ -1,12 +1,12 @@
 {#-
-    The keys of a mart come when its rows are there: one sort is cheaper than to find the place of
-    each row in turn. dbt would make the table with its keys, then fill it.
+    A mart gets its keys after its rows, because one sort is cheaper than one index insertion per
+    row. dbt would create the table with its keys and then fill it.
 -#}
 {% macro postgres__get_table_columns_and_constraints() -%}
     ({{ adapter.render_raw_columns_constraints(raw_columns=model['columns']) | join(', ') }})
 {%- endmacro %}
 
-{#- The keys that are declared under `constraints` of the model, for its table with all rows. -#}
+{#- Adds the keys declared under `constraints` of the model to its filled table. -#}
 {% macro add_keys(table) -%}
     {%- for key in adapter.render_raw_model_constraints(raw_constraints=model['constraints']) -%}
         alter table {{ table }} add {{ key }};

@@ -1,5 +1,5 @@
 {#-
-    An amount of damage such as 10.00K, 1.50M or 2B in US dollars; null where none was estimated.
+    An amount of damage such as 10.00K, 1.50M or 2B in US dollars; null if there is no estimate.
     The letters are powers of ten: H hundreds, K thousands, M millions, B billions, T trillions.
 -#}
 {% macro damage_usd(column) -%}
@@ -11,8 +11,8 @@
 {%- endmacro %}
 
 {#-
-    A local time in three parts (201901, 9, 810 for 2019-01-09 08:10) at the offset of a time zone
-    such as EST-5 or GST10, as timestamptz; null where a part of it is not understood.
+    A local time in three parts (201901, 9, 810 for 2019-01-09 08:10) with the offset of a time zone
+    such as EST-5 or GST10, as timestamptz; null if a part cannot be read.
 -#}
 {% macro storm_timestamp(year_month, day, time, time_zone) -%}
     {%- set local_time = storm_local_time(year_month, day, time) -%}
@@ -31,7 +31,7 @@
     ] | join(" || ") }}
 {%- endmacro %}
 
-{#- Hours east of Greenwich, as text, of a time zone such as EST-5. -#}
+{#- The hours east of Greenwich, as text, of a time zone such as EST-5. -#}
 {% macro storm_offset_h(time_zone) -%}
     regexp_replace({{ time_zone }}, '^[A-Za-z]+', '')
 {%- endmacro %}

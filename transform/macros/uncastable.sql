@@ -1,9 +1,9 @@
 {#-
-    The staging models with the casts they noted (see cast_or_null), in a fixed order; none while dbt
-    only parses: [{model, source_name, casts, is_tested}].
+    The staging models with their registered casts (see cast_or_null), in a fixed order; none while
+    dbt only parses: [{model, source_name, casts, is_tested}].
 
-    is_tested: whether the model's casts are tested in this run, which they are when its rows or its
-               SQL may have changed.
+    is_tested: whether the casts of the model are tested in this run, because its rows or its SQL may
+               have changed.
 -#}
 {% macro staging_casts() -%}
     {%- set found = [] -%}
@@ -26,13 +26,13 @@
 {%- endmacro %}
 
 {#-
-    Counts what of a source cannot be cast: a query of (source_name, column_name, target_type,
+    Counts the values of a source that cannot be cast: a query of (source_name, column_name, target_type,
     uncastable_count, example, row_count), one row per cast with such values.
 
-    The rows are read once; only those with such a value are looked at cast by cast.
+    The rows are read once. Only rows with such a value are examined cast by cast.
 
     source_name: a table of schema source.
-    casts:       what the staging model noted of its casts, one or more.
+    casts:       the registered casts of the staging model, one or more.
 -#}
 {% macro count_uncastable(source_name, casts) -%}
     select
@@ -63,14 +63,14 @@
     {%- endfor -%}
 {%- endmacro %}
 
-{#- Whether all of a row's casts can be done; a null can. -#}
+{#- Whether all casts of a row are possible; a null can always be cast. -#}
 {% macro are_castable(casts) -%}
     {%- for cast in casts -%}
         ({{ is_castable(cast.expression, cast.type) }}) is not false {{ 'and ' if not loop.last }}
     {%- endfor -%}
 {%- endmacro %}
 
-{#- A text as a literal of SQL. -#}
+{#- A text as an SQL literal. -#}
 {% macro text_literal(text) -%}
     '{{ text | replace("'", "''") }}'
 {%- endmacro %}

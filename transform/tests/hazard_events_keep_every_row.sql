@@ -1,5 +1,5 @@
 {{ config(meta={'about': 'hazard_events'}) }}
--- Every event of every kind is one row.
+-- Every event of every kind has exactly one row.
 with
 
 row_counts as (

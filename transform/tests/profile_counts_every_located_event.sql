@@ -1,5 +1,5 @@
 {{ config(meta={'about': 'county_hazard_profile'}) }}
--- No event with a county is lost or counted twice on its way into the profile.
+-- No event with a county is lost or counted twice in the profile.
 with
 
 profile as (

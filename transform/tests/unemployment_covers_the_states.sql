@@ -1,5 +1,5 @@
--- In the fifty states and the District of Columbia one county in a hundred may lack a rate: a
--- lost leading zero would take out every county of the first nine states.
+-- In the fifty states and the District of Columbia at most 1 % of the counties may lack a rate. A
+-- lost leading zero would remove every county of the first nine states.
 with
 
 counties as (

@@ -6,8 +6,7 @@ county_matches as (
 
 ),
 
--- An area that shares ground with a single county lies in it; of one that several counties share,
--- none has all.
+-- An area that overlaps only one county lies in it. An area that overlaps several lies in none.
 areas as (
 
     select

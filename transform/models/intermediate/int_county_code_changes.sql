@@ -1,8 +1,8 @@
 with
 
 -- Census Bureau, "Substantial Changes to Counties and County Equivalent Entities: 1970-Present":
--- the codes that went out of use between the unemployment rates (2009) and the county map.
--- Only a renamed county is one and the same under both codes.
+-- the codes that were retired between the unemployment rates (2009) and the county map (2017).
+-- Only a renamed county is the same area under both codes.
 county_code_changes (old_county_fips, new_county_fips, change, changed_in) as (
 
     values

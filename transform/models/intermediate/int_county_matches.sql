@@ -13,15 +13,15 @@ code_changes as (
 ),
 
 -- Census Bureau, "Substantial Changes to Counties and County Equivalent Entities: 1970-Present":
--- what is not among the changes between 2009 and the map (2017).
+-- the changes before 2009 and after the map (2017).
 other_codes (reported_county_fips, county_fips) as (
 
     values
     -- Later than the map: Valdez-Cordova, Alaska, was split into Chugach and Copper River (2019).
     ('02063', '02261'),
     ('02066', '02261'),
-    -- Later than the map: Connecticut's nine planning regions (2022), by the counties of which they
-    -- hold towns.
+    -- Later than the map: Connecticut's nine planning regions (2022), with the counties that have
+    -- towns in them.
     ('09110', '09003'), -- Capitol
     ('09110', '09013'),
     ('09120', '09001'), -- Greater Bridgeport
@@ -41,13 +41,13 @@ other_codes (reported_county_fips, county_fips) as (
     ('09180', '09015'),
     ('09190', '09001'), -- Western Connecticut
     ('09190', '09005'),
-    -- Earlier: the smaller parts of what was split in Alaska (2007, 2008).
+    -- Earlier: the smaller parts of areas split in Alaska (2007, 2008).
     ('02201', '02130'), -- Prince of Wales-Outer Ketchikan
     ('02201', '02275'),
     ('02232', '02230'), -- Skagway-Hoonah-Angoon
     ('02280', '02198'), -- Wrangell-Petersburg
     ('02280', '02275'),
-    -- Earlier: a county's new name, and what was merged into its neighbors.
+    -- Earlier: renamed counties, and counties merged into a neighbor.
     ('12025', '12086'), -- Dade, now Miami-Dade, Florida (1997)
     ('30113', '30031'), -- Yellowstone National Park, Montana (1997)
     ('30113', '30067'),

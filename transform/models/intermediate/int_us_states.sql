@@ -1,6 +1,6 @@
 with
 
--- ANSI INCITS 38: the states, the District of Columbia and the territories.
+-- ANSI INCITS 38: states, District of Columbia and territories.
 us_states (state_fips, state_code, state_name) as (
 
     values

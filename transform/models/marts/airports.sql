@@ -30,8 +30,8 @@ final as (
         airports.airport_id,
         airports.airport_name,
         airports.city_name,
-        -- CQ was the FAA's code of the Northern Mariana Islands. Where no state is given, the
-        -- county tells it.
+        -- CQ was the FAA's code for the Northern Mariana Islands. A missing state is taken from the
+        -- county.
         coalesce(
             case airports.state_code when 'CQ' then 'MP' else airports.state_code end,
             us_states.state_code

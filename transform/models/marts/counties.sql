@@ -47,8 +47,8 @@ edges as (
 
 ),
 
--- Area on a sphere of the earth's mean radius, edge by edge in the equal-area cylindrical
--- projection (Lambert).
+-- Area on a sphere with the earth's mean radius, computed edge by edge in Lambert's cylindrical
+-- equal-area projection.
 ring_areas as (
 
     select
@@ -66,8 +66,8 @@ county_areas as (
 
     select
         county_fips,
-        -- The first ring of a polygon is its shell, the others are holes. A small county may be
-        -- generalized to a line: its area is unknown.
+        -- The first ring of a polygon is its shell, the others are holes. The area of a small
+        -- county that is generalized to a line is unknown.
         nullif(
             sum(case when ring_number = 1 then area_km2 else -area_km2 end)::numeric(12, 3), 0
         ) as area_km2
@@ -91,7 +91,7 @@ extents as (
 
 ),
 
--- As in RFC 7946, 5.2: a box across the antimeridian has its west east of its east.
+-- As in RFC 7946, 5.2: if a box crosses the antimeridian, its west is greater than its east.
 bounding_boxes as (
 
     select

@@ -42,8 +42,8 @@ county_matches as (
 
 ),
 
--- Of a county that was divided since the map the parts make up the whole, unless one of them has
--- ground in another county too (Connecticut's planning regions): then its population is unknown.
+-- The population of a county that was divided after the map is the sum of its parts. It is unknown
+-- if one of the parts is also in another county (Connecticut's planning regions).
 populations as (
 
     select
@@ -86,8 +86,8 @@ airport_counts as (
 
 ),
 
--- A county without an event has 0, even on a day when no fire burns anywhere; of a source that
--- was never loaded the count is unknown.
+-- A county without events has 0, even when no fire burns anywhere. The count is unknown (null) if
+-- the source was never loaded.
 known as (
 
     select

@@ -13,8 +13,8 @@ areas as (
 
 ),
 
--- Some questions are asked every other year: each measure is of its newest year. Which measures
--- are columns here: https://www.cdc.gov/places/measure-definitions/ explains them.
+-- Some questions are asked every other year, so each measure is from its newest year.
+-- https://www.cdc.gov/places/measure-definitions/ explains the measures.
 newest_estimates as (
 
     select distinct on (reported_county_fips, measure_id)

@@ -13,7 +13,7 @@ final as (
         polygon_number,
         ring_number,
         ring_number > 1 as is_hole,
-        -- [[x, y], [x, y]] is ((x, y), (x, y)) but for its brackets.
+        -- [[x, y], [x, y]] differs from ((x, y), (x, y)) only in its brackets.
         translate(coordinates::text, '[]', '()')::polygon as ring
     from rings
 

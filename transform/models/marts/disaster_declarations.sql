@@ -18,8 +18,8 @@ county_matches as (
 
 ),
 
--- A whole state is each of its counties. A state without counties on the map, a reservation and
--- any other place keep a row without a county.
+-- A whole state is expanded to all its counties. A state without counties on the map, a reservation
+-- and any other area keep one row without a county.
 designations as (
 
     select
@@ -43,8 +43,8 @@ identified as (
 
 ),
 
--- A county can be designated by itself, with its state, and under two codes. What is said of the
--- disaster is equal in all of its rows.
+-- A county can be designated by itself, with its state, and under two codes. All rows of a disaster
+-- have the same facts about the disaster.
 final as (
 
     select

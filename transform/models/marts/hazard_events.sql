@@ -42,7 +42,7 @@ storm_events as (
 
 ),
 
--- Quarry blasts and explosions shake the ground, but are no earthquakes.
+-- Quarry blasts and explosions are seismic events, but not earthquakes.
 earthquake_events as (
 
     select
@@ -128,7 +128,7 @@ disaster_events as (
 
 ),
 
--- A complex is no fire of its own: its fires are incidents too.
+-- A complex is not a separate fire: each of its fires is an incident too.
 wildfire_events as (
 
     select
@@ -153,7 +153,7 @@ wildfire_events as (
 
 ),
 
--- A cancellation takes an alert back.
+-- Cancellations withdraw an alert, so they are not events.
 weather_alert_events as (
 
     select

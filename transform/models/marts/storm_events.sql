@@ -18,7 +18,7 @@ areas as (
 
 ),
 
--- The reports say VIRGIN ISLANDS.
+-- The reports use the name VIRGIN ISLANDS.
 state_names as (
 
     select
@@ -36,7 +36,7 @@ state_names as (
 ),
 
 -- The first two letters of the Weather Service's marine zones
--- (https://www.weather.gov/gis/MarineZones), by the names the reports have for the waters.
+-- (https://www.weather.gov/gis/MarineZones), by the names of the waters in the reports.
 waters (reported_state_name, water_code) as (
 
     values

@@ -1,6 +1,6 @@
 with
 
--- Tests and exercises warn of nothing.
+-- Tests and exercises are not warnings.
 alerts as (
 
     select * from {{ ref('stg_nws_alerts') }}
@@ -26,8 +26,8 @@ us_states as (
 
 ),
 
--- SAME (NWSI 10-1712): which part of the county, two digits of the state, three of the county;
--- 000 is the whole state, and marine areas have state numbers of their own.
+-- SAME (NWSI 10-1712): one digit for the part of the county, two for the state, three for the
+-- county. 000 is the whole state; marine areas have their own state numbers.
 same_areas as (
 
     select
@@ -41,8 +41,8 @@ same_areas as (
 
 ),
 
--- UGC (NWSI 10-1702): two letters of the state or the waters, C for a county or Z for a forecast
--- zone, three digits; 000 is all of them. Zones are not counties: several share one, or cut it.
+-- UGC (NWSI 10-1702): two letters for the state or waters, C for a county or Z for a forecast zone,
+-- three digits; 000 is all of them. Zones are not counties: their borders can cross.
 ugc_areas as (
 
     select
@@ -68,7 +68,7 @@ areas as (
 
 ),
 
--- One row an alert and county; where there is none, one an alert and code.
+-- One row per alert and county; without a county, one row per alert and code.
 alert_counties as (
 
     select distinct

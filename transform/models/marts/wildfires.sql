@@ -12,14 +12,14 @@ county_rings as (
 
 ),
 
--- A code that means one county of the map; one that means several leaves it to the point.
+-- A code that means one county of the map. For a code that means several, the point decides.
 reported_counties as (
 
     select * from {{ ref('int_county_areas') }}
 
 ),
 
--- The layer has a few incidents twice: the newest record holds.
+-- The layer contains a few incidents twice; the newest record is used.
 incidents as (
 
     select distinct on (wildfire_id) *

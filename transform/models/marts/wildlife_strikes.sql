@@ -39,7 +39,7 @@ named_airports as (
 
 ),
 
--- The reports give some states by their code (DC).
+-- The reports use the code for some states (DC).
 reported_states as (
 
     select
@@ -52,8 +52,8 @@ reported_states as (
 
 ),
 
--- A name that fits two airports of the state fits none. Washington's airports stand in Virginia,
--- the reports have them in DC.
+-- A name that matches two airports of the state matches none. Washington's airports are in
+-- Virginia; the reports assign them to DC.
 airport_matches as (
 
     select

@@ -1,5 +1,5 @@
 {{ config(materialized='table') }}
-{#- As many rows of one cast are kept; uncastable_values has their number. -#}
+{#- The most rows kept per cast; uncastable_values has the full count. -#}
 {%- set most_rows = 10000 -%}
 
 with
@@ -10,7 +10,7 @@ uncastable_values as (
 
 ),
 
--- A source is read for the casts alone that are known to fail.
+-- A source is read only for casts that have failed.
 rejected as (
 
     select

@@ -18,7 +18,7 @@ renamed as (
         case "datavaluetypeid" when 'CrdPrv' then 'crude' when 'AgeAdjPrv' then 'age-adjusted' end
             as value_type,
         {{ cast_or_null('"year"', 'smallint') }} as data_year,
-        -- The portal may quote what is missing; a value is suppressed with a footnote.
+        -- The portal may quote missing values. A suppressed value has a footnote instead.
         ({{ cast_or_null("nullif(\"data_value\", '')", 'numeric(5, 2)', 'data_value') }})
         ::numeric(5, 2) as prevalence_pct,
         {{ cast_or_null("nullif(\"totalpopulation\", '')", 'integer', 'totalpopulation') }}

@@ -14,7 +14,7 @@ renamed as (
         "STNAME" as state_name,
         "CTYNAME" as area_name,
         {{ cast_or_null('"ESTIMATESBASE2020"', 'integer') }} as base_population,
-        -- The columns of the estimates change with the vintage: whatever years there are.
+        -- The estimate columns depend on the vintage, so all years present are collected.
         {% do note_cast(
             "(
                 select min(estimates.value)

@@ -11,7 +11,7 @@ renamed as (
     select
         "iata" as airport_id,
         "name" as airport_name,
-        -- NA stands for "not available": no city and no state has this name.
+        -- NA means "not available": no city and no state has this name.
         nullif("city", 'NA') as city_name,
         nullif("state", 'NA') as state_code,
         "country" as country_name,

@@ -6,8 +6,8 @@ source as (
 
 ),
 
--- The publisher gives no key and whole rows recur: a row is known by its content, and by its
--- number among the rows of the same content.
+-- The publisher gives no key, and whole rows are repeated. A row is identified by its content and
+-- by its number among equal rows.
 identified as (
 
     select

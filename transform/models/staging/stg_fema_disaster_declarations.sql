@@ -19,7 +19,7 @@ renamed as (
         "fipsCountyCode" as county_code,
         "placeCode" as place_code,
         "designatedArea" as designated_area,
-        -- 000 stands for reservations too; a place code of 0 for the state as a whole alone.
+        -- County code 000 also means reservations; place code 0 means only the whole state.
         "fipsCountyCode" = '000' and ltrim("placeCode", '0') = '' as is_statewide,
         {{ cast_or_null('"tribalRequest"', 'boolean') }} as is_tribal_request,
         {{ cast_or_null('"declarationDate"', 'timestamptz') }} as declared_at,

@@ -6,7 +6,7 @@ source as (
 
 ),
 
--- Read once a row: without the offset PostgreSQL would read the geometry anew for each coordinate.
+-- Without the offset PostgreSQL would parse the geometry again for each coordinate.
 located as (
 
     select
@@ -22,7 +22,7 @@ located as (
 renamed as (
 
     select
-        -- {A761CEEE-…} and a761ceee-… are one identifier.
+        -- {A761CEEE-…} and a761ceee-… are the same identifier.
         lower(trim("IrwinID", '{}')) as wildfire_id,
         {{ cast_or_null('"OBJECTID"', 'bigint') }} as layer_object_id,
         "UniqueFireIdentifier" as unique_fire_identifier,

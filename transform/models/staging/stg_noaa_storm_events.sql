@@ -22,7 +22,7 @@ renamed as (
         end as place_type,
         lpad("CZ_FIPS", 3, '0') as place_number,
         "CZ_NAME" as place_name,
-        -- STATE_FIPS is of no use: the Weather Service has codes of its own for the territories.
+        -- STATE_FIPS is unusable: the Weather Service uses its own codes for the territories.
         "STATE" as reported_state_name,
         "WFO" as forecast_office,
         {{ cast_or_null('"INJURIES_DIRECT"', 'integer') }} as direct_injury_count,

@@ -6,7 +6,7 @@ source as (
 
 ),
 
--- Read once a row: without the offset PostgreSQL would read the geometry anew for each coordinate.
+-- Without the offset PostgreSQL would parse the geometry again for each coordinate.
 located as (
 
     select

@@ -1,12 +1,12 @@
 {{ config(materialized='table') }}
 {#-
-    Which casts there are is known from the staging models' config: see cast_or_null. The models are
-    not referred to: a test that fails on one of them must not keep dbt from counting here.
+    The casts come from the config of the staging models (see cast_or_null). The models are not
+    referenced, because a failing test of one of them must not keep dbt from counting here.
 
-    What was counted before stands for the sources that did not change since.
+    Sources that did not change keep their previous counts.
 
-    dbt goes through the graph level by level: on the second one this does not keep the tests
-    waiting which the marts wait for.
+    dbt processes the graph level by level. On the second level this model does not delay the tests
+    that the marts wait for.
 -#}
 {%- do ref('int_loaded_sources') -%}
 {%- set before = load_relation(this) if execute else none -%}
