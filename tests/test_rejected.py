@@ -58,7 +58,7 @@ def dbt(dev: psycopg.Connection, parsed: Dbt, monkeypatch) -> Iterator[Callable]
             "drop schema if exists transformed_next cascade; create schema transformed_next"
         )
         build = ["build", "--indirect-selection", "buildable", *words]
-        results = parsed._invoke(parsed.manifest, build).result.results
+        results = parsed._invoke(parsed.manifest, build).results
         return {named(result.node.unique_id): str(result.status) for result in results}
 
     yield run
