@@ -19,11 +19,11 @@ from public_database import TABLES, Public, embedded, managed
 
 from pipeline import embedded as postgres
 from pipeline import errors
-from pipeline import prod as prod_module
 from pipeline.database import connection as database
 from pipeline.embedded import layout
 from pipeline.errors import SetupError
 from pipeline.prod import audit, permissions
+from pipeline.prod import connection as prod_module
 from pipeline.prod import password as app_password
 
 PASSWORD = "Größe: 'ﬁve' \"p%40ss\" \\words"  # with a ligature, which SASLprep takes apart
