@@ -264,6 +264,49 @@ def test_a_key_that_a_publisher_repeats_is_kept_nowhere(here, publisher, spellin
     assert not holds_key(everything(here))
 
 
+@pytest.mark.parametrize("spelling", ["as it is", "percent", "base64 within"])
+@pytest.mark.parametrize("leads", ["a redirect", "the next file"])
+def test_no_cookie_takes_a_key_along(here, publisher, other, spelling, leads):
+    """A cookie is for a domain, which may be wider than the host, and for any port."""
+    cookie = {"Set-Cookie": f"k={quote(SPELLINGS[spelling](KEY), safe='%')}; Path=/"}
+    elsewhere = f"https://{OTHER}/file.csv"
+    if leads == "a redirect":
+        publisher.answers["/file.csv"] = [Answer(b"", 302, cookie | {"Location": elsewhere})]
+    else:
+        publisher.answers["/file.csv"] = [Answer(b"a\n1\n", headers=cookie)]
+    other.answers["/file.csv"] = [Answer(b"a\n1\n")]
+
+    def gather(candidate):
+        candidate.download(query(), "file.csv")
+        if leads != "a redirect":
+            candidate.download(elsewhere, "other.csv")
+
+    assert night(source=KEYED, gather=gather)["outcome"] == "new"
+    (asked,) = other.requests
+    assert not holds_key(asked.path + str(asked.headers))
+
+
+def test_a_cookie_goes_back_to_the_host_that_set_it(here, publisher):
+    first = Answer(b"", 302, {"Location": "/again.csv", "Set-Cookie": "seen=1; Path=/"})
+    publisher.answers |= {"/file.csv": [first], "/again.csv": [Answer(b"a\n1\n")]}
+    assert ask()["outcome"] == "new"
+    assert publisher.requests[-1].headers["Cookie"] == "seen=1"
+
+
+def test_no_version_takes_a_key_along(here, publisher, other, monkeypatch):
+    """The rest of a file that broke off is asked for by its ETag, of whoever answers then."""
+    monkeypatch.setenv("FETCH_PATIENCE", "5")
+    settings.load.cache_clear()
+    etag = {"ETag": f'"{quote(KEY, safe="")}"'}
+    moved = Answer(b"", 302, {"Location": f"https://{OTHER}/file.csv"})
+    cut = Answer(b"a\n1\n2\n", headers=etag, cut=4)
+    publisher.answers["/file.csv"] = [cut, moved]
+    other.answers["/file.csv"] = [Answer(b"a\n1\n")]
+    assert ask(query())["outcome"] == "missing"
+    assert len(publisher.requests) > 1
+    assert not any(holds_key(asked.path + str(asked.headers)) for asked in other.requests)
+
+
 def test_the_token_of_socrata_goes_to_no_other_host(here, publisher, other, monkeypatch):
     monkeypatch.setenv("SOCRATA_APP_TOKEN", "a-token-of-socrata")
     settings.load.cache_clear()

@@ -59,6 +59,7 @@ class Client:
         self.keys_sent: set[str] = set()  # their names
         self.patience = settings.fetch_patience
         self.tries = 0
+        self._host = ""  # that was asked last, with its port
         self._broken: resume.Partial | None = None  # what the last try left to go on with
         self.session = requests.Session()
         strict_http.mount(self.session)
@@ -180,7 +181,8 @@ class Client:
         headers = {name: value for name, value in headers.items() if not (rest and _is_if(name))}
         for _ in range(REDIRECTS + 1):
             given = headers if urlsplit(asked).netloc == urlsplit(url).netloc else {}
-            self.keys_sent |= keys.sent(self.settings, self.declared, asked, url, given)
+            self.keys_sent |= keys.sent(self.settings, self.declared, asked, url, given | rest)
+            self._forget_cookies(asked)
             response = self._send(asked, given | rest)
             if response.status_code not in (301, 302, 303, 307, 308):
                 self._check_status(asked, response, other | ({206} if rest else _expected(given)))
@@ -188,6 +190,16 @@ class Client:
             response.close()
             asked = responses.redirect_target(self.settings, asked, response)
         raise SourceError(f"{shown(url)} redirects more than {REDIRECTS} times")
+
+    def _forget_cookies(self, url: str) -> None:
+        """Let no host be told what another one said, which may be the key that it was sent.
+
+        Cookies are for domains, which may be wider than a host, and for every port (RFC 6265).
+        """
+        host = urlsplit(url).netloc
+        if host != self._host:
+            self.session.cookies.clear()
+        self._host = host
 
     def _check_status(self, url: str, response: requests.Response, expected: set[int]) -> None:
         try:
