@@ -102,7 +102,8 @@ install_environment() {
     # Scripts started by hand find the package `pipeline` without a build step.
     echo "$PWD" >"$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pipeline.pth"
     echo "$PWD" >.venv/root
-    cp requirements.txt .venv/requirements.txt
+    cp requirements.txt .venv/requirements.new # a copy that a full disk cut short says nothing
+    mv .venv/requirements.new .venv/requirements.txt
     rm -rf .venv.old
 }
 

@@ -222,18 +222,24 @@ def fails_at(folder: Path, step: str) -> None:
         quick(folder, '[ "$2" = venv ] && echo broken && exit 1')
     elif step == "half of venv":
         quick(folder, '[ "$2" = venv ] && mkdir -p .venv/bin && exit 1')
+    elif step == "half of cp":
+        (programs / "cp").unlink()
+        (programs / "cp").write_text(
+            '#!/bin/sh\n: >"$2"\necho No space left on device >&2\nexit 1\n'
+        )
+        (programs / "cp").chmod(0o755)
     elif step in ("cp", "mktemp"):
         (programs / step).unlink()
         (programs / step).write_text("#!/bin/sh\necho No space left on device >&2\nexit 1\n")
         (programs / step).chmod(0o755)
 
 
-@pytest.mark.parametrize("step", ["packages", "venv", "half of venv", "cp", "mktemp"])
+@pytest.mark.parametrize("step", ["packages", "venv", "half of venv", "cp", "half of cp", "mktemp"])
 def test_an_upgrade_that_fails_leaves_the_environment_from_before(before, step):
     folder = before
     inode = (folder / ".venv").stat().st_ino
     fails_at(folder, step)
-    if step in ("cp", "mktemp"):  # the packages are none, what comes after them fails
+    if step in ("cp", "half of cp", "mktemp"):  # the packages are none, what comes after them fails
         (folder / "requirements.txt").write_text("# other\n")
         done = make(folder)
     else:
