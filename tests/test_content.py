@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.connectors import arcgis_answers, fdsn, nws, page
 from pipeline.errors import SourceError, Transient
-from pipeline.formats import lenient_json
+from pipeline.formats import lenient_json, strict_json
 from pipeline.raw import checks
 
 TEXT = "a,b\n1,é\n3,x\n"
@@ -69,16 +69,57 @@ READERS = {
 
 
 @pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("value", ["NaN", "-Infinity", "[1, NaN]", '"NaN"', "1"])
+@pytest.mark.parametrize("value", ["NaN", "nan", "-.5", "[1, NaN]", '"NaN"', "1"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_what_preprocess_can_repair_passes_stage_api(reader, value, mark, tmp_path):
     path = tmp_path / "raw.geojson"
     path.write_bytes(mark + an_answer(value))
     READERS[reader](path)
-    path.write_bytes(mark + an_answer("nan"))
+    path.write_bytes(mark + an_answer("not so"))
     if reader in ("the check", "FDSN events"):
         with pytest.raises(SourceError):
             READERS[reader](path)
+
+
+NO_VALUES = ["NaN", "nan", "-nan", "NAN", "+NaN", "nan(0x1)", "-nan(ind)", "Infinity", "-Infinity"]
+NO_VALUES += [
+    "+Infinity",
+    "inf",
+    "-inf",
+    "INF",
+    "1.#QNAN",
+    "-1.#IND",
+    "-1.#IND00",
+    "1.#INF",
+    ".5",
+    "-.5",
+]
+NO_VALUES += ["1.", "-1.", "+1", "+1.5", "01", "-007", "1.e5", ".5E-3", "+.5"]
+NO_VALUES += ["None", "undefined", "NULL", "True", "FALSE", "N/A", "#N/A"]
+
+
+@pytest.mark.parametrize("value", NO_VALUES)
+def test_a_value_in_the_words_of_another_language_is_one(value):
+    for around in ('{"a":%s}', '{"a": %s , "b": 1}', "[%s]", "[1,%s,2]", '{"a":[1,\n%s]}'):
+        sent = (around % value).encode()
+        assert lenient_json.has_no_number(sent), sent
+        assert bytes(lenient_json.decode(sent, msgspec.Raw)) == (around % f'"{value}"').encode()
+        with pytest.raises(SourceError, match="no values of JSON"):
+            strict_json.decode(sent, msgspec.Raw, "here")
+
+
+@pytest.mark.parametrize("value", ["not so", "nanny", "information", "1-1", "1,,2", "1.2.3", "--1"])
+def test_what_is_no_value_anywhere_stays_refused(value):
+    with pytest.raises(msgspec.DecodeError):
+        lenient_json.decode(f'{{"a":{value}}}'.encode(), msgspec.Raw)
+
+
+def test_no_value_of_json_is_taken_for_another():
+    source = random.Random(4)
+    for _ in range(2_000):
+        number = source.choice([source.uniform(-1, 1), source.randint(-99, 99), 1e-300, 0, -0.0])
+        sent = json.dumps([number, None, True, False, "nan", ",nan,"]).encode()
+        assert not lenient_json.has_no_number(sent), sent
 
 
 def test_numbers_that_json_lacks_are_found_outside_of_texts_alone():

@@ -65,7 +65,9 @@ def decode(data: bytes | Raw, kind: type[Kind], where: str) -> Kind:
         what = f"{where}: {error}: {excerpt(bytes(data)[:240])}"
         if isinstance(error, msgspec.ValidationError) or not lenient_json.has_no_number(data):
             raise SourceError(what) from None
-        raise SourceError(f"{what} (NaN and Infinity are no numbers of JSON)", REPAIR) from None
+        raise SourceError(
+            f"{what} (NaN, Infinity and the like are no values of JSON)", REPAIR
+        ) from None
 
 
 @cache
