@@ -53,6 +53,7 @@ def content(folder, body, declared: Source) -> str:
     return content_of(folder / "file", declared)
 
 
+TWICE = packed({"c.gz": squeezed(TABBED)})
 ZIP = {"data.csv": TABLE, "folder/read me.txt": b"It says.\n"}
 COLUMNS = {"volatile_columns": ("id",)}
 MOVED, CHANGED = (b"x1", b"y7"), (b"C", b"D")
@@ -107,6 +108,66 @@ MOVED, CHANGED = (b"x1", b"y7"), (b"C", b"D")
                 packed({"all.geojson": DOCUMENT, "other.txt": b"2"}),
             ],
             id="zip with volatile members",
+        ),
+        pytest.param(
+            source("zip"),
+            packed(
+                {"a.zip": packed(ZIP), "a.csv.gz": squeezed(TABLE), "deep": packed({"b": TWICE})}
+            ),
+            [
+                packed({"a.zip": packed(ZIP), "a.csv.gz": again, "deep": packed({"b": more}, 2029)})
+                for again in (squeezed(TABLE, mtime=5), squeezed(TABLE, parts=2))
+                for more in (TWICE, packed({"c.gz": squeezed(TABBED, 7)}, 2027))
+            ]
+            + [
+                packed(
+                    {
+                        "a.zip": packed(ZIP, 2028, zipfile.ZIP_STORED),
+                        "a.csv.gz": squeezed(TABLE),
+                        "deep": packed({"b": TWICE}),
+                    }
+                )
+            ],
+            [
+                packed({"a.zip": body, "a.csv.gz": squeezed(TABLE), "deep": packed({"b": TWICE})})
+                for body in (packed({"data.csv": TABLE}), packed(ZIP)[:-9], b"", packed({}))
+            ]
+            + [
+                packed({"a.zip": packed(ZIP), "a.csv.gz": body, "deep": packed({"b": TWICE})})
+                for body in (TABLE, squeezed(TABBED), squeezed(TABLE)[:-9], squeezed(TABLE) + b"x")
+            ],
+            id="archives in a zip",
+        ),
+        pytest.param(
+            source("zip", **COLUMNS),
+            packed({"a.csv.gz": squeezed(TABLE), "b.zip": packed({"b.tsv": TABBED})}),
+            [
+                packed(
+                    {
+                        "a.csv.gz": squeezed(TABLE.replace(*MOVED), 4),
+                        "b.zip": packed({"b.tsv": TABBED.replace(*MOVED)}, 2027),
+                    }
+                )
+            ],
+            [
+                packed(
+                    {
+                        "a.csv.gz": squeezed(TABLE.replace(*CHANGED)),
+                        "b.zip": packed({"b.tsv": TABBED}),
+                    }
+                )
+            ],
+            id="archives in a zip with volatile columns",
+        ),
+        *(
+            pytest.param(
+                source("csv", **COLUMNS),
+                TABBED.replace(b", ", b" ").replace(b"\t", sign),
+                [TABBED.replace(b", ", b" ").replace(*MOVED).replace(b"\t", sign)],
+                [TABBED.replace(b", ", b" ").replace(*CHANGED).replace(b"\t", sign)],
+                id=f"csv with {name} and volatile columns",
+            )
+            for name, sign in {"semicolons": b";", "tabs": b"\t", "bars": b"|"}.items()
         ),
         pytest.param(
             source("csv.gz"),

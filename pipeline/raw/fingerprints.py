@@ -1,12 +1,15 @@
 """The content fingerprint of a raw file: equal as long as what the publisher says is equal.
 
 Of an archive its members count, unpacked: one that is packed again has other time stamps, another
-order or another compression, and says the same. What a source declares as volatile does not count,
-wherever it stands.
+order or another compression, and says the same; so does one within another. What a source declares
+as volatile does not count, wherever it stands.
 """
 
 import hashlib
-from collections.abc import Iterable
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 _JSON = (".json", ".geojson", ".topojson")
 _TABLES = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv"}  # the members of a zip that have columns
+_ZIP = b"PK\x03\x04"  # how one begins that has members (APPNOTE.TXT, 4.3.7)
+_DEEPEST = 4  # archives in archives
 
 
 def content_of(path: Path, source: "Source") -> str:
@@ -38,14 +43,14 @@ def content_of(path: Path, source: "Source") -> str:
 
 
 def _of_zip(path: Path, source: "Source") -> str:
-    """The fingerprint of the members by name; folders have no content.
+    """The fingerprint of the members by name, those of archives among them too.
 
     A member that has none of the volatile columns counts as it is: one of them must have them.
     """
     found: dict[str, str] = {}
     trouble: list[SourceError] = []
     has_columns = not source.volatile_columns
-    for name, blocks in compressed.contents(path):
+    for name, blocks in _members(path):
         suffix, where = Path(name).suffix.lower(), f"{path.name}: {escaped(name)}"
         if source.volatile and suffix in _JSON:
             found[name] = checks.fingerprint_of_json(b"".join(blocks), source.volatile, where)
@@ -66,13 +71,53 @@ def _of_zip(path: Path, source: "Source") -> str:
     return snapshot.fingerprint_of(found)
 
 
+def _members(path: Path, deep: int = 1) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """The files of a zip, and in their place those of an archive among them; folders are none.
+
+    What begins as an archive, and is none that can be read whole, counts as it is.
+    """
+    for name, blocks in compressed.contents(path):
+        first = next(blocks, b"")
+        is_zip = first.startswith(_ZIP)
+        if deep == _DEEPEST or not (is_zip or first.startswith(compressed.GZIP)):
+            yield name, chain([first], blocks)
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            inner = Path(folder) / "member"
+            with inner.open("wb") as file:
+                file.writelines(chain([first], blocks))
+            if not _is_whole(inner, is_zip):
+                yield name, _as_it_is(inner)
+            elif is_zip:
+                yield from ((f"{name}/{own}", data) for own, data in _members(inner, deep + 1))
+            else:
+                yield f"{name}/{Path(name).stem}", compressed.blocks(inner)
+
+
+def _is_whole(path: Path, is_zip: bool) -> bool:
+    """Whether all of an archive can be unpacked."""
+    try:
+        for _, blocks in compressed.contents(path) if is_zip else [("", compressed.blocks(path))]:
+            deque(blocks, maxlen=0)
+    except SourceError:
+        return False
+    return True
+
+
+def _as_it_is(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from iter(lambda: file.read(compressed.BLOCK), b"")
+
+
 def _of_rows(data: bytes, where: str, source: "Source", kind: str) -> str:
     """The fingerprint of the rows of a table without the volatile columns.
 
     A TSV has no quotes, by its registration (IANA, text/tab-separated-values); one that has them
-    all the same is read so when it cannot be read without.
+    all the same is read so when it cannot be read without. What calls itself a CSV may have
+    another delimiter than a comma.
     """
-    dialects = {"tsv": ((b"\t", False), (b"\t", True))}.get(kind, ((b",", True),))
+    of_csv = tuple((delimiter, True) for delimiter in (b",", b";", b"\t", b"|"))
+    dialects = {"tsv": ((b"\t", False), (b"\t", True))}.get(kind, of_csv)
     trouble: list[SourceError] = []
     for delimiter, has_quotes in dialects:
         try:
