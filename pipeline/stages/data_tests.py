@@ -8,9 +8,17 @@ import re
 from pathlib import Path
 
 MOST_CHARACTERS = 200  # of a condition
-_FAILED = re.compile(r"^(?:FAILED|ERROR) \S*?(?:::(.+?)(?: - (.*))?)?$", re.MULTILINE)
-_TRUTH = r"(?:not )?(?:np\.)?(?:True|False)_?"
-_SAYS_NOTHING = re.compile(rf"(?:AssertionError: )?assert \(?{_TRUTH}(?: (?:and|or) {_TRUTH})*\)?")
+_FAILED = re.compile(r"^(?:FAILED|ERROR) \S*?(?:::(.+))?$", re.MULTILINE)
+_AT = re.compile(r"^(\S.*\.py):(\d+): (.*)$", re.MULTILINE)
+# A value that is false, or true where it must not be, and of which nothing else is told.
+_VALUE = (
+    r"(?:not )?(?:(?:np\.)?(?:True|False)_?|None|nan|NaT|<NA>|-?[0-9.]+|np\.\w+\([^()]*\)"
+    r"|\[\]|\(\)|\{\}|''|b''|set\(\)|array\(.*\))"
+)
+_SAYS_NOTHING = re.compile(
+    rf"(?:AssertionError: )?assert \(?{_VALUE}(?: (?:and|or) {_VALUE})*\)?(?: (?:is|==) {_VALUE})?"
+    r"|AssertionError:?"
+)
 
 
 def reasons(output: str, tests: Path) -> str:
@@ -21,20 +29,29 @@ def reasons(output: str, tests: Path) -> str:
     output: what pytest printed.
     tests:  the file of the tests.
     """
-    lines = re.findall(rf"^.*{re.escape(tests.name)}:(\d+): (.*)$", output, re.MULTILINE)
+    lines = _AT.findall(output)
     told = []
-    for name, message in _FAILED.findall(output):
-        at = next((line for line in lines if line[1] == message), None)
-        if at and _SAYS_NOTHING.fullmatch(message):
+    for failure in _FAILED.findall(output):
+        # A parameter may have ` - ` in it, as stands before the message.
+        at = next((line for line in lines if failure.endswith(f" - {line[2]}")), None)
+        name, _, message = failure.partition(" - ")
+        if at and _SAYS_NOTHING.fullmatch(at[2].strip()):
             lines.remove(at)
-            message = f"not so: {_condition(tests, int(at[0]))}"
+            name = failure.removesuffix(f" - {at[2]}")
+            message = f"not so: {_condition(tests.parent / at[0], int(at[1]))}"
+        elif not at and _SAYS_NOTHING.fullmatch(message.strip()):
+            message = "a condition of its fixtures is not so"  # pytest does not tell where
         told.append(" - ".join(filter(None, [name, message])))
     return "; ".join(filter(None, told))
 
 
-def _condition(tests: Path, line: int) -> str:
-    """The condition that is asserted in a line."""
-    for node in ast.walk(ast.parse(tests.read_text("utf-8"))):
+def _condition(path: Path, line: int) -> str:
+    """The condition that is asserted in a line, of the tests or of what they call."""
+    try:
+        tree = ast.parse(path.read_text("utf-8"))
+    except (OSError, ValueError, SyntaxError):
+        return f"line {line} of {path.name}"
+    for node in ast.walk(tree):
         if isinstance(node, ast.Assert) and node.lineno <= line <= (node.end_lineno or node.lineno):
             return ast.unparse(node.test)[:MOST_CHARACTERS]
-    return f"line {line} of {tests.name}"
+    return f"line {line} of {path.name}"
