@@ -1,5 +1,6 @@
 """Whose data stand behind each table: read from the scripts, told in the comments of the tables."""
 
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 
 from pipeline import database, settings
 from pipeline.marts import credits, table_comments
+from pipeline.raw import candidate
+from pipeline.raw.candidate import Source
 from pipeline.settings import ROOT, Settings
 from pipeline.stages import transform
 
@@ -51,6 +54,62 @@ def test_what_a_script_declares_is_read_without_running_it(script, arguments, be
     script(arguments, before + "\nraise SystemExit")
     assert credits.of("x") == "T by P <https://p/>, licence: L <https://l/>"
     assert credits.line(["x"]).startswith("Sources: T by P")
+
+
+REST = 'publisher="P", licence="L", licence_page="https://l/"'
+DATED = '"2017-01-01"'
+WAYS = {
+    "annotated": (
+        "title=T, page=PAGE, as_of=D",
+        'T: str = "T"\nPAGE: str = "https://p/"\nD: str = DATE',
+    ),
+    "one line for two": ('title="T", page=PAGE, as_of=D', 'PAGE, D = "https://p/", DATE'),
+    "two names": ('title="T", page=PAGE, as_of=D', 'HOME = PAGE = "https://p/"\nD = DATE'),
+    "a number": ('title="T", page="https://p/", as_of=f"{Y}-{1:02d}-01"', "Y = 2017"),
+    "format": ('title="T", page="https://{}/".format("p"), as_of="{}-01-01".format(2017)', ""),
+    "percent": ('title="T", page="https://%s/" % "p", as_of="%d-01-01" % 2017', ""),
+    "join": ('title="T", page="/".join(["https:/", "p", ""]), as_of=str(2017) + "-01-01"', ""),
+    "a dictionary": ('title="T", **MORE', 'MORE = {"page": "https://p/", "as_of": DATE}'),
+    "dict()": ('title="T", **MORE', 'MORE = dict(page="https://p/", as_of=DATE)'),
+    "on lines": ('title="""\n  T\n""", page="https://p/", as_of=DATE', ""),
+    "a computed date": ('title="T", page="https://p/", as_of=date(2017, 1, 1).isoformat()', ""),
+    "an imported date": ('title="T", page="https://p/", as_of=CENSUS_DAY', ""),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("called", ["Source", "api.Source", "Origin", "replace"])
+def test_constants_are_understood_in_every_usual_way(script, tmp_path, way, called):
+    arguments, before = (text.replace("DATE", DATED) for text in WAYS[way])
+    script(f"{arguments}, {REST}", before)
+    path = tmp_path / "api" / "x.py"
+    text = path.read_text()
+    if called == "api.Source":
+        text = text.replace("= Source(", "= api.Source(")
+    elif called == "Origin":
+        text = text.replace("import Candidate, Source", "import Candidate, Source as Origin")
+        text = text.replace("= Source(", "= Origin(")
+    elif called == "replace":
+        text = text.replace(
+            "SOURCE = Source(", 'OLD = Source(title="O", page="https://o/")\nSOURCE = replace(OLD, '
+        )
+    path.write_text(text, "utf-8-sig" if called == "Source" else "utf-8")
+    assert credits.of("x") == "T by P <https://p/>, licence: L <https://l/>"
+    assert credits.is_static("x")
+
+
+def test_what_a_script_makes_otherwise_is_told_by_its_snapshot(script, here: Settings):
+    script(f'title="T", page=address(), as_of="", {REST}')
+    assert credits.of("x") == "x (its script in api/ declares no page)"
+    declared = Source("Old", "P", "https://made/", "L", "https://l/", "csv")
+    (here.raw / "x").mkdir(parents=True)
+    told = candidate.descriptor(declared, "x", "live", [])
+    (here.raw / "x" / "datapackage.json").write_text(json.dumps(told))
+    assert credits.of("x") == "T by P <https://made/>, licence: L <https://l/>"
+    assert not credits.is_static("x")
+    for broken in ("", "[]", "{}", '{"sources": []}'):
+        (here.raw / "x" / "datapackage.json").write_text(broken)
+        assert credits.of("x") == "x (its script in api/ declares no page)"
 
 
 @pytest.mark.parametrize("text", ["SOURCE = Source(", "SOURCE = made()", "", "\0"])
