@@ -712,9 +712,22 @@ def test_a_push_asks_nothing_and_tells_no_password(clone):
     pushed = stash.push(here(clone, "git+push"))
     assert not pushed.done and "127.0.0.1:9" in pushed.note and "s3cret" not in pushed.note
     told = fixed_git.trouble(
-        "git push", b"fatal: no 'https://user:s3cret@host/x'\x1b[2J\nhint: y\n"
+        "git push", b"fatal: no 'https://user:s3cret@host/x'\x1b[2J\nhint: y\n", 1
     )
     assert str(told) == r"git push: fatal: no 'https://***@host/x'\x1b[2J"
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "words"),
+    [
+        (b"", -9, "it was ended by signal SIGKILL"),
+        (b"hint: wait\n", -15, "it was ended by signal SIGTERM"),
+        (b"", 3, "it ended with code 3 and said nothing"),
+        (b"fatal: no\n", 128, "fatal: no"),
+    ],
+)
+def test_a_git_that_says_nothing_is_told_by_how_it_ended(said, code, words):
+    assert str(fixed_git.trouble("git push", said, code)) == f"git push: {words}"
 
 
 @pytest.mark.parametrize("own", ["", "environment", "configuration"])

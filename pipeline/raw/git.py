@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from pipeline import signals
 from pipeline.errors import PipelineError
 from pipeline.text import escaped
 
@@ -83,7 +84,7 @@ def answer(root: Path, *arguments: str, **how) -> bytes:
     """
     done = run(root, *arguments, **how)
     if done.returncode:
-        raise trouble(f"git {arguments[0]}", done.stderr)
+        raise trouble(f"git {arguments[0]}", done.stderr, done.returncode)
     return done.stdout
 
 
@@ -124,18 +125,20 @@ def over_network(root: Path, *arguments: str, seconds: float) -> None:
                 process.wait()
         if status:
             said.seek(0)
-            raise trouble(f"git {arguments[0]}", said.read())
+            raise trouble(f"git {arguments[0]}", said.read(), status)
 
 
-def trouble(command: str, said: bytes) -> PipelineError:
-    """The error for what a git command said on its way out: one line, safe to print."""
+def trouble(command: str, said: bytes, code: int) -> PipelineError:
+    """The error for what a git command said on its way out, or how it ended: one line, safe to
+    print.
+    """
     text = said.decode("utf-8", "replace")
     for sign, (what, remedy) in _TROUBLES.items():
         if sign in text:
             return PipelineError(what, remedy)
     lines = [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("To ", "hint:"))]
-    line = "; ".join(lines[:3]) or "it said nothing"
+    line = signals.reason("; ".join(lines[:3]), code)
     return PipelineError(f"{command}: {escaped(_PASSWORD.sub('//***@', line), 300)}")
 
 

@@ -282,5 +282,5 @@ def _moved(checkout: Checkout, commit: str, branch: str, source: str) -> bool:
     done = git.run(checkout.root, *words, keep_open=checkout.keep_open)
     moving.unlink()
     if done.returncode and _tips(checkout)[0] == branch:
-        raise git.trouble("git update-ref", done.stderr)
+        raise git.trouble("git update-ref", done.stderr, done.returncode)
     return not done.returncode
