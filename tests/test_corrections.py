@@ -114,6 +114,27 @@ def test_a_correction_of_an_old_event_is_there_the_next_night(service, what, is_
         assert_is_the_catalogue(next_night(service), service)
 
 
+@pytest.mark.parametrize("is_renamed", [False, True])
+@pytest.mark.parametrize("place", [FIRST, OLD_ENDS])
+def test_an_event_that_a_revision_moves_out_of_the_old_months_leaves_its_file(
+    service, place, is_renamed
+):
+    """Over either end of what is kept: before the window, or into a month read every night."""
+    hour = timedelta(hours=1)
+    inside, outside = (hour, -hour) if place == FIRST else (-hour, hour)
+    fill(service, random.Random(3))
+    service.events.append(event("moved", place + inside, 5, 0))
+    next_night(service)
+    moved = service.events[-1]
+    moved["properties"] |= {"time": milliseconds(place + outside), "updated": service.generated}
+    if is_renamed:
+        moved["id"] = "other"
+        moved["properties"]["ids"] = ",moved,other,"
+    taken = next_night(service)
+    held = [e["id"] for file in taken.files for e in json.loads(file.read_bytes())["features"]]
+    assert held.count("moved") + held.count("other") == (place == OLD_ENDS)
+
+
 def test_after_any_corrections_the_next_night_has_the_catalogue(service, is_long):
     """Series of nights; on some the service does not tell, or what was noted of it is lost."""
     random_ = random.Random(11)
@@ -155,7 +176,7 @@ def test_changes_are_asked_for_since_the_last_time_by_the_clock_of_the_service(s
         # Of the night before some answers came after the one to this question.
         asked = datetime.fromisoformat(f"{service.told[0]['updatedafter']}+00:00")
         assert timedelta(0) <= since - asked < timedelta(seconds=2)
-        assert service.told[0]["starttime"] == "2025-10-01T00:00:00"
+        assert service.told[0]["starttime"] == "2025-09-30T00:00:00"  # a day before the window
         assert "minmagnitude" not in service.told[0]
 
 

@@ -25,6 +25,7 @@ from pipeline.text import shown
 
 MOST = 20_000  # events in one answer; where there are more changes, every month is read again
 OVERLAP = timedelta(hours=6)  # a change may be found some time after the instant it is stamped with
+MARGIN = timedelta(days=1)  # by which a revision moves an event out of the months that are kept
 
 Window = tuple[datetime, datetime]
 
@@ -149,8 +150,8 @@ def _told(
 ) -> Iterator[tuple[bool, _Answer]]:
     """The answers to what was changed and to what was deleted."""
     begin, end = known.windows[0][0], known.windows[-1][1]
-    asked = {"format": "geojson", "starttime": f"{begin:%Y-%m-%dT%H:%M:%S}"}
-    asked |= {"endtime": f"{end:%Y-%m-%dT%H:%M:%S}", "limit": MOST}
+    asked = {"format": "geojson", "starttime": f"{begin - MARGIN:%Y-%m-%dT%H:%M:%S}"}
+    asked |= {"endtime": f"{end + MARGIN:%Y-%m-%dT%H:%M:%S}", "limit": MOST}
     asked |= {"updatedafter": f"{_since(checked_at, begin):%Y-%m-%dT%H:%M:%S}"}
     for is_deletion in (False, True):
         only = {"includedeleted": "only"} if is_deletion else {}
