@@ -209,3 +209,36 @@ def test_lines_are_the_same_in_blocks_of_any_size(tmp_path, monkeypatch, size, e
 
 def in_blocks(data: bytes, size: int):
     return (data[at : at + size] for at in range(0, len(data), size))
+
+
+@pytest.mark.parametrize(
+    ("told", "is_one"),
+    [
+        ({"expected": 0}, True),
+        ({"expected": (0, 9)}, True),
+        ({"expected": [1, 1]}, True),
+        ({"share": (0, 1)}, True),
+        ({"share": (0.5, 0.5)}, True),
+        ({"share": (0, 40), "matches": True}, True),
+        ({"expected": -1}, False),
+        ({"expected": (9, 2)}, False),
+        ({"expected": (1, 2, 3)}, False),
+        ({"expected": (-1, 2)}, False),
+        ({"expected": "2"}, False),
+        ({"share": 0.5}, False),
+        ({"share": 1}, False),
+        ({"share": (0.02, 0.001)}, False),
+        ({"share": (1, 40)}, False),  # percent
+        ({"share": ("0", "1")}, False),
+    ],
+)
+def test_a_range_that_no_file_could_meet_is_an_error_of_the_script(raw, told, is_one):
+    options = {"name": "n", "pattern": rb"^", "replacement": b""} | told
+    try:
+        fix.lines(raw, raw.with_name("repaired"), **options)
+    except ValueError as error:
+        assert not is_one and "the fix 'n': expected= is" in str(error)
+    except SourceError:
+        assert is_one
+    else:
+        assert is_one

@@ -55,10 +55,15 @@ def lines(
 
     Raises SourceError when another number was touched: the publisher has repaired it, or
     something else is wrong now; and for a line of over 1 GiB. ValueError unless one of `expected`
-    and `share` is given.
+    and `share` is given, or for one that no file could meet.
     """
     if (expected is None) == (share is None):
         raise ValueError(f"the fix {name!r} needs either expected= or share=")
+    if not _is_range(expected, 0, None) or not _is_range(share, 0, None if matches else 1):
+        raise ValueError(
+            f"the fix {name!r}: expected= is a number or (least, most), share= is (least, most) "
+            "between 0 and 1"
+        )
     find = re.compile(pattern)
     touched = total = 0
     with _opened(repaired) as target:
@@ -124,6 +129,19 @@ def _split(block: bytes, end: bytes) -> list[bytes]:
     """A block cut after each line end, and nowhere else."""
     *whole, last = block.split(end)
     return [line + end for line in whole] + [last] * bool(last)
+
+
+def _is_range(given: object, least: float, most: float | None) -> bool:
+    """Whether what is given, if anything, is two numbers in order within bounds, or one count."""
+    ends = given if isinstance(given, tuple | list) else [given]
+    if given is None:
+        return True
+    if len(ends) != (1 if isinstance(given, int) and most is None else 2):
+        return False
+    if not all(isinstance(end, int | float) for end in ends):
+        return False
+    bounds = [least, *ends, *([] if most is None else [most])]
+    return bounds == sorted(bounds)
 
 
 def _is_expected(touched: int, total: int, expected: Count | None, share) -> bool:
