@@ -59,11 +59,10 @@ def _constants(tree: ast.Module) -> dict[str, Any]:
     """The module's names for values that are understood."""
     constants: dict[str, Any] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.AnnAssign):
-            targets: list[ast.expr] = [node.target]
-        else:
-            targets = node.targets if isinstance(node, ast.Assign) else []
-        value = _value(node.value, constants) if targets and node.value else None
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        value = _value(node.value, constants)
         for target in targets:
             if isinstance(target, ast.Name):
                 constants[target.id] = value
