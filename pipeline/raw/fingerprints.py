@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import compressed
+from pipeline import compressed, durable
 from pipeline.errors import SourceError
 from pipeline.raw import checks, snapshot
 from pipeline.text import escaped
@@ -84,7 +84,7 @@ def _members(path: Path, deep: int = 1) -> Iterator[tuple[str, Iterable[bytes]]]
             continue
         with tempfile.TemporaryDirectory() as folder:
             inner = Path(folder) / "member"
-            with inner.open("wb") as file:
+            with durable.create(inner) as file:
                 file.writelines(chain([first], blocks))
             if not _is_whole(inner, is_zip):
                 yield name, _as_it_is(inner)
