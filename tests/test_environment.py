@@ -256,7 +256,9 @@ def test_an_upgrade_that_is_stopped_leaves_the_environment_from_before(before, n
     folder = before
     inode = (folder / ".venv").stat().st_ino
     waiting = folder.parent / "waiting"
-    quick(folder, f'[ "$2" = venv ] && mkdir -p .venv/bin && : >"{waiting}" && sleep 600')
+    # Python tells that it waits: a shell may lose a signal between that line and its next program.
+    hang = f"import pathlib, time; pathlib.Path({str(waiting)!r}).touch(); time.sleep(600)"
+    quick(folder, f'[ "$2" = venv ] && mkdir -p .venv/bin && exec {PYTHON} -c "{hang}"')
     (folder / "requirements.txt").write_text(NEW)
     process = subprocess.Popen(
         command(folder),
