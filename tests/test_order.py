@@ -455,7 +455,8 @@ def test_two_machines_through_the_commands(small, tmp_path):
         known, reason = connection.execute(facts).fetchone()
     assert known == "kept" and "not loaded" in reason
     for stage in ("api", "load"):  # the other one's refusal is not this machine's
-        assert small.run(stage, "left").returncode == 0
+        done = small.run(stage, "left")
+        assert done.returncode == 0, done.stdout + done.stderr
     done = small.run("status")
     assert "not loaded" not in done.stdout and done.returncode == 0, done.stdout
     assert there("api", "preprocess", "load") == [0, 0, 0]
