@@ -256,6 +256,16 @@ def test_one_run_at_a_time_on_one_database(place, owner):
         database.hold_run_lock(other)
 
 
+def test_a_run_that_has_just_ended_is_not_in_the_way(place, owner, monkeypatch):
+    """Its session may end a moment after its process."""
+    database.hold_run_lock(owner)
+    monkeypatch.setattr("pipeline.database.ENDED_LOCK_PATIENCE", 30)
+    letting_go = threading.Timer(0.5, lambda: owner.execute("select pg_advisory_unlock_all()"))
+    letting_go.start()
+    Books(place, SimpleNamespace(say=print, log=print), "tonight", []).connect()
+    letting_go.join()
+
+
 def test_the_lock_of_a_connection_that_was_lost_is_waited_for(place, owner):
     database.hold_run_lock(owner)
     letting_go = threading.Timer(0.5, lambda: owner.execute("select pg_advisory_unlock_all()"))

@@ -50,7 +50,8 @@ class Books:
         It lasts through the night unless the server does not: then there is a new one.
         """
         if self.connection is None or not database.answers(self.connection):
-            lock_patience = database.LOST_LOCK_PATIENCE if self.connection else 0
+            lost, ended = database.LOST_LOCK_PATIENCE, database.ENDED_LOCK_PATIENCE
+            lock_patience = lost if self.connection else ended
             self.connection = None
             connection = database.connect(self.here, self.screen.say, patience)
             try:

@@ -2,6 +2,7 @@
 
 from pipeline.database.connection import (
     CHECK_INTERVAL,
+    ENDED_LOCK_PATIENCE,
     GLANCE,
     LOST_LOCK_PATIENCE,
     PAUSE,
@@ -25,6 +26,7 @@ from pipeline.database.connection import (
 
 __all__ = [
     "CHECK_INTERVAL",
+    "ENDED_LOCK_PATIENCE",
     "GLANCE",
     "LOST_LOCK_PATIENCE",
     "PAUSE",

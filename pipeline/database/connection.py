@@ -27,6 +27,7 @@ PREPARE_TIMEOUT = "10s"  # for a lock on the ledger, whose writers take millisec
 PAUSE = 1.0  # seconds in which a server that lost a session to a kill has ended all others too
 GLANCE = 3.0  # seconds for a server that need not be there
 RUN_LOCK = 7_305_812_164  # advisory lock: one run at a time on one database, from any machine
+ENDED_LOCK_PATIENCE = 1.0  # seconds until a run that has just ended has let go of its lock
 LOST_LOCK_PATIENCE = 10.0  # seconds until a killed process of ours has let go of its lock
 # libpq's words by the variables psql reads them from: a password has no place on a command line.
 VARIABLES = {
@@ -240,8 +241,10 @@ def prepare(connection: psycopg.Connection) -> None:
             ) from None
 
 
-def hold_run_lock(connection: psycopg.Connection, patience: float = 0) -> None:
+def hold_run_lock(connection: psycopg.Connection, patience: float = ENDED_LOCK_PATIENCE) -> None:
     """Keep other machines' runs off this database as long as the connection lasts.
+
+    The session of a run that ended a moment ago may still be there: it is waited for.
 
     Raises BusyError when another run does that, for longer than `patience` (seconds).
     """
