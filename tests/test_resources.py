@@ -294,4 +294,4 @@ def test_a_model_that_there_is_not_cannot_be_accepted(option):
         command, cwd=ROOT, env=os.environ | {"STAGES": "transform"}, capture_output=True, text=True
     )
     assert done.returncode == 64
-    assert "countie: stage transform has no such model" in done.stderr
+    assert "there is no model countie" in done.stderr
