@@ -5,6 +5,7 @@ import json
 import random
 import runpy
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -443,6 +444,7 @@ def test_two_machines_through_the_commands(small, tmp_path):
 
     small.something_new()
     assert there("api", "preprocess") == [0, 0]
+    time.sleep(1.1)  # instants are noted to the second
     small.well_again()
     done = small.run("load", "left", **other)
     assert done.returncode == 2, done.stdout + done.stderr

@@ -455,11 +455,11 @@ def test_accept_that_was_killed_is_finished_by_the_next(here, publisher, run, mo
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["accept"], "name the source"),
-        (["accept", "gamma"], "no source is called gamma"),
+        (["accept"], "accept needs the name of a source"),
+        (["accept", "gamma"], "there is no source gamma"),
         (["accept", "alpha", "beta"], "nothing is refused"),
         (["accept", "alpha", "--header"], "nothing is refused"),
-        (["status", "--header"], "--header belongs to accept"),
+        (["status", "--header"], "--header is an option of accept"),
     ],
 )
 def test_wrong_usage(here, run, words, said):
