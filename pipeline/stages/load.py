@@ -150,7 +150,7 @@ def _attempt(here: Settings, source: str, force: bool, allow_older: bool = False
         if not noted.get("sha256"):
             return {
                 "outcome": "missing",
-                "reason": "there is no file to load; what its table has stays",
+                "reason": "there is no legible file; the table is unchanged",
             }
         if not is_waiting:
             return {"outcome": "unchanged", "rows": noted["rows"]}
