@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -244,22 +245,25 @@ def test_the_lines_that_it_prints_are_all_it_asks_for(table, capsys):
     assert facts["the server"].startswith("*/5 * * * * ")
 
 
+QUOTED = shlex.quote(str(ROOT))  # a blank in a path is no end of it
+
+
 @pytest.mark.parametrize(
     ("line", "is_ours"),
     [
-        (f"0 5 * * * cd {ROOT}; ./run_pipeline.sh", True),
-        (f"0 5 * * * {ROOT}/run_pipeline.sh >/dev/null 2>&1", True),
+        (f"0 5 * * * cd {QUOTED}; ./run_pipeline.sh", True),
+        (f"0 5 * * * {QUOTED}/run_pipeline.sh >/dev/null 2>&1", True),
         (f"0 5 * * * cd '{ROOT}/' && ./run_pipeline.sh --offline", True),
-        (f"0 5 * * * cd {ROOT}/docs/.. && ./run_pipeline.sh", True),
-        (f"0 5 * * * root cd {ROOT} && ./run_pipeline.sh", True),
-        (f"0 5 * * * cd {ROOT} && .venv/bin/python -m pipeline night", True),
-        (f"# 0 5 * * * cd {ROOT} && ./run_pipeline.sh", False),
-        (f"@reboot cd {ROOT} && ./run_pipeline.sh --if-missed", False),
-        (f"*/5 * * * * cd {ROOT} && ./run_pipeline.sh db start", False),
-        (f"*/5 * * * * cd {ROOT} && ./run_pipeline.sh db start --unless-stopped", False),
-        (f"0 5 * * * cd {ROOT}-copy && ./run_pipeline.sh", False),
+        (f"0 5 * * * cd {QUOTED}/docs/.. && ./run_pipeline.sh", True),
+        (f"0 5 * * * root cd {QUOTED} && ./run_pipeline.sh", True),
+        (f"0 5 * * * cd {QUOTED} && .venv/bin/python -m pipeline night", True),
+        (f"# 0 5 * * * cd {QUOTED} && ./run_pipeline.sh", False),
+        (f"@reboot cd {QUOTED} && ./run_pipeline.sh --if-missed", False),
+        (f"*/5 * * * * cd {QUOTED} && ./run_pipeline.sh db start", False),
+        (f"*/5 * * * * cd {QUOTED} && ./run_pipeline.sh db start --unless-stopped", False),
+        (f"0 5 * * * cd {QUOTED}-copy && ./run_pipeline.sh", False),
         ("0 5 * * * cd /elsewhere && ./run_pipeline.sh", False),
-        (f"0 5 * * * ls {ROOT}", False),
+        (f"0 5 * * * ls {QUOTED}", False),
         ("0 5 * * * echo 'run_pipeline.sh", False),
         ("", False),
     ],
