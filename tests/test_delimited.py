@@ -655,6 +655,6 @@ def test_a_header_that_begins_with_no_name_is_known_when_it_comes_again():
 @pytest.mark.parametrize("data", [b"a,b\r\n1,2\r\n", b"a,b\r\n", b'"a",b\r\n"1\r\n2",3\r\n'])
 def test_lines_that_end_in_cr_lf_where_cr_alone_is_declared_are_named(tmp_path, data):
     (tmp_path / "in.csv").write_bytes(data)
-    with pytest.raises(SourceError, match="end in CR LF, and not in CR alone") as caught:
+    with pytest.raises(SourceError, match="end in CR LF, not in CR alone") as caught:
         delimited.write_csv(tmp_path / "in.csv", tmp_path / "out.csv", line_end="\r")
     assert 'take line_end="\\r" out' in caught.value.remedy

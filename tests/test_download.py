@@ -141,7 +141,7 @@ def test_user_and_password_of_a_mirror_are_sent_to_it_alone(
 def test_a_mirror_and_a_script_that_both_log_in_are_refused(publisher, monkeypatch, tmp_path):
     base = publisher.url.replace("//", "//me:s3cr3t-7f3k9@")
     given = settings_with(monkeypatch, base)
-    with pytest.raises(SourceError, match="both want to log in"):
+    with pytest.raises(SourceError, match="both MIRRORS and the source"):
         Client(given).get(URL, tmp_path / "file", headers={"authorization": "Bearer x"})
     assert publisher.requests == []
 

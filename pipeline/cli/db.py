@@ -29,12 +29,12 @@ def run(action: str, words: list[str], of_prod: bool = False, unless_stopped: bo
         raise SetupError(_EMBEDDED_ONLY)
     elif action == "start" and unless_stopped:
         address = embedded.keep_up(here, _say)
-        print(f"running: {address}" if address else "it is stopped, and stays so")
+        print(f"running: {address}" if address else "stopped, and cron does not start it")
     elif action == "start":
         print(f"running: {database.url(here, _say)}")
     else:
         print("stopped" if embedded.stop(here) else "it was not running")
-        _say("cron leaves it so until ./run_pipeline.sh db start, or the next run")
+        _say("It stays down until ./run_pipeline.sh db start or the next run.")
     return errors.OK
 
 

@@ -23,8 +23,8 @@ NO_ROOM = 100 * 1024**2  # bytes free below which a night cannot succeed
 LITTLE_ROOM = 2 * 1024**3  # bytes free below which a night may fail
 
 STOPPED = (
-    "the database server is stopped (db stop), so that database and prod were not looked at; "
-    "tonight's run starts it, ./run_pipeline.sh db start does it now"
+    "the database server is stopped (db stop), so dev and prod were not checked; tonight's run "
+    "starts it, or ./run_pipeline.sh db start now"
 )
 
 

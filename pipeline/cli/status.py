@@ -18,10 +18,10 @@ from pipeline.stages import lock, publish
 
 NOTHING = "nothing has run yet: ./run_pipeline.sh"
 STOPPED = (
-    "the database server is stopped (db stop), so that readers have nothing: "
+    "the database server is stopped (db stop), so readers cannot connect: "
     "./run_pipeline.sh db start"
 )
-DOWN = "the database server was not running, so that readers had nothing; it is started now"
+DOWN = "the database server was not running, so readers could not connect; it is running now"
 _DOCTOR = "./run_pipeline.sh doctor says whether cron starts it"
 
 

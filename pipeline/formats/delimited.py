@@ -94,7 +94,7 @@ def write_csv(
             notes["files whose header has another line end than their rows"] += (
                 part.is_header_unlike
             )
-            notes["files put under the header of all"] += head.columns != columns
+            notes["files rewritten to the common header"] += head.columns != columns
         lacking = {
             file.path.name: head.lacking(columns) for file, head in zip(files, heads, strict=True)
         }
@@ -179,7 +179,7 @@ def _body(
             last = excerpt(block[block.rfind(b"\n") + 1 :])
             if dialect.is_cr and block.rsplit(b"\n", 1)[-1] == b"\r":  # the two are exchanged
                 raise SourceError(
-                    f"{part.where}, line {line}: the lines end in CR LF, and not in CR alone",
+                    f"{part.where}, line {line}: the lines end in CR LF, not in CR alone",
                     'take line_end="\\r" out of the source\'s preprocess script',
                 )
             raise SourceError(

@@ -66,7 +66,7 @@ def decode(data: bytes | Raw, kind: type[Kind], where: str) -> Kind:
         if isinstance(error, msgspec.ValidationError) or not lenient_json.has_no_number(data):
             raise SourceError(what) from None
         raise SourceError(
-            f"{what} (NaN, Infinity and the like are no values of JSON)", REPAIR
+            f"{what} (NaN, Infinity and the like are not JSON values)", REPAIR
         ) from None
 
 

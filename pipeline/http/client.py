@@ -221,9 +221,9 @@ class Client:
         login = network.login(self.settings, url)
         if login and any(name.lower() == "authorization" for name in headers):
             raise SourceError(
-                f"{shown(url)}: its mirror and the source's script both want to log in",
-                "a request has one Authorization: take user and password out of MIRRORS, or let "
-                "the script send its key another way",
+                f"{shown(url)}: both MIRRORS and the source's script set an Authorization header",
+                "a request can carry only one: remove user and password from MIRRORS, or send the "
+                "key another way in the script",
             )
         self._await_turn(url)
         try:

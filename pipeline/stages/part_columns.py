@@ -60,8 +60,9 @@ def check(here: Settings, source: str, taken: Snapshot, legible: Legible, now: L
             sentences.append(f"{escaped(part)} lacks {drift.shown(_in_order(legible, lost))}{also}")
     if sentences:
         more = f"; and {len(sentences) - MOST_PARTS} more" * (len(sentences) > MOST_PARTS)
+        what = f"{'; '.join(sentences[:MOST_PARTS])}{more}"
         raise SourceError(
-            f"{source}: columns that other files have: {'; '.join(sentences[:MOST_PARTS])}{more}",
+            f"{source}: columns are missing that other files have: {what}",
             "the old rows stay; rename= in the preprocess script joins a column that has another "
             f"name there; if the publisher means it, ./run_pipeline.sh accept {source} takes it "
             "over",
