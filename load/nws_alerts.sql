@@ -54,7 +54,7 @@ comment on column source.nws_alerts."@type" is
 comment on column source.nws_alerts."id" is
 'Identifier of the message; every update is a message of its own.';
 comment on column source.nws_alerts."areaDesc" is
-'Names of the places, with semicolons between.';
+'All places of the alert by name, with semicolons between.';
 comment on column source.nws_alerts."geocode" is
 'JSON: SAME (six digits: part of the county, state, county; marine areas too) and UGC (state, C '
 'county or Z zone, number) codes of the places, lists of text.';
@@ -89,7 +89,7 @@ comment on column source.nws_alerts."event" is
 comment on column source.nws_alerts."sender" is
 'Address of the sender.';
 comment on column source.nws_alerts."senderName" is
-'Office that sent it.';
+'Office of the Weather Service that sent it.';
 comment on column source.nws_alerts."headline" is
 'Headline.';
 comment on column source.nws_alerts."description" is

@@ -51,7 +51,7 @@ comment on column source.usgs_earthquakes."updated" is
 comment on column source.usgs_earthquakes."tz" is
 'Offset from UTC at the epicenter, in minutes; empty in newer responses.';
 comment on column source.usgs_earthquakes."url" is
-'Page of the event.';
+'Page of the event at the USGS.';
 comment on column source.usgs_earthquakes."detail" is
 'Address of the event as GeoJSON with all its products.';
 comment on column source.usgs_earthquakes."felt" is
