@@ -42,6 +42,8 @@ USAGE = """
   ./run_pipeline.sh db url|psql|start|stop
                                         use the dev database, or prod (--prod):
                                         db psql -- -c 'select 1'
+  ./run_pipeline.sh sync                pass descriptions on to dbt, after a
+                                        change in load/ or of a mart's columns
   ./run_pipeline.sh cron                print the crontab lines
   .venv/bin/python api/SOURCE.py        run one script
 """
@@ -160,11 +162,15 @@ def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
 
         if names[0] in db.ACTIONS:
             return db.run(names[0], passed_on, options.prod, options.unless_stopped)
-    if command in ("status", "doctor", "cron") and not names:
+    if command in ("status", "doctor", "cron", "sync") and not names:
         if command == "status":
             from pipeline.cli import status
 
             return status.show()
+        if command == "sync":
+            from pipeline.cli import sync
+
+            return sync.run()
         from pipeline.cli import cron, doctor
 
         return doctor.check(options.offline) if command == "doctor" else cron.show()

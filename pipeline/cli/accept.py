@@ -38,6 +38,8 @@ def run(names: list[str], is_header: bool = False) -> int:
 
 def _accept(here: Settings, name: str) -> list[str]:
     said = drift.accept(here, name) if drift.waiting(here, name) else []
+    if said:
+        said.append("./run_pipeline.sh sync passes its new descriptions on to the models")
     said += guards.accept(here, name) if guards.waiting(here, name) else []
     tried = state.read(here, name).get("preprocess", {})
     # It counts as fetched again: what was accepted need not come once more (`refetch.due`).

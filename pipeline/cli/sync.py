@@ -1,8 +1,18 @@
 """`./run_pipeline.sh sync`: descriptions follow load/<source>.sql."""
 
+from typing import NamedTuple
+
 from pipeline import durable, errors, settings
+from pipeline.errors import SetupError
 from pipeline.schema import descriptions
 from pipeline.settings import ROOT
+
+
+class Changes(NamedTuple):
+    """What was written, and what a person must do, one sentence each."""
+
+    changed: list[str]
+    left: list[str]
 
 
 def run() -> int:
@@ -10,25 +20,34 @@ def run() -> int:
 
     It is DEGRADED while a mart has a column that a person must describe.
     """
-    lines, left = write()
-    for line in [*lines, *left]:
+    changes = write()
+    for line in [*changes.changed, *changes.left]:
         print(line)
-    if not lines and not left:
+    if not any(changes):
         print("all descriptions follow load/*.sql")
-    return errors.DEGRADED if left else errors.OK
+    return errors.DEGRADED if changes.left else errors.OK
 
 
-def write() -> tuple[list[str], list[str]]:
-    """Write the generated files; returns what changed, and what a person must do, as sentences."""
+def write() -> Changes:
+    """Write the generated files, and describe the new columns of marts.
+
+    A table that another file declares to dbt stays out of the generated one.
+    Raises SetupError when a person wrote the file that would be replaced.
+    """
     sources = settings.sources()
+    _keep_what_a_person_wrote()
+    elsewhere = descriptions.declared_elsewhere()
     changed, left = [], []
     for path, text in (
-        (descriptions.SOURCES_FILE, descriptions.sources_file(sources)),
+        (
+            descriptions.SOURCES_FILE,
+            descriptions.sources_file([name for name in sources if name not in elsewhere]),
+        ),
         (descriptions.COLUMNS_FILE, descriptions.columns_file(sources)),
     ):
         if not path.is_file() or path.read_text("utf-8") != text:
             durable.write(path, text.encode())
-            changed.append(f"{path.relative_to(ROOT)}: written anew from load/*.sql")
+            changed.append(f"{path.relative_to(ROOT)}: rewritten from load/*.sql")
     for mart in descriptions.marts():
         described = mart.path.with_suffix(".yml")
         where = described.relative_to(ROOT)
@@ -44,4 +63,14 @@ def write() -> tuple[list[str], list[str]]:
             f"{where}: doc('{block}') refers to a column that load/*.sql does not describe"
             for block in descriptions.broken_references(mart, sources)
         ]
-    return changed, left
+    return Changes(changed, left)
+
+
+def _keep_what_a_person_wrote() -> None:
+    path = descriptions.SOURCES_FILE
+    if path.is_file() and not path.read_text("utf-8").startswith(descriptions.GENERATED):
+        raise SetupError(
+            f"{path.relative_to(ROOT)} was written by hand, and sync would replace it",
+            "move what you added (tests, other tables) to another yml file beside it, delete it, "
+            "and run sync again",
+        )

@@ -26,6 +26,9 @@ _COLUMN_COMMENT = re.compile(
     rf"comment\s+on\s+column\s+source\.\w+\.(?P<name>{_NAME})\s+is\s+(?P<text>{_LITERALS});\n?",
     re.IGNORECASE,
 )
+_TABLE_COMMENT = re.compile(
+    rf"comment\s+on\s+table\s+source\.\w+\s+is\s+(?P<text>{_LITERALS});", re.IGNORECASE
+)
 _COMMENTS = re.compile(
     rf"comment\s+on\s+(?:table|column)\s+(?:{_NAME}|\.)+\s+is\s+{_LITERALS};|--[^\n]*",
     re.IGNORECASE,
@@ -49,11 +52,24 @@ class Declaration:
 
     def is_unpublished(self, column: str) -> bool:
         """Whether the comment of a column says that it is no longer published."""
+        return bool(_UNPUBLISHED.search(self.description(column)))
+
+    def description(self, column: str) -> str:
+        """The comment of a column, on one line; empty when it has none."""
         statement = _COLUMN_COMMENT.match(self.comments.get(column, ""))
-        if not statement:
-            return False
-        literals = re.findall(r"'((?:[^']|'')*)'", statement["text"])
-        return bool(_UNPUBLISHED.search(" ".join("".join(literals).split())))
+        return unquoted(statement["text"]) if statement else ""
+
+    @property
+    def table_description(self) -> str:
+        """The comment of the table, on one line; empty when it has none."""
+        comment = _TABLE_COMMENT.search(self.text)
+        return unquoted(comment["text"]) if comment else ""
+
+
+def unquoted(literals: str) -> str:
+    """The text of string literals that SQL takes as one, with single blanks between its words."""
+    parts = re.findall(r"'((?:[^']|'')*)'", literals)
+    return " ".join("".join(parts).replace("''", "'").split())
 
 
 def path(source: str) -> Path:

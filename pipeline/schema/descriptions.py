@@ -35,10 +35,8 @@ sources:
       The publishers' data, unchanged: one table per source, every column text. load/<source>.sql
       declares and comments each table.
     tables:"""
+GENERATED = "# Generated from load/*.sql"
 COLUMNS_HEADER = "Generated from load/*.sql by `./run_pipeline.sh sync`.\n"
-_TABLE_COMMENT = re.compile(
-    r"comment\s+on\s+table\s+\S+\s+is\s+(?P<text>'(?:[^']|'')*'(?:\s*'(?:[^']|'')*')*);", re.I
-)
 _LAST_SELECT = re.compile(r"\n    select\n(?P<items>.*?)\n    (?:from\b|\))", re.DOTALL)
 _QUOTED = re.compile(r'"((?:[^"]|"")+)"')
 _AS = re.compile(r'\bas\s+"?(?P<name>\w+)"?$', re.IGNORECASE)
@@ -75,7 +73,8 @@ class Mart:
     def yml(self) -> str:
         """The text of the file that describes it; empty when there is none."""
         described = self.path.with_suffix(".yml")
-        return described.read_text("utf-8") if described.is_file() else ""
+        text = described.read_text("utf-8") if described.is_file() else ""
+        return text if text.endswith("\n") or not text else f"{text}\n"
 
     @property
     def selected(self) -> list[str]:
@@ -102,18 +101,28 @@ def block_name(source: str, column: str) -> str:
 
 def of_table(source: str) -> str:
     """What the comment of a source's table says before it names the publisher."""
-    comment = _TABLE_COMMENT.search(declaration.text_of(source))
-    text = _unquoted(comment["text"]) if comment else ""
-    return text.partition(" Publisher:")[0]
+    return declaration.read(source).table_description.partition(" Publisher:")[0]
 
 
 def of_columns(source: str) -> dict[str, str]:
     """The comments of a source's columns, by name; a column without a comment is left out."""
     declared = declaration.read(source)
+    described = {name: declared.description(name) for name in declared.columns}
+    return {name: text for name, text in described.items() if text}
+
+
+def declared_elsewhere() -> set[str]:
+    """The tables of schema source that other yml files of the project declare, by hand."""
+    import yaml  # comes with dbt
+
+    files = [path for path in MODELS.rglob("*.yml") if path != SOURCES_FILE]
+    declared = [yaml.safe_load(path.read_text("utf-8")) or {} for path in files]
     return {
-        name: _unquoted(declared.comments[name].partition(" is\n")[2])
-        for name in declared.columns
-        if name in declared.comments
+        table["name"]
+        for file in declared
+        for source in file.get("sources") or []
+        if source.get("name") == "source"
+        for table in source.get("tables") or []
     }
 
 
@@ -227,17 +236,11 @@ def _start_of_columns(yml: str) -> int:
 
 
 def _end_of_entry(yml: str, column: str) -> int:
-    """Where the entry of a column ends: before the next line that is not indented deeper."""
-    entry = re.compile(rf"^      - name: {column}\n(?:(?: {{7,}}.*)?\n)*?(?=^ {{0,6}}\S|\Z|^\n)", re.M)
-    found = entry.search(yml)
+    """Where the entry of a column ends: its lines are indented deeper, or blank between such."""
+    deeper = r"(?: {8,}.*\n|\n(?=\n* {8,}))*"
+    found = re.search(rf"^      - name: {column}\n{deeper}", yml, re.MULTILINE)
     assert found  # the caller took the name from this text
     return found.end()
-
-
-def _unquoted(literals: str) -> str:
-    """The text of SQL string literals that follow each other, on one line."""
-    parts = re.findall(r"'((?:[^']|'')*)'", literals)
-    return " ".join("".join(parts).replace("''", "'").split())
 
 
 def _folded(text: str, indent: str) -> str:
