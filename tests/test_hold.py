@@ -13,7 +13,7 @@ import pytest
 from pipeline import database, embedded
 from pipeline.database import ledger
 from pipeline.errors import SourceError
-from pipeline.marts import build, current, dbt_runner, marks, publication, refresh_status
+from pipeline.marts import alterations, build, dbt_runner, marks, publication, refresh_status
 from pipeline.settings import Settings
 from pipeline.stages import transform
 
@@ -114,7 +114,7 @@ def place(
                 admin.execute(f"create database test template {PUBLISHED}")
         with database.connect(settings) as owner:
             # A copy has its rows, and counters that begin anew: that is noted.
-            assert current.altered_sources(owner) == current.altered_tables(owner) == {}
+            assert alterations.altered_sources(owner) == alterations.altered_tables(owner) == {}
             made = Place(settings, project, owner)
             made.loads = 2
             yield made

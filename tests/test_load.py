@@ -24,7 +24,7 @@ from pipeline import database, state
 from pipeline.database import ledger
 from pipeline.errors import PipelineError, SourceError
 from pipeline.formats import delimited
-from pipeline.marts import current, marks
+from pipeline.marts import alterations, marks
 from pipeline.schema import declaration, table
 from pipeline.settings import ROOT, Settings
 from pipeline.stages import load, preprocess
@@ -256,7 +256,7 @@ def test_a_load_that_failed_is_nobodys_change(place, owner, declare, monkeypatch
     eventually(lambda: owner.execute(others).fetchone() == (1,), "the end of its session")
     assert marks.changes(owner, "source", SOURCE) == 2
     assert rows(owner, "a") == [("1",), ("2",)]
-    assert current.altered_sources(owner) == {}
+    assert alterations.altered_sources(owner) == {}
 
 
 def test_the_step_in_the_ledger_is_part_of_the_load(place, owner, declare, monkeypatch):

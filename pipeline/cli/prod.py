@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import database, errors, prod, settings, state
+from pipeline.database import catalog
 from pipeline.database.queries import scalar
 from pipeline.errors import PipelineError, SourceError
-from pipeline.marts import contract, data_status, publication
+from pipeline.marts import data_status, publication
 from pipeline.prod import audit, dump, ownership, permissions
 from pipeline.prod.dump import Dump
 from pipeline.settings import Settings
@@ -187,8 +188,8 @@ def _change(dev, connection, name: str, wanted: dict, there: dict) -> str:
         return "goes"
     if name not in there:
         return "comes"
-    now = contract.columns(connection, publication.PUBLISHED, name)
-    columns = contract.difference(now, wanted[name]["columns"])
+    now = catalog.columns(connection, publication.PUBLISHED, name)
+    columns = catalog.difference(now, wanted[name]["columns"])
     if wanted[name]["generation"] == there[name]:
         return columns or "none"
     return f"generation {there[name]} to {wanted[name]['generation']}; {columns}".rstrip("; ")

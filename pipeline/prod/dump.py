@@ -19,11 +19,11 @@ import psycopg
 from psycopg import sql
 
 from pipeline import database, durable, signals, state
-from pipeline.database import ledger
+from pipeline.database import catalog, ledger
 from pipeline.database.queries import scalar
 from pipeline.embedded.clients import program
 from pipeline.errors import SourceError
-from pipeline.marts import contract, current, data_status, marks, publication
+from pipeline.marts import alterations, data_status, marks, publication
 from pipeline.settings import Settings
 
 SUMS = "SHA256SUMS"
@@ -61,7 +61,7 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
     pg_dump fails, somebody keeps a table to themselves for longer than PUBLISH_PATIENCE, or changed
     one since it was published.
     """
-    current.refuse_altered(dev, {})
+    alterations.refuse_altered(dev, {})
     here.dumps.mkdir(parents=True, exist_ok=True)
     aside = here.dumps / f".dump.{os.getpid()}"
     try:
@@ -79,8 +79,8 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
             # Side by side, on the same snapshot.
             with _pg_dump(dev, aside, snapshot, names, limit):
                 described = {name: facts | content(dev, name) for name, facts in tables.items()}
-        current.refuse_altered(dev, described)  # what was changed meanwhile may be in it
-        current.note_hashes(dev, described)
+        alterations.refuse_altered(dev, described)  # what was changed meanwhile may be in it
+        alterations.note_hashes(dev, described)
         about = {"generation": generation, "made_at": state.now(), "tables": described}
         path = here.dumps / f"{generation}.dump"
         durable.replace_file(aside, path)
@@ -112,7 +112,7 @@ def published(dev: psycopg.Connection) -> dict[str, dict]:
     names = whole["facts"]["tables"] if whole else []
     return {
         name: {
-            "columns": contract.columns(dev, publication.PUBLISHED, name),
+            "columns": catalog.columns(dev, publication.PUBLISHED, name),
             "generation": steps[name]["facts"]["generation"],
         }
         for name in names

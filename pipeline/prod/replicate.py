@@ -14,9 +14,10 @@ import psycopg
 from psycopg import sql
 
 from pipeline import prod
+from pipeline.database import catalog
 from pipeline.database.queries import detail, scalar, trusted
 from pipeline.errors import SourceError
-from pipeline.marts import contract, data_status, publication
+from pipeline.marts import data_status, publication
 from pipeline.marts.publication import PUBLISHED
 from pipeline.prod import dump, ownership, permissions, pg_restore
 from pipeline.prod.dump import Dump
@@ -74,8 +75,8 @@ def changed_by_others(connection: psycopg.Connection, known: dict[str, dict[str,
     told += [f"table {name} is not ours" for name in found if name not in ours]
     told += [f"view {name} is not ours" for name in views]
     for name in known.keys() & set(found):
-        now = contract.columns(connection, PUBLISHED, name)
-        if difference := contract.difference(known[name], now):
+        now = catalog.columns(connection, PUBLISHED, name)
+        if difference := catalog.difference(known[name], now):
             told.append(f"{name}: {difference}")
     return "; ".join(told)
 

@@ -19,7 +19,7 @@ from psycopg import sql
 from pipeline import database, state
 from pipeline.database import ledger
 from pipeline.errors import SourceError
-from pipeline.marts import current, marks
+from pipeline.marts import alterations, marks
 from pipeline.marts.marks import Made
 from pipeline.raw import order
 from pipeline.schema import declaration
@@ -94,7 +94,7 @@ def pending(connection: psycopg.Connection, here: Settings, names: list[str]) ->
     So also what somebody else changed since it was loaded.
     """
     loaded = ledger.newest(connection, "load", ledger.MADE["load"])
-    changed = current.altered_sources(connection, names)
+    changed = alterations.altered_sources(connection, names)
     tables = {
         row[0]
         for row in connection.execute(
@@ -157,7 +157,7 @@ def _attempt(here: Settings, source: str, force: bool, allow_older: bool = False
         loaded = ledger.newest(connection, "load", ledger.MADE["load"]).get(source)
         before = (loaded or {"facts": {}})["facts"] or {}
         is_same = is_there and loaded and _file_of(loaded) == fingerprint_of(here, source)
-        why = current.altered_sources(connection, [source]).get(source, "")
+        why = alterations.altered_sources(connection, [source]).get(source, "")
         if is_same and not (force or why or _made_again(noted, loaded)):
             return _patiently(here, source, partial(_describe, connection, source, noted))
         kept = order.kept(source, order.of_legible(here, source), ledger.loads(connection, source))

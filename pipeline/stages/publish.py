@@ -11,9 +11,9 @@ from collections.abc import Callable
 import psycopg
 
 from pipeline import database, prod, state
-from pipeline.database import ledger
+from pipeline.database import catalog, ledger
 from pipeline.errors import PipelineError, SettingError, SourceError
-from pipeline.marts import contract, data_status
+from pipeline.marts import data_status
 from pipeline.marts.freshness import Row
 from pipeline.marts.publication import PUBLISHED
 from pipeline.prod import audit, dump, ownership, permissions, replicate
@@ -157,7 +157,7 @@ def put(
 def _remember(here: Settings, connection: psycopg.Connection, source: Dump) -> None:
     """Note which tables we left in prod, to tell when others change them."""
     left = {name: facts["columns"] for name, facts in source.tables.items()}
-    left[data_status.FACTS] = contract.columns(connection, PUBLISHED, data_status.FACTS)
+    left[data_status.FACTS] = catalog.columns(connection, PUBLISHED, data_status.FACTS)
     note(here, tables=left, generation=source.generation)
 
 

@@ -14,12 +14,11 @@ from datetime import UTC, datetime
 import psycopg
 
 from pipeline import database, prod, settings, state
-from pipeline.database import ledger, queries
+from pipeline.database import catalog, ledger, queries
 from pipeline.errors import PipelineError
 from pipeline.marts import (
-    contract,
+    alterations,
     credits,
-    current,
     data_status,
     dbt_runner,
     dependents,
@@ -103,7 +102,7 @@ def is_current(connection: psycopg.Connection) -> bool:
         and not due(last["facts"].get("gone", {}))
         and last["fingerprint"] == fingerprint_of(connection)
         and set(last["facts"]["tables"]) <= publication.tables(connection).keys()
-        and not current.altered_tables(connection)
+        and not alterations.altered_tables(connection)
     )
 
 
@@ -177,7 +176,7 @@ def _build_and_publish(
 def _changed(connection, graph: Lineage, made_of: dict[str, str]) -> set[str]:
     """The marts that are not published as they should be now."""
     known = ledger.newest(connection, "transform", ("published",))
-    there = publication.tables(connection).keys() - current.altered_tables(connection).keys()
+    there = publication.tables(connection).keys() - alterations.altered_tables(connection).keys()
     return {
         name
         for name, uid in graph.marts.items()
@@ -208,7 +207,7 @@ def _made_of_altered(connection, graph: Lineage, wanted: Iterable[str]) -> dict[
     """Why marts are not built, by name: somebody changed the rows that they are made of."""
     changed = {
         source: f"somebody changed source.{source}, {why} (./run_pipeline.sh load {source})"
-        for source, why in current.altered_sources(connection).items()
+        for source, why in alterations.altered_sources(connection).items()
     }
     return {
         name: changed[source]
@@ -281,9 +280,9 @@ def _hold_what_is_no_table(connection, build: Build) -> None:
 def _hold_broken_contracts(connection, build: Build, accepted: Iterable[str]) -> None:
     for name in build.verdict.going:
         if name not in accepted:
-            old = contract.columns(connection, publication.PUBLISHED, name)
-            new = contract.columns(connection, publication.NEXT, name)
-            if changed := contract.difference(old, new):
+            old = catalog.columns(connection, publication.PUBLISHED, name)
+            new = catalog.columns(connection, publication.NEXT, name)
+            if changed := catalog.difference(old, new):
                 remedy = f"./run_pipeline.sh transform --accept-contract {name}"
                 build.verdict.hold([name], f"its columns changed: {changed} ({remedy})")
 
