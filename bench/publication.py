@@ -31,7 +31,7 @@ import lifeline  # noqa: E402
 
 from pipeline import database, embedded, settings  # noqa: E402
 from pipeline.database import ledger  # noqa: E402
-from pipeline.marts import publication, refresh_status  # noqa: E402
+from pipeline.marts import build_schema, data_status, publication  # noqa: E402
 
 LONGEST_MS = 100
 PAUSE = 0.002  # seconds between two looks of a reader
@@ -144,7 +144,7 @@ def _rounds(here: settings.Settings, connection, url: str, asked) -> tuple[dict,
 
 def _publish(here, connection: psycopg.Connection, number: int, rows: int) -> tuple[float, float]:
     """Build the tables and publish them; returns when the publication began and ended."""
-    room = publication.make_room(connection, here.publish_patience)
+    room = build_schema.create(connection, here.publish_patience)
     for name in TABLES:
         connection.execute(
             f"""create table transformed_next.{name} as
@@ -177,7 +177,7 @@ def _noting(number: int) -> Callable[[psycopg.Connection, int], list]:
             told = stamp | {"outcome": "published", "rows": 1}
             ledger.note(connection, run, "transform", name, told, f"made of {number}")
         ledger.note(connection, run, "transform", ledger.ALL_MODELS, facts | stamp, str(number))
-        return refresh_status.rows(connection, verified_at=now)
+        return data_status.rows(connection, verified_at=now)
 
     return note
 

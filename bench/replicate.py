@@ -24,7 +24,7 @@ from readers import reading  # noqa: E402
 from pipeline import database, embedded, settings  # noqa: E402
 from pipeline.database import ledger  # noqa: E402
 from pipeline.embedded.clients import program  # noqa: E402
-from pipeline.marts import publication, refresh_status  # noqa: E402
+from pipeline.marts import build_schema, data_status, publication  # noqa: E402
 from pipeline.settings import Settings  # noqa: E402
 from pipeline.stages import publish  # noqa: E402
 
@@ -51,10 +51,10 @@ def publish_dev(here: Settings, rows: int) -> None:
             ledger.note(connection, run, "transform", name, told, "made")
         whole = told | {"tables": names, "held": {}, "sources": {name: [] for name in names}}
         ledger.note(connection, run, "transform", ledger.ALL_MODELS, whole, "made")
-        return refresh_status.rows(connection)
+        return data_status.rows(connection)
 
     with database.connect(here) as connection:
-        room = publication.make_room(connection, here.publish_patience)
+        room = build_schema.create(connection, here.publish_patience)
         for name in names:
             connection.execute(
                 f"""create table transformed_next.{name} as

@@ -16,7 +16,6 @@ from pipeline.cli import report
 from pipeline.database import ledger
 from pipeline.errors import SourceError
 from pipeline.marts import data_status, freshness
-from pipeline.marts.refresh_status import readers as tell_readers
 from pipeline.settings import ROOT
 from pipeline.state import CHECKED
 
@@ -46,8 +45,8 @@ def loaded(**facts) -> dict:
     return known | facts
 
 
-def published(**facts) -> dict:
-    return {"state": "published", "published_at": LAST_WEEK, "generation": 3} | facts
+def published(state: str = "published", **facts) -> freshness.Table:
+    return freshness.Table(state, **{"published_at": LAST_WEEK, "generation": 3} | facts)
 
 
 def told(
@@ -163,7 +162,7 @@ def test_a_snapshot_not_loaded_yet_is_not_fresh():
 
 
 def test_what_is_not_published_does_not_stay_old():
-    row = told(stages("kept", "x"), tables={"quakes": {"state": "missing"}})["usgs"]
+    row = told(stages("kept", "x"), tables={"quakes": freshness.Table("missing")})["usgs"]
     assert row.stays_old == ("profile",)
     held = told(stages("kept", "x"), tables={"quakes": published(state="held")})["usgs"]
     assert held.stays_old == ("profile", "quakes")
@@ -237,7 +236,7 @@ def test_a_source_that_is_gone_is_missing_from_its_table():
 
 
 def test_a_table_without_a_row_for_want_of_a_source_is_missing():
-    empty = {"table": published() | {"rows": 0}}
+    empty = {"table": published(rows=0)}
     (row,) = freshness.rows({}, {}, empty, {"table": ["gone"]}, {}, TONIGHT)
     assert row.state == "missing"
 
@@ -275,13 +274,11 @@ def test_a_published_table_that_was_not_verified_keeps_what_was_told():
 
 
 def test_a_table_never_published_is_missing():
-    row = told(tables={"quakes": {"state": "missing", "reason": "test not_null_id fails"}})[
-        "quakes"
-    ]
+    row = told(tables={"quakes": freshness.Table("missing", "test not_null_id fails")})["quakes"]
     assert (row.state, row.reason) == ("missing", "test not_null_id fails")
     assert (row.as_of, row.published_at, row.generation, row.expected_next_at) == (None,) * 4
     assert row.stays_old == ()
-    assert told(tables={"quakes": {"state": "missing"}})["quakes"].reason == "never published"
+    assert told(tables={"quakes": freshness.Table("missing")})["quakes"].reason == "never published"
 
 
 # Reasons
@@ -503,7 +500,7 @@ def test_what_others_built_upon_an_altered_one_is_not_dropped(owner):
     owner.execute("create view public.footer as select * from transformed.data_status")
     tell(owner, told())  # nothing was altered: nothing to complain of
     owner.execute("alter view transformed.data_status reset (security_invoker)")
-    with pytest.raises(SourceError, match=r"cannot be made anew: view public\.footer depends"):
+    with pytest.raises(SourceError, match=r"cannot be recreated: view public\.footer depends"):
         data_status.prepare(owner)
     assert value(owner, "select count(*) from public.footer") == 5
 
@@ -552,14 +549,14 @@ def night(connection, at: datetime, content: str, loads: str = "", api: str = "n
 
 
 def test_a_table_is_as_old_as_the_last_check_of_what_it_is_made_of(owner):
-    assert data_status.loaded(owner) == {}
+    assert ledger.loaded_snapshots(owner) == {}
     night(owner, LAST_WEEK, "c1", loads="new")
     night(owner, LAST_NIGHT, "c1", api="unchanged")
     step(owner, "load", LAST_NIGHT, "unchanged")
     # Tonight something new came, and its tests fail; what was noted of the old file stays noted.
     night(owner, TONIGHT, "c2")
     step(owner, "preprocess", TONIGHT, "failed", input="c1")
-    known = data_status.loaded(owner)["usgs"]
+    known = ledger.loaded_snapshots(owner)["usgs"]
     assert known["content"] == "c1"
     assert known["loaded_at"] == LAST_WEEK + timedelta(minutes=1)
     assert datetime.fromisoformat(known["checked_at"]) == LAST_NIGHT
@@ -571,13 +568,13 @@ def test_stages_run_by_hand_are_noted_after_the_load(owner):
     step(owner, "api", LAST_NIGHT, "new", content="c2", checked_at=LAST_NIGHT.isoformat())
     step(owner, "preprocess", LAST_NIGHT, "new", input="c2")
     step(owner, "preprocess", TONIGHT + timedelta(days=1), "new", input="c3")
-    known = data_status.loaded(owner)["usgs"]
+    known = ledger.loaded_snapshots(owner)["usgs"]
     assert (known["content"], known["loaded_at"]) == ("c2", TONIGHT)
 
 
 def test_a_load_of_which_nothing_else_is_known(owner):
     step(owner, "load", TONIGHT, "new")
-    known = data_status.loaded(owner)["usgs"]
+    known = ledger.loaded_snapshots(owner)["usgs"]
     assert known.pop("loaded_at") == TONIGHT
     assert set(known.values()) == {None}
 
@@ -603,12 +600,12 @@ def test_who_keeps_the_status_to_themselves_is_named(server_settings, database_u
     here = replace(server_settings, database_url=database_url)
     with database.connect(here) as connection, psycopg.connect(database_url) as other:
         database.prepare(connection)
-        tell_readers(connection)
+        data_status.refresh(connection)
         other.execute("lock table transformed.data_status_facts")
         with pytest.raises(SourceError, match=f"process {other.info.backend_pid} of"):
-            tell_readers(connection)
+            data_status.refresh(connection)
         other.rollback()
-        tell_readers(connection)
+        data_status.refresh(connection)
 
 
 @pytest.mark.parametrize(
@@ -619,7 +616,7 @@ def test_a_table_shows_its_oldest_changing_source(static, day):
     dates = {"old": "2017-01-01", "a": "2026-02-01", "b": "2026-03-01"}
     loaded = {name: {"as_of": date, "content": "c"} for name, date in dates.items()}
     stages = {n: {"api": {"outcome": "new", "content": "c", "as_of": d}} for n, d in dates.items()}
-    tables = {"t": {"state": "published", "published_at": "2026-03-01T00:00:00Z", "rows": 1}}
+    tables = {"t": published(rows=1)}
     verified = datetime(2026, 3, 1, tzinfo=UTC)
     rows = freshness.rows(stages, loaded, tables, {"t": list(dates)}, {}, verified, (), static)
     assert f"{rows[-1].as_of:%Y-%m-%d}" == day
@@ -632,7 +629,7 @@ def test_the_table_of_a_removed_source_becomes_overdue_however_often_it_is_publi
     dues = []
     for night in range(1, 6):
         at = datetime(2026, 3, night, tzinfo=UTC)
-        tables = {"t": {"state": "published", "published_at": at, "rows": 1}}
+        tables = {"t": published(published_at=at, rows=1)}
         there = stages | ({"b": stages["a"]} if night == 1 else {})
         of = loaded | ({"b": loaded["a"]} if night == 1 else {})
         row = freshness.rows(there, of, tables, {"t": ["a", "b"]}, {}, at, before)[-1]

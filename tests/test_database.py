@@ -19,11 +19,10 @@ from patience import Stopwatch, eventually
 from psycopg.conninfo import conninfo_to_dict
 from servers import PASSWORD, new_database
 
-from pipeline import embedded, settings
+from pipeline import database, embedded, settings
 from pipeline.cli.console import Screen
 from pipeline.cli.run_record import Books
-from pipeline.database import connection as database
-from pipeline.database import ledger, ledger_versions
+from pipeline.database import ledger, ledger_versions, locks
 from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
 from pipeline.settings import Settings
 
@@ -41,7 +40,7 @@ def owner(place: Settings) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "PATIENCE", 0)
+    monkeypatch.setattr("pipeline.database.connection.PATIENCE", 0)
 
 
 def silent(text: str) -> None:
@@ -213,7 +212,7 @@ def test_a_url_that_nobody_understands(server_settings):
 
 
 def test_a_server_that_is_too_old(place, monkeypatch):
-    monkeypatch.setattr(database, "OLDEST", 99)
+    monkeypatch.setattr("pipeline.database.connection.OLDEST", 99)
     with pytest.raises(SetupError, match="is too old: 99 to 18 are supported"):
         database.connect(place)
 
@@ -259,7 +258,7 @@ def test_one_run_at_a_time_on_one_database(place, owner):
 def test_a_run_that_has_just_ended_is_not_in_the_way(place, owner, monkeypatch):
     """Its session may end a moment after its process."""
     database.hold_run_lock(owner)
-    monkeypatch.setattr("pipeline.database.ENDED_LOCK_PATIENCE", 30)
+    monkeypatch.setattr("pipeline.database.locks.ENDED_LOCK_PATIENCE", 30)
     letting_go = threading.Timer(0.5, lambda: owner.execute("select pg_advisory_unlock_all()"))
     letting_go.start()
     Books(place, SimpleNamespace(say=print, log=print), "tonight", []).connect()
@@ -295,7 +294,7 @@ def test_a_connection_that_the_network_forgot_holds_up_nothing(place, owner, tmp
         os.dup2(nowhere.fileno(), lost.fileno())
         watch = Stopwatch()
         assert books.connect() is not lost
-        assert watch.seconds() < database.LOST_LOCK_PATIENCE / 2
+        assert watch.seconds() < locks.LOST_LOCK_PATIENCE / 2
     books.connection.close()
 
 
@@ -321,7 +320,9 @@ def test_the_server_ends_the_statement_of_a_process_that_was_killed(place, owner
 
 
 def test_a_server_that_cannot_look_for_its_client_is_used_all_the_same(place, monkeypatch):
-    monkeypatch.setattr(database, "CHECK_INTERVAL", ("client_connection_check_interval", "-1"))
+    monkeypatch.setattr(
+        "pipeline.database.connection.CHECK_INTERVAL", ("client_connection_check_interval", "-1")
+    )
     with database.connect(place) as connection:
         assert value(connection, "show client_connection_check_interval") == "0"
 
@@ -341,7 +342,7 @@ def test_a_server_that_cannot_look_for_its_client_is_used_all_the_same(place, mo
     ],
 )
 def test_errors_of_the_server_end_the_run_and_those_of_data_hold_a_source(error, kind, is_lost):
-    assert type(database.understood(error, "it failed")) is kind
+    assert type(database.explain(error, "it failed")) is kind
     assert database.is_lost(error) is is_lost
 
 
@@ -350,7 +351,7 @@ def test_errors_of_the_server_end_the_run_and_those_of_data_hold_a_source(error,
 
 def test_who_works_on_the_ledger_is_not_waited_for_without_end(place, owner, monkeypatch):
     database.prepare(owner)
-    monkeypatch.setattr(database, "PREPARE_TIMEOUT", "100ms")
+    monkeypatch.setattr("pipeline.database.setup.LOCK_TIMEOUT", "100ms")
     with psycopg.connect(place.database_url) as other:
         other.execute("lock table pipeline.steps in row exclusive mode")  # as an update does
         database.prepare(owner)  # the ledger is of the newest version: nothing is waited for
@@ -446,7 +447,7 @@ def test_libpqs_variables_do_not_lead_away_from_the_embedded_server(server_setti
 def run(owner, monkeypatch):
     """A run of tonight that is known in the ledger."""
     database.prepare(owner)
-    monkeypatch.setattr(database, "PAUSE", 0)
+    monkeypatch.setattr("pipeline.database.retry.PAUSE", 0)
     monkeypatch.setenv("PIPELINE_RUN", "tonight")
     ledger.begin(owner, "tonight", "night", "2026-01-01T04:17:00Z")
 
@@ -470,13 +471,13 @@ def failing(*errors: Exception | None):
 
 
 def test_what_lost_its_session_is_done_once_more(place, run, capsys):
-    assert database.once_more(place, failing(None)) == "done"
+    assert database.retry_once(place, failing(None)) == "done"
     assert "the database went away (terminating connection" in capsys.readouterr().out
 
 
 def test_it_is_done_twice_and_no_more(place, run):
     with pytest.raises(psycopg.OperationalError):
-        database.once_more(place, failing(None, None))
+        database.retry_once(place, failing(None, None))
 
 
 @pytest.mark.parametrize(
@@ -485,7 +486,7 @@ def test_it_is_done_twice_and_no_more(place, run):
 def test_what_failed_for_another_reason_is_not_done_again(place, run, error):
     work = failing(error, error)
     with pytest.raises(type(error)):
-        database.once_more(place, work)
+        database.retry_once(place, work)
     assert len(work.left) == 1
 
 
@@ -498,13 +499,13 @@ def test_an_error_of_another_program_counts_when_the_session_is_gone_too(place, 
             connection.execute(LOST)
         raise SourceError("pg_dump failed")
 
-    assert database.once_more(place, work) == "done"
+    assert database.retry_once(place, work) == "done"
 
 
 def test_a_run_that_another_one_overtook_does_nothing_again(place, run, owner):
     ledger.begin(owner, "another", "night", "2026-01-01T04:18:00Z")
     with pytest.raises(psycopg.OperationalError):
-        database.once_more(place, failing(None))
+        database.retry_once(place, failing(None))
 
 
 def test_the_embedded_server_is_started_before_a_publisher_is_asked(here, monkeypatch):

@@ -9,9 +9,8 @@ import subprocess
 
 import pytest
 
-from pipeline import declaration_checks, errors, settings
+from pipeline import database, declaration_checks, errors, settings
 from pipeline.cli import cron, doctor, last_night, night, preflight, publishers
-from pipeline.database import connection as database
 from pipeline.raw import snapshot, stash
 from pipeline.settings import ROOT, Settings
 from pipeline.stages import lock
@@ -53,7 +52,7 @@ def test_it_says_where_the_embedded_server_stands(on, server_settings, capsys):
 
 
 def test_passwords_are_masked(on, capsys, monkeypatch):
-    monkeypatch.setattr(database, "PATIENCE", 0)
+    monkeypatch.setattr("pipeline.database.connection.PATIENCE", 0)
     on(DATABASE_URL="postgresql://me:s3cr3t@127.0.0.1:9/dev")
     assert "postgresql://me:***@127.0.0.1:9/dev" in check(capsys)[1]
 
@@ -98,12 +97,12 @@ def test_secrets_that_others_can_read_are_a_note(tmp_path, monkeypatch, line, is
 
 
 def test_an_unreachable_database_stops_the_run(on, capsys, monkeypatch):
-    monkeypatch.setattr(database, "PATIENCE", 0)
+    monkeypatch.setattr("pipeline.database.connection.PATIENCE", 0)
     on(DATABASE_URL="postgresql://me@127.0.0.1:9/dev")
     code, said = check(capsys)
     assert code == errors.SETUP
     assert "stops tonight's run: the database cannot be reached" in said
-    assert "see that the server runs" in said
+    assert "check that the server runs" in said
 
 
 def test_a_missing_part_of_a_source_stops_the_run(on, capsys, monkeypatch):

@@ -15,7 +15,7 @@ from patience import Stopwatch, end_of, eventually
 from psycopg import conninfo
 from small_clone import SOURCES, Small, readers
 
-from pipeline.database import connection as database
+from pipeline import database
 
 
 @pytest.fixture

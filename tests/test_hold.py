@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from pipeline import database, embedded
-from pipeline.database import ledger
+from pipeline.database import catalog, ledger
 from pipeline.errors import SourceError
-from pipeline.marts import alterations, build, dbt_runner, marks, publication, refresh_status
+from pipeline.marts import alterations, build, data_status, dbt_runner, marks, publication
 from pipeline.settings import Settings
 from pipeline.stages import transform
 
@@ -316,7 +316,7 @@ def test_a_model_that_fails_on_its_first_night_is_missing(place):
     place.write(MARTS + "new.sql", "{{ config(contract={'enforced': false}) }} select 1 / 0 as x")
     facts = place.run()
     assert (list(facts["held"]), facts["tables"]) == (["new"], ["ages", "averages", "towns"])
-    assert "new" not in publication.tables(place.owner)
+    assert "new" not in catalog.tables(place.owner)
 
 
 def test_a_test_across_a_held_and_a_published_table_is_run_on_what_would_be_published(place):
@@ -485,13 +485,13 @@ def test_the_table_of_a_deleted_model_goes_after_a_time_of_grace(place, monkeypa
     monkeypatch.setattr(build, "GRACE", build.GRACE * 0)
     facts = place.run()
     assert (facts["generation"], facts["tables"]) == (2, ["ages", "towns"])
-    assert "averages" not in publication.tables(place.owner)
+    assert "averages" not in catalog.tables(place.owner)
     assert place.run() == {"outcome": "unchanged"}
 
 
 def test_the_table_of_a_deleted_model_is_not_called_fresh(place):
     def told() -> tuple:
-        refresh_status.readers(place.owner, verified_at=datetime.now(UTC))
+        data_status.refresh(place.owner, verified_at=datetime.now(UTC))
         return place.owner.execute(
             """select state, reason, as_of, expected_next_at from transformed.data_status
             where name = 'averages'"""
@@ -521,7 +521,7 @@ def test_what_others_built_on_the_table_of_a_deleted_model_holds_up_no_other(pla
     assert len(place.owner.execute("select * from public.v").fetchall()) == 3
     place.owner.execute("drop view public.v")
     assert (place.run()["outcome"], place.run()) == ("published", {"outcome": "unchanged"})
-    assert "averages" not in publication.tables(place.owner)
+    assert "averages" not in catalog.tables(place.owner)
 
 
 # The moment of publication

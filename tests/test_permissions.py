@@ -17,9 +17,8 @@ import servers
 from patience import Stopwatch
 from public_database import TABLES, Public, embedded, managed
 
+from pipeline import database, errors
 from pipeline import embedded as postgres
-from pipeline import errors
-from pipeline.database import connection as database
 from pipeline.embedded import layout
 from pipeline.errors import SetupError
 from pipeline.prod import audit, permissions
@@ -586,7 +585,7 @@ def test_the_permissions_wait_for_readers_but_briefly_and_for_no_replication(sha
     shared.connection.execute("set lock_timeout = '7s'")
     permissions.prepare(shared.connection, shared.here)
     assert shown(shared.connection) == "7s"
-    monkeypatch.setattr(database, "LOST_LOCK_PATIENCE", 0)
+    monkeypatch.setattr("pipeline.database.locks.LOST_LOCK_PATIENCE", 0)
     with psycopg.connect(shared.url) as other:
         other.execute("select pg_advisory_xact_lock(%s)", [prod_module.LOCK])
         with pytest.raises(errors.BusyError):

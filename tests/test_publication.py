@@ -17,9 +17,9 @@ from patience import end_of, eventually, joined
 from readers import from_a_snapshot, in_one_transaction, reading
 
 from pipeline import database
-from pipeline.database import ledger
+from pipeline.database import catalog, ledger, locks
 from pipeline.errors import SourceError
-from pipeline.marts import data_status, dependents, freshness, publication
+from pipeline.marts import build_schema, data_status, dependents, freshness, publication
 from pipeline.marts.dependents import Refused
 from pipeline.settings import ROOT, Settings
 
@@ -43,7 +43,7 @@ def owner(place: Settings) -> Iterator[psycopg.Connection]:
 
 def build(connection: psycopg.Connection, number: int, tables=("one", "two")) -> int:
     """What dbt does: tables of a generation, in a schema of their own. Returns the schema's oid."""
-    room = publication.make_room(connection, patience=20)
+    room = build_schema.create(connection, patience=20)
     for table in tables:
         connection.execute(
             f"""create table transformed_next.{table} as
@@ -92,7 +92,7 @@ def test_a_first_publication_and_a_second_one(place, owner):
     assert generations(owner) == {1}
     assert publish(place, 2) == 2
     assert generations(owner) == {2}
-    assert list(publication.tables(owner)) == ["one", "two"]
+    assert list(catalog.tables(owner)) == ["one", "two"]
     noted = ledger.newest(owner, "transform", ("published",))
     assert noted[ledger.ALL_MODELS]["fingerprint"] == "made of 2"
     schemas = "select array_agg(nspname::text) from pg_namespace where nspname like 'transformed%'"
@@ -108,20 +108,20 @@ def test_the_constraints_and_indexes_come_along(place, owner):
 def test_what_is_not_built_stays_and_what_is_gone_goes(place, owner):
     publish(place, 1)
     publish(place, 2, ("one", "three"))
-    assert list(publication.tables(owner)) == ["one", "three", "two"]
+    assert list(catalog.tables(owner)) == ["one", "three", "two"]
     assert generations(owner, ("one", "three")) == {2}
     assert generations(owner, ("two",)) == {1}
     publish(place, 3, ("one",), gone=["two"])
-    assert list(publication.tables(owner)) == ["one", "three"]
+    assert list(catalog.tables(owner)) == ["one", "three"]
     publish(place, 4, (), gone=["three"])
-    assert list(publication.tables(owner)) == ["one"]
+    assert list(catalog.tables(owner)) == ["one"]
 
 
 def test_published_tables_stand_in_for_what_is_not_built(place, owner):
     publish(place, 1)
     build(owner, 2, ("one", "three"))
-    publication.pass_through(owner, ["one", "two", "three"])
-    publication.pass_through(owner, ["one", "two", "three"])  # as often as it takes
+    build_schema.show_published(owner, ["one", "two", "three"])
+    build_schema.show_published(owner, ["one", "two", "three"])  # as often as it takes
     found = owner.execute(
         """select generation from transformed_next.one
         union select generation from transformed_next.two"""
@@ -134,7 +134,7 @@ def test_leftovers_of_a_killed_build_are_tidied(place, owner):
     build(owner, 1, ("half",))
     publish(place, 2)
     assert generations(owner) == {2}
-    assert "half" not in publication.tables(owner)
+    assert "half" not in catalog.tables(owner)
 
 
 def test_only_what_this_run_built_is_published(place, owner):
@@ -438,7 +438,7 @@ def publish_with_status(place: Settings, owner: psycopg.Connection, number: int)
     def note(connection: psycopg.Connection, generation: int) -> list:
         noting(number)(connection, generation)
         data_status.prepare(connection)
-        one = {"state": "published", "generation": generation}
+        one = freshness.Table("published", generation=generation)
         return freshness.rows({}, {}, {"one": one}, {}, {})
 
     room = build(owner, number)
@@ -457,9 +457,9 @@ def test_a_privilege_granted_just_before_its_lock_is_kept(place, owner, reader, 
     publish(place, 1)
     lock = publication._lock
 
-    def grant_and_lock(connection, old) -> None:
+    def grant_and_lock(connection, *relations) -> None:
         owner.execute(f"grant select on transformed.one to {reader}")
-        lock(connection, old)
+        lock(connection, *relations)
 
     monkeypatch.setattr(publication, "_lock", grant_and_lock)
     publish(place, 2)
@@ -559,8 +559,8 @@ def test_new_readers_wait_but_briefly_behind_a_publication_that_waits(place, own
 
 def test_new_readers_do_not_wait_for_one_lock_after_another(place, owner, monkeypatch):
     """The limit of a single lock does not bound how long the first is held meanwhile."""
-    monkeypatch.setattr(publication, "LOCK_TIMEOUT", "5s")
-    monkeypatch.setattr(publication, "LONGEST_ATTEMPT", 0.3)
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT", "5s")
+    monkeypatch.setattr(locks, "LONGEST_ATTEMPT", 0.3)
     publish(place, 1)
     with psycopg.connect(place.database_url) as holder:
         generations(holder, ("two",))
@@ -576,8 +576,8 @@ def test_new_readers_do_not_wait_for_one_lock_after_another(place, owner, monkey
 
 
 def test_new_readers_of_a_view_do_not_wait_for_the_lock_of_another(place, owner, monkeypatch):
-    monkeypatch.setattr(publication, "LOCK_TIMEOUT", "5s")
-    monkeypatch.setattr(publication, "LONGEST_ATTEMPT", 0.3)
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT", "5s")
+    monkeypatch.setattr(locks, "LONGEST_ATTEMPT", 0.3)
     publish(place, 1)
     for view, table in (("locked_last", "two"), ("locked_first", "one")):
         owner.execute(f"create view public.{view} as select generation from transformed.{table}")
@@ -647,14 +647,14 @@ def test_who_reads_what_a_build_left_is_waited_for_and_named(place, owner):
     with psycopg.connect(place.database_url, application_name="a look") as reader:
         reader.execute("select count(*) from transformed_next.one")
         with pytest.raises(SourceError, match=r"left in schema transformed_next.*\(a look\)"):
-            publication.make_room(owner, patience=0.5)
+            build_schema.create(owner, patience=0.5)
         assert value(owner, "select count(*) from transformed_next.one") == ROWS
     publish(place, 2)
     assert generations(owner) == {2}
 
 
 def test_no_patience_is_a_time_limit_too():
-    assert [publication.milliseconds(n) for n in (0, 0.25, 300.0)] == ["1ms", "250ms", "300000ms"]
+    assert [locks.milliseconds(n) for n in (0, 0.25, 300.0)] == ["1ms", "250ms", "300000ms"]
 
 
 # Patience, told by a clock of the tests' own
@@ -700,7 +700,8 @@ class Connection:
 def clock(monkeypatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(publication, "time", clock)
-    monkeypatch.setattr(publication, "_oldest", lambda *words: "somebody")
+    monkeypatch.setattr(build_schema, "time", clock)
+    monkeypatch.setattr(locks, "_oldest", lambda *words: "somebody")
     return clock
 
 
@@ -714,7 +715,7 @@ WAITED = [
 def test_a_schema_that_is_held_is_tried_until_patience_ends(clock):
     held = Connection(*[psycopg.errors.LockNotAvailable()] * 9)
     with pytest.raises(SourceError, match="hold what is left in schema x; the oldest is somebody"):
-        publication.drop_schema(held, "x", patience=0.4)
+        build_schema.drop(held, "x", patience=0.4)
     drops = [statement for statement in held.statements if statement.startswith("drop")]
     assert (len(drops), round(clock.now, 3)) == (4, 0.6)  # at 0.0, 0.2, 0.4, and then once too late
 
@@ -722,7 +723,7 @@ def test_a_schema_that_is_held_is_tried_until_patience_ends(clock):
 @pytest.mark.parametrize("waited", WAITED)
 def test_a_schema_that_was_held_for_a_moment_is_dropped(clock, waited):
     held = Connection(waited())
-    publication.drop_schema(held, "x", patience=5)
+    build_schema.drop(held, "x", patience=5)
     one = ["set local lock_timeout = '200ms'", "drop schema if exists x cascade"]
     assert held.statements == one * 2
 
@@ -735,7 +736,7 @@ def test_a_snapshot_that_is_older_than_the_build_is_waited_for_until_patience_en
     assert (len(looks), round(clock.now, 3)) == (4, 0.6)
 
 
-@pytest.mark.parametrize("waited", [*WAITED, publication._Again])
+@pytest.mark.parametrize("waited", [*WAITED, publication._Changed])
 def test_a_publication_is_tried_until_patience_ends(place, clock, monkeypatch, waited):
     attempts, bounds = [], []
 
@@ -748,7 +749,7 @@ def test_a_publication_is_tried_until_patience_ends(place, clock, monkeypatch, w
         return 0.2
 
     monkeypatch.setattr(publication, "_exchange", fail)
-    monkeypatch.setattr(publication, "_ours", lambda *words: {})
+    monkeypatch.setattr(publication, "_our_tables", lambda *words: {})
     monkeypatch.setattr(publication.ledger, "generation", lambda connection: 0)
     monkeypatch.setattr(publication, "_freeze", lambda *words: None)
     monkeypatch.setattr(publication.random, "uniform", uniform)
@@ -762,22 +763,22 @@ def test_a_publication_is_tried_until_patience_ends(place, clock, monkeypatch, w
 def test_the_time_for_all_locks_ends(clock):
     clock.now = 5.0
     asked = Connection()
-    publication._bound_next(asked, 5.25)
+    publication._limit_next_statement(asked, 5.25)
     assert asked.statements == ["set local statement_timeout = '250ms'"]
     for until in (5.0, 4.0):
-        with pytest.raises(publication._Again):
-            publication._bound_next(asked, until)
+        with pytest.raises(publication._Changed):
+            publication._limit_next_statement(asked, until)
 
 
 def test_the_limits_are_those_that_readers_are_promised():
-    assert publication.LOCK_TIMEOUT == "200ms"
-    assert publication.LONGEST_ATTEMPT <= 0.9
+    assert locks.LOCK_TIMEOUT == "200ms"
+    assert locks.LONGEST_ATTEMPT <= 0.9
 
 
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
-        ("could not open relation with OID 7", publication._Again),
+        ("could not open relation with OID 7", publication._Changed),
         ("cache lookup failed", psycopg.errors.InternalError_),
     ],
 )
@@ -845,11 +846,11 @@ def test_only_who_holds_a_published_table_is_named(place, owner):
     generations(too)
     waits.pgconn.send_query(b"lock table transformed.one")
     wait_for(owner, "application_name = 'waits' and wait_event_type = 'Lock'")
-    assert "(holds)" in publication.holder(owner, "transformed")
+    assert "(holds)" in locks.oldest_holder(owner, "transformed")
     for session in sessions:
         session.close()
     # The server notices a moment later.
-    eventually(lambda: publication.holder(owner, "transformed") == "gone by now", "their end")
+    eventually(lambda: locks.oldest_holder(owner, "transformed") == "gone by now", "their end")
 
 
 # What a build left
@@ -870,18 +871,18 @@ def test_a_table_without_long_values_is_waited_for_too(place, owner):
     with psycopg.connect(place.database_url) as reader:
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         reader.execute("select 1")
-        room = publication.make_room(owner, patience=20)
+        room = build_schema.create(owner, patience=20)
         owner.execute("create table transformed_next.narrow as select 1 as id")
         with pytest.raises(SourceError, match="a snapshot older than the build"):
             impatient = replace(place, publish_patience=0.3)
             publication.publish(owner, impatient, room, ["narrow"], noting(1, ["narrow"]))
-        assert "narrow" not in publication.tables(owner)
+        assert "narrow" not in catalog.tables(owner)
 
 
 def test_the_views_that_stood_in_go_with_the_schema_of_the_build(place, owner):
     publish(place, 1)
     room = build(owner, 2, ("one",))
-    publication.pass_through(owner, ["two"])
+    build_schema.show_published(owner, ["two"])
     publication.publish(owner, place, room, ["one"], noting(2, ("one",)))
     assert generations(owner, ("one",)) == {2}
     assert value(owner, "select to_regnamespace('transformed_next')") is None

@@ -27,14 +27,13 @@ from test_publication import (
     value,
 )
 
-from pipeline import embedded, settings
+from pipeline import database, embedded, settings
 from pipeline.cli import prod as publish_command
 from pipeline.cli import status
-from pipeline.database import connection as database
-from pipeline.database import ledger
+from pipeline.database import catalog, ledger, locks
 from pipeline.embedded.clients import program
 from pipeline.errors import PipelineError, SourceError
-from pipeline.marts import data_status, marks, publication, refresh_status
+from pipeline.marts import data_status, marks, publication
 from pipeline.prod import connection as prod
 from pipeline.prod import dump, pg_restore, replicate
 from pipeline.settings import ROOT, Settings
@@ -77,7 +76,7 @@ class Place:
                 made = marks.Made(str(generation), rows)
                 marks.note(connection, "transformed", name, made, where="transformed_next")
             ledger.note(connection, run, "transform", ledger.ALL_MODELS, facts, "made")
-            return refresh_status.rows(connection)
+            return data_status.rows(connection)
 
         room = build(self.dev, number, tables)
         if statement:
@@ -87,7 +86,7 @@ class Place:
                 signs = ", ".join(["%s"] * len(row))
                 self.dev.execute(f"insert into transformed_next.{name} values ({signs})", row)
         marks.flush(self.dev)
-        gone = publication.tables(self.dev).keys() - {*tables, *keep, data_status.FACTS, "mine"}
+        gone = catalog.tables(self.dev).keys() - {*tables, *keep, data_status.FACTS, "mine"}
         publication.publish(self.dev, self.here, room, tables, note, gone)
 
     def run(self, **words) -> dict:
@@ -433,8 +432,8 @@ def test_a_reader_of_what_is_stored_aside_is_waited_for_or_named(place, reader):
 
 
 def test_new_readers_do_not_wait_for_one_lock_after_another(place, reader, monkeypatch):
-    monkeypatch.setattr(publication, "LOCK_TIMEOUT", "5s")
-    monkeypatch.setattr(publication, "LONGEST_ATTEMPT", 0.3)
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT", "5s")
+    monkeypatch.setattr(locks, "LONGEST_ATTEMPT", 0.3)
     place.run()
     place.publish_dev(2)
     place.here = replace(place.here, publish_patience=2)
@@ -687,7 +686,7 @@ def test_a_replication_whose_process_was_killed_is_waited_for(place, reader):
 
 
 def test_two_replications_at_a_time_are_refused(place, reader, monkeypatch):
-    monkeypatch.setattr(database, "LOST_LOCK_PATIENCE", 0.2)
+    monkeypatch.setattr("pipeline.database.locks.LOST_LOCK_PATIENCE", 0.2)
     with psycopg.connect(place.here.prod_database_url) as other:
         other.execute("select pg_advisory_xact_lock(%s)", [prod.LOCK])
         facts = place.run()

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 from test_hold import MARTS, STAGING, Place, memory, place  # noqa: F401 - fixtures
 
-from pipeline.marts import freshness, publication, resources, row_guard
+from pipeline.database import catalog
+from pipeline.marts import freshness, resources, row_guard
 from pipeline.schema import table
 from pipeline.settings import ROOT
 from pipeline.stages import transform
@@ -219,7 +220,7 @@ def test_an_empty_table_stands_in_for_a_source_that_was_never_loaded(place, monk
 
 
 def test_an_empty_table_of_a_source_never_loaded_is_missing_not_fresh():
-    tables = {"fires": {"state": "published", "rows": 0, "published_at": "2026-01-01T00:00:00Z"}}
+    tables = {"fires": freshness.Table("published", rows=0)}
     (_, row) = freshness.rows({"fires": {}}, {}, tables, {"fires": ["fires"]}, {})
     assert (row.state, row.reason) == ("missing", "missing: fires")
 
@@ -276,8 +277,8 @@ def test_below_half_is_lost(monkeypatch, before, now, is_lost):
     known = {"t": {"rows": before, "step_id": 1}} if before is not None else {}
     monkeypatch.setattr(row_guard.ledger, "newest", lambda *words: known)
     monkeypatch.setattr(row_guard, "_left", lambda *words: 1.0)
-    monkeypatch.setattr(publication, "tables", lambda connection: {"t": 1})
-    counts = {publication.PUBLISHED: 9, publication.NEXT: now}
+    monkeypatch.setattr(catalog, "tables", lambda connection: {"t": 1})
+    counts = {catalog.PUBLISHED: 9, catalog.NEXT: now}
     monkeypatch.setattr(row_guard, "_count", lambda connection, schema, name: counts[schema])
     assert (list(row_guard.losses(None, {"t": [], "new": []})) == ["t"]) is is_lost
 

@@ -12,9 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import errors, settings, signals
+from pipeline import database, errors, settings, signals
 from pipeline.cli import last_night, night, status
-from pipeline.database import connection as database
 from pipeline.database import ledger
 from pipeline.errors import BusyError, PipelineError, SetupError
 from pipeline.marts import data_status, freshness

@@ -156,7 +156,7 @@ class Night:
 
     def _give_up(self, error: psycopg.Error | PipelineError) -> None:
         if isinstance(error, psycopg.Error):
-            error = database.understood(error, "the database failed")
+            error = database.explain(error, "the database failed")
         self.trouble.append(error)
         self.screen.log(f"failed: {error}")  # the report says it to the person
 

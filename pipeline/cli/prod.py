@@ -14,7 +14,7 @@ from pipeline import database, errors, prod, settings, state
 from pipeline.database import catalog
 from pipeline.database.queries import scalar
 from pipeline.errors import PipelineError, SourceError
-from pipeline.marts import data_status, publication
+from pipeline.marts import data_status
 from pipeline.prod import audit, dump, ownership, permissions
 from pipeline.prod.dump import Dump
 from pipeline.settings import Settings
@@ -103,7 +103,7 @@ def _pinning(here: Settings, pin: dict) -> Generator[None]:
     except BaseException as error:
         publish.note(here, pinned=before)
         if isinstance(error, psycopg.Error):
-            raise database.understood(error, "prod stays as it was") from None
+            raise database.explain(error, "prod stays as it was") from None
         raise
 
 
@@ -127,7 +127,7 @@ def _held(reason: str) -> Callable[[psycopg.Connection], None]:
 
     def tell(connection: psycopg.Connection) -> None:
         connection.execute(
-            f"""update {publication.PUBLISHED}.{data_status.FACTS}
+            f"""update {catalog.PUBLISHED}.{data_status.FACTS}
             set state = 'held', reason = %s
             where kind = 'table' and published_at is not null""",  # noqa: S608 - our own names
             [reason],
@@ -188,8 +188,8 @@ def _change(dev, connection, name: str, wanted: dict, there: dict) -> str:
         return "goes"
     if name not in there:
         return "comes"
-    now = catalog.columns(connection, publication.PUBLISHED, name)
-    columns = catalog.difference(now, wanted[name]["columns"])
+    now = catalog.columns(connection, catalog.PUBLISHED, name)
+    columns = catalog.column_changes(now, wanted[name]["columns"])
     if wanted[name]["generation"] == there[name]:
         return columns or "none"
     return f"generation {there[name]} to {wanted[name]['generation']}; {columns}".rstrip("; ")
@@ -197,7 +197,7 @@ def _change(dev, connection, name: str, wanted: dict, there: dict) -> str:
 
 def _size(connection: psycopg.Connection, name: str) -> tuple[int, int] | None:
     """Rows and bytes (indexes included) of a published table; None where it is not there."""
-    qualified = f"{publication.PUBLISHED}.{name}"
+    qualified = f"{catalog.PUBLISHED}.{name}"
     found = scalar(connection, "select pg_total_relation_size(to_regclass(%s))", [qualified])
     return None if found is None else (dump.content(connection, name)["rows"], found)
 

@@ -7,10 +7,10 @@ import psycopg
 
 from pipeline import database, embedded, state
 from pipeline.cli.console import Screen
-from pipeline.database import ledger
+from pipeline.database import ledger, locks
 from pipeline.database.queries import one
 from pipeline.errors import BusyError, PipelineError, SetupError
-from pipeline.marts import refresh_status
+from pipeline.marts import data_status
 from pipeline.settings import Settings
 
 Facts = dict[str, dict[str, dict]]  # stage -> name of a source or model -> what it did
@@ -39,7 +39,7 @@ class Books:
             self.connect(patience=database.GLANCE)
         except (psycopg.Error, PipelineError) as error:
             if isinstance(error, psycopg.Error):
-                error = database.understood(error, "the database failed")
+                error = database.explain(error, "the database failed")
             if isinstance(error, (BusyError, SetupError)):
                 raise error from None
             self.screen.log(f"the database is not there yet: {error}")
@@ -49,9 +49,11 @@ class Books:
 
         It lasts through the night unless the server does not: then there is a new one.
         """
-        if self.connection is None or not database.answers(self.connection):
-            lost, ended = database.LOST_LOCK_PATIENCE, database.ENDED_LOCK_PATIENCE
-            lock_patience = lost if self.connection else ended
+        if self.connection is None or database.is_gone(self.connection):
+            lock_patience = locks.ENDED_LOCK_PATIENCE
+            if self.connection:
+                lock_patience = locks.LOST_LOCK_PATIENCE
+                self.connection.close()
             self.connection = None
             connection = database.connect(self.here, self.screen.say, patience)
             try:
@@ -103,7 +105,7 @@ class Books:
         # Keeps `data_status` right on nights that publish nothing, too.
         outcomes = [facts["outcome"] for facts in done.get("transform", {}).values()]
         is_verified = any(outcome in ledger.ENDED for outcome in outcomes)
-        refresh_status.readers(connection, datetime.now(UTC) if is_verified else None)
+        data_status.refresh(connection, datetime.now(UTC) if is_verified else None)
 
     def _note_failures(self, connection: psycopg.Connection, done: Facts) -> None:
         """Note in the ledger what failed; what succeeded was noted in its own transaction."""

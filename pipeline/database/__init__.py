@@ -1,49 +1,39 @@
-"""The dev database: a connection, the ledger, locks."""
+"""The dev database: connections, locks, the ledger."""
 
 from pipeline.database.connection import (
     CHECK_INTERVAL,
-    ENDED_LOCK_PATIENCE,
     GLANCE,
-    LOST_LOCK_PATIENCE,
-    PAUSE,
     SESSION,
-    answers,
+    VARIABLES,
     client_environment,
     connect,
     connect_to,
     environment,
-    hold_run_lock,
     is_gone,
-    is_lost,
-    is_run_in_progress,
-    once_more,
-    one_line,
-    prepare,
-    take_lock,
-    understood,
     url,
 )
+from pipeline.database.failures import explain, is_lost, one_line
+from pipeline.database.locks import hold_run_lock, is_run_in_progress
+from pipeline.database.retry import PAUSE, retry_once
+from pipeline.database.setup import prepare
 
 __all__ = [
     "CHECK_INTERVAL",
-    "ENDED_LOCK_PATIENCE",
     "GLANCE",
-    "LOST_LOCK_PATIENCE",
     "PAUSE",
     "SESSION",
-    "answers",
+    "VARIABLES",
     "client_environment",
     "connect",
     "connect_to",
     "environment",
+    "explain",
     "hold_run_lock",
     "is_gone",
     "is_lost",
     "is_run_in_progress",
-    "once_more",
     "one_line",
     "prepare",
-    "take_lock",
-    "understood",
+    "retry_once",
     "url",
 ]

@@ -139,6 +139,42 @@ def loaded(connection: psycopg.Connection) -> dict[str, str]:
     return {name: step["fingerprint"] for name, step in steps.items()}
 
 
+def loaded_snapshots(connection: psycopg.Connection) -> dict[str, dict]:
+    """Of what each source's table was made, from the ledger; a source never loaded is left out.
+
+    Returns `loaded_at`, and of the snapshot `content`, `origin`, `as_of`, `fetched_at`, and
+    `checked_at`: when its publisher last said that it is (still) the newest.
+    """
+    query = """
+    with loads as (
+        select distinct on (name)
+            name, step_id, started_at, facts #>> '{snapshot, content}' as content
+        from pipeline.steps where stage = 'load' and outcome = 'new'
+        order by name, step_id desc
+    ),
+    -- A load by an earlier version does not say what it was made of.
+    -- A failed step tells of the last good file too. One made by hand is noted after the load.
+    contents as (
+        select distinct on (loads.name) loads.name, loads.started_at,
+            coalesce(loads.content, facts ->> 'input') as content
+        from loads
+        left join pipeline.steps on steps.name = loads.name and stage = 'preprocess'
+            and (steps.step_id < loads.step_id or steps.started_at <= loads.started_at)
+        order by loads.name, steps.step_id desc
+    )
+    select distinct on (contents.name)
+        contents.name, contents.started_at as loaded_at, content, facts ->> 'origin' as origin,
+        facts ->> 'as_of' as as_of, facts ->> 'fetched_at' as fetched_at,
+        facts ->> 'checked_at' as checked_at
+    from contents
+    left join pipeline.steps on steps.name = contents.name and stage = 'api'
+        and fingerprint = content
+    order by contents.name, outcome in ('new', 'unchanged') desc, steps.step_id desc
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return {row.pop("name"): row for row in cursor.execute(query)}
+
+
 def loads(connection: psycopg.Connection, source: str) -> list[dict]:
     """What the rows of a source were made of, load by load, the newest first, and their number.
 

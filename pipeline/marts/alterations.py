@@ -8,9 +8,9 @@ from collections.abc import Collection
 
 import psycopg
 
-from pipeline.database import ledger
+from pipeline.database import catalog, ledger
 from pipeline.errors import SourceError
-from pipeline.marts import marks, publication
+from pipeline.marts import marks
 from pipeline.marts.marks import Made
 
 SOURCE = "source"
@@ -35,7 +35,7 @@ def altered_tables(connection: psycopg.Connection) -> dict[str, str]:
     made = {
         name: Made(str(step["facts"]["generation"]), step["rows"]) for name, step in steps.items()
     }
-    return marks.altered(connection, publication.PUBLISHED, made)
+    return marks.altered(connection, catalog.PUBLISHED, made)
 
 
 def refuse_altered(connection: psycopg.Connection, described: dict[str, dict]) -> None:
@@ -46,7 +46,7 @@ def refuse_altered(connection: psycopg.Connection, described: dict[str, dict]) -
     found = altered_tables(connection)
     if not described:  # pg_dump will wait for a table that is locked; then it is looked at again
         found = {name: why for name, why in found.items() if why != marks.LOCKED}
-    noted = marks.noted(connection, publication.PUBLISHED)
+    noted = marks.noted(connection, catalog.PUBLISHED)
     for name, facts in described.items():
         made = noted.get(name)
         if not made or made.of != str(facts["generation"]):
@@ -65,4 +65,4 @@ def note_hashes(connection: psycopg.Connection, described: dict[str, dict]) -> N
     """Note the hashes of published tables, as they were read for a dump."""
     for name, facts in described.items():
         made = Made(str(facts["generation"]), facts["rows"], facts["hash"])
-        marks.add_hash(connection, publication.PUBLISHED, name, made)
+        marks.add_hash(connection, catalog.PUBLISHED, name, made)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from pipeline import state
-from pipeline.database import ledger
+from pipeline.database import catalog, ledger
 from pipeline.database.queries import scalar
-from pipeline.marts import marks, publication, refresh_status
+from pipeline.marts import data_status, marks
 from pipeline.marts.dbt_runner import Result
 from pipeline.marts.freshness import Row
 from pipeline.marts.lineage import Lineage
@@ -37,7 +37,7 @@ class Build:
     def gone(self, connection: psycopg.Connection) -> dict[str, str]:
         """Since when the published tables have had no model that have none now, by name."""
         ours = ledger.newest(connection, "transform", ("published",)).keys()
-        without = (ours & publication.tables(connection).keys()) - self.lineage.marts.keys()
+        without = (ours & catalog.tables(connection).keys()) - self.lineage.marts.keys()
         before = self.last.get("gone", {})
         return {name: before.get(name, state.now()) for name in sorted(without)}
 
@@ -52,7 +52,7 @@ class Build:
         """
         graph, verdict = self.lineage, self.verdict
         going, held = verdict.going, verdict.held
-        there = publication.tables(connection).keys()
+        there = catalog.tables(connection).keys()
         is_well = not (held or verdict.loose)
         facts = {
             "outcome": "held" if not is_well else "published" if going else "unchanged",
@@ -151,15 +151,15 @@ class Build:
             result = self.results[uid]
             told = stamp | {"outcome": "published", "rows": result.rows, "seconds": result.seconds}
             ledger.note(connection, run_id, "transform", name, told, self.made_of[uid])
-            maker = marks.maker(connection, publication.NEXT, name)
+            maker = marks.maker(connection, catalog.NEXT, name)
             made = Made(str(facts["generation"]), result.rows, maker=maker)
-            marks.note(connection, publication.PUBLISHED, name, made, where=publication.NEXT)
+            marks.note(connection, catalog.PUBLISHED, name, made, where=catalog.NEXT)
         for name, reason in facts["held"].items():
             told = stamp | {"outcome": "held", "reason": reason}
             ledger.note(connection, run_id, "transform", name, told)
         whole = facts | stamp
         ledger.note(connection, run_id, "transform", ledger.ALL_MODELS, whole, self.fingerprint)
-        return refresh_status.rows(connection, verified_at=datetime.now(UTC))
+        return data_status.rows(connection, verified_at=datetime.now(UTC))
 
 
 def _trouble(held: int, marts: int, loose: Iterable[str]) -> str:

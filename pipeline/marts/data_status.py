@@ -1,23 +1,29 @@
 """`transformed.data_status`: how old everything is, for those who read the published tables.
 
-A table of facts that the pipeline writes, and a view that adds what the clock says when it is
-read: so it turns red by itself when the pipeline is dead. docs/data_status.md tells readers of it;
-the rules are in `freshness`.
+A table of facts that the pipeline writes, and a view that computes the rest from the clock when it
+is read: so a table becomes overdue by itself when the pipeline is dead. docs/data_status.md
+describes both to readers; the rules are in `freshness`.
 """
 
 import json
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import LiteralString
 
 import psycopg
 from psycopg.rows import dict_row
 
+from pipeline import settings
+from pipeline.database import ledger, locks
+from pipeline.database.catalog import PUBLISHED
 from pipeline.database.queries import detail, scalar
 from pipeline.errors import SourceError
-from pipeline.marts.freshness import Row
+from pipeline.marts import credits, freshness
+from pipeline.marts.freshness import Row, Table
 
-SCHEMA, FACTS, VIEW = "transformed", "data_status_facts", "data_status"
+FACTS, VIEW = "data_status_facts", "data_status"
+LOCK_TIMEOUT = "1s"
 INSTANT = "timestamp with time zone"
 Columns = dict[LiteralString, tuple[LiteralString, LiteralString]]
 # Type and comment of each column; names and order are a contract with applications.
@@ -47,7 +53,7 @@ ABOUT_VIEW = "How old the data are, and why; one row per source and per publishe
 _SELECT = (
     f"select {', '.join(COLUMNS)}, "  # noqa: S608 - our own names
     + ", ".join(f"{expression} as {name}" for name, (expression, _) in COMPUTED.items())
-    + f" from {SCHEMA}.{FACTS}"
+    + f" from {PUBLISHED}.{FACTS}"
 )
 # What to drop, by pg_class.relkind.
 _KINDS: dict[str, LiteralString]
@@ -57,7 +63,7 @@ _KINDS |= {"S": "sequence", "i": "index", "I": "index", "c": "type"}
 
 @dataclass(frozen=True)
 class _Relation:
-    """What stands under one of our names."""
+    """A relation that has one of our names."""
 
     kind: str  # as in pg_class.relkind
     columns: dict[str, str]
@@ -67,107 +73,146 @@ class _Relation:
     definition: str | None  # of a view
 
 
+def refresh(connection: psycopg.Connection, verified_at: datetime | None = None) -> None:
+    """Bring table and view up to date, in a transaction of its own; `verified_at`: see `rows`.
+
+    Raises SourceError when a session locks them for longer than LOCK_TIMEOUT; if they must be
+    recreated, new readers wait behind us meanwhile.
+    """
+    try:
+        with connection.transaction():
+            connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+            write(connection, rows(connection, verified_at))
+    except psycopg.errors.LockNotAvailable:
+        oldest = locks.oldest_holder(connection, PUBLISHED)
+        raise SourceError(
+            f"{PUBLISHED}.{VIEW} stays as it was: other sessions lock it; the oldest is {oldest}",
+            "the next run brings it up to date",
+        ) from None
+
+
+def rows(connection: psycopg.Connection, verified_at: datetime | None = None) -> list[Row]:
+    """The rows as they should be now, by the ledger; creates table and view if they are missing.
+
+    verified_at: when it was last verified that the published tables correspond to the loaded rows
+    and the models; None if this run did not get that far.
+    """
+    prepare(connection)
+    names = settings.sources()
+    build = (ledger.last_build(connection) or {"facts": {}})["facts"]
+    return freshness.rows(
+        ledger.sources(connection, names),
+        ledger.loaded_snapshots(connection),
+        _tables(connection, build),
+        build.get("sources", {}),
+        build.get("ancestors", {}),
+        verified_at,
+        read(connection),
+        {name for name in names if credits.is_static(name)},
+    )
+
+
 def prepare(connection: psycopg.Connection) -> None:
-    """Make table and view where one is missing, or is not as it was made.
+    """Create table and view where one is missing, or is not as the pipeline created it.
 
-    One that is made anew is empty: to be called in the transaction that writes the rows. Grants
-    follow from the schema's default privileges. Reads the catalogue only, if all is there.
+    A recreated table is empty: call this in the transaction that writes the rows. The schema's
+    default privileges apply. If both are as they should be, only the catalog is read.
 
-    Raises SourceError when something of others depends on one that must be made anew.
+    Raises SourceError when something of others depends on one that must be recreated.
     """
     with connection.transaction():
-        if scalar(connection, "select to_regnamespace(%s)", [SCHEMA]) is None:
-            connection.execute(f"create schema {SCHEMA}")
+        if scalar(connection, "select to_regnamespace(%s)", [PUBLISHED]) is None:
+            connection.execute(f"create schema {PUBLISHED}")
         facts, view = _relation(connection, FACTS), _relation(connection, VIEW)
-        facts_are_well, view_is_well = _are_our_facts(facts), _is_our_view(view)
-        if facts_are_well and view_is_well:
+        if _is_our_table(facts) and _is_our_view(view):
             return
         _drop(connection, VIEW, view)
-        if not facts_are_well:
+        if not _is_our_table(facts):
             _drop(connection, FACTS, facts)
-            _make_facts(connection)
-        _make_view(connection)
+            _create_table(connection)
+        _create_view(connection)
 
 
 def replace(connection: psycopg.Connection, rows: list[Row]) -> None:
-    """Let these rows be told as part of a publication that has locked the table.
+    """Write all rows anew, frozen, as part of a publication that has locked the table.
 
-    The new tables are frozen: a snapshot that is older than the publication reads them too, once
-    its wait for them is over. So these rows are frozen, or such a reader would find the old status
-    beside the new tables.
+    The new tables are frozen, so a snapshot older than the publication reads them as soon as its
+    wait for them is over. Such a reader would find the old status beside the new tables if these
+    rows were not frozen too.
     """
     names = ", ".join(COLUMNS)
     with connection.cursor() as cursor:
-        cursor.execute(f"truncate {SCHEMA}.{FACTS}")
-        with cursor.copy(f"copy {SCHEMA}.{FACTS} ({names}) from stdin (freeze)") as copy:
+        cursor.execute(f"truncate {PUBLISHED}.{FACTS}")
+        with cursor.copy(f"copy {PUBLISHED}.{FACTS} ({names}) from stdin (freeze)") as copy:
             for row in rows:
                 copy.write_row([list(v) if isinstance(v, tuple) else v for v in row])
 
 
 def write(connection: psycopg.Connection, rows: list[Row]) -> None:
-    """Let these rows be told, and no others; part of the caller's transaction.
+    """Write these rows and delete all others, in the caller's transaction.
 
-    Rows that stay the same are not touched, and nothing but rows is locked.
+    Rows that stay the same are not touched, and only rows are locked.
     """
     names = ", ".join(COLUMNS)
     updates = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS)
     connection.execute(
-        f"""with told as (
-            select {names} from jsonb_populate_recordset(null::{SCHEMA}.{FACTS}, %s::jsonb)
+        f"""with new as (
+            select {names} from jsonb_populate_recordset(null::{PUBLISHED}.{FACTS}, %s::jsonb)
         ), gone as (
-            delete from {SCHEMA}.{FACTS} where (kind, name) not in (select kind, name from told)
+            delete from {PUBLISHED}.{FACTS} where (kind, name) not in (select kind, name from new)
         )
-        insert into {SCHEMA}.{FACTS} as known ({names}) select {names} from told
+        insert into {PUBLISHED}.{FACTS} as old ({names}) select {names} from new
         on conflict (kind, name) do update set {updates}
-        where known.* is distinct from excluded.*""",  # noqa: S608 - our own names
+        where old.* is distinct from excluded.*""",  # noqa: S608 - our own names
         [json.dumps([row._asdict() for row in rows], default=str)],
     )
 
 
 def read(connection: psycopg.Connection) -> list[dict]:
-    """What readers are told now, sources first, each by name; nothing before the first night."""
-    view = scalar(connection, "select to_regclass(%s)", [f"{SCHEMA}.{VIEW}"])
+    """The rows of the view, sources first, each sorted by name; empty before the first night."""
+    view = scalar(connection, "select to_regclass(%s)", [f"{PUBLISHED}.{VIEW}"])
     if view is None:
         return []
     with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(f"select * from {SCHEMA}.{VIEW} order by kind, name")  # noqa: S608
+        cursor.execute(f"select * from {PUBLISHED}.{VIEW} order by kind, name")  # noqa: S608
         return cursor.fetchall()
 
 
-def loaded(connection: psycopg.Connection) -> dict[str, dict]:
-    """Of what each source's table was made, from the ledger; a source never loaded is left out.
+def _tables(connection: psycopg.Connection, build: dict) -> dict[str, Table]:
+    """The table of each model of a build (its facts in the ledger), by name."""
+    published = ledger.newest(connection, "transform", ("published",))
+    reasons = _outdated(connection, build)
+    reasons |= dict.fromkeys(build.get("gone", {}), "its model was deleted")
+    reasons |= build.get("held", {})
+    tables = {}
+    for name in build.get("sources", {}).keys() | set(build.get("tables", [])):
+        reason = reasons.get(name)
+        if name in build["tables"] and name in published:
+            step = published[name]
+            tables[name] = Table(
+                "held" if reason else "published",
+                reason,
+                step["started_at"],
+                step["facts"]["generation"],
+                step["rows"],
+            )
+        else:
+            tables[name] = Table("missing", reason)
+    return tables
 
-    Returns `loaded_at`, and of the snapshot `content`, `origin`, `as_of`, `fetched_at`, and
-    `checked_at`: when its publisher last said that it is (still) the newest.
-    """
-    query = """
-    with loads as (
-        select distinct on (name)
-            name, step_id, started_at, facts #>> '{snapshot, content}' as content
-        from pipeline.steps where stage = 'load' and outcome = 'new'
-        order by name, step_id desc
-    ),
-    -- A load by an earlier version does not say what it was made of.
-    -- A failed step tells of the last good file too. One made by hand is noted after the load.
-    contents as (
-        select distinct on (loads.name) loads.name, loads.started_at,
-            coalesce(loads.content, facts ->> 'input') as content
-        from loads
-        left join pipeline.steps on steps.name = loads.name and stage = 'preprocess'
-            and (steps.step_id < loads.step_id or steps.started_at <= loads.started_at)
-        order by loads.name, steps.step_id desc
-    )
-    select distinct on (contents.name)
-        contents.name, contents.started_at as loaded_at, content, facts ->> 'origin' as origin,
-        facts ->> 'as_of' as as_of, facts ->> 'fetched_at' as fetched_at,
-        facts ->> 'checked_at' as checked_at
-    from contents
-    left join pipeline.steps on steps.name = contents.name and stage = 'api'
-        and fingerprint = content
-    order by contents.name, outcome in ('new', 'unchanged') desc, steps.step_id desc
-    """
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return {row.pop("name"): row for row in cursor.execute(query)}
+
+def _outdated(connection: psycopg.Connection, build: dict) -> dict[str, str]:
+    """Why the tables are not newer whose sources were loaded since they were built, by name."""
+    loaded_now, loaded_then = ledger.loaded(connection), build.get("loaded", {})
+    newest = ledger.newest(connection, "transform").get(ledger.ALL_MODELS)
+    reason = "newer rows are loaded and not yet published"
+    if newest and newest["outcome"] == "failed":
+        reason = newest["reason"].partition("; the oldest is")[0]  # other sessions are private
+    return {
+        name: reason
+        for name, sources in build.get("sources", {}).items()
+        if any(loaded_now.get(source) != loaded_then.get(source) for source in sources)
+    }
 
 
 def _relation(connection: psycopg.Connection, name: str) -> _Relation | None:
@@ -177,66 +222,66 @@ def _relation(connection: psycopg.Connection, name: str) -> _Relation | None:
             (select jsonb_object_agg(attname, attnum || ' ' || format_type(atttypid, atttypmod)
                     || case when attnotnull then ' not null' else '' end)
                 from pg_catalog.pg_attribute
-                where attrelid = found.oid and attnum > 0 and not attisdropped),
+                where attrelid = relation.oid and attnum > 0 and not attisdropped),
             (select pg_get_constraintdef(pg_constraint.oid) from pg_catalog.pg_constraint
-                where conrelid = found.oid and conname = relname || '_pkey'),
+                where conrelid = relation.oid and conname = relname || '_pkey'),
             relpersistence = 'p', coalesce(reloptions, '{}'),
-            case relkind when 'v' then pg_get_viewdef(found.oid) end
-        from pg_catalog.pg_class as found where oid = to_regclass(%s)""",
-        [f"{SCHEMA}.{name}"],
+            case relkind when 'v' then pg_get_viewdef(relation.oid) end
+        from pg_catalog.pg_class as relation where oid = to_regclass(%s)""",
+        [f"{PUBLISHED}.{name}"],
     ).fetchone()
     return _Relation(*row) if row else None
 
 
-def _are_our_facts(found: _Relation | None) -> bool:
-    wanted = {
+def _is_our_table(relation: _Relation | None) -> bool:
+    columns = {
         name: f"{number} {kind}" for number, (name, (kind, _)) in enumerate(COLUMNS.items(), 1)
     }
     return (
-        found is not None
-        and found.kind == "r"
-        and found.columns == wanted
-        and found.primary_key == "PRIMARY KEY (kind, name)"
-        and found.is_permanent
+        relation is not None
+        and relation.kind == "r"
+        and relation.columns == columns
+        and relation.primary_key == "PRIMARY KEY (kind, name)"
+        and relation.is_permanent
     )
 
 
-def _is_our_view(found: _Relation | None) -> bool:
+def _is_our_view(relation: _Relation | None) -> bool:
     return (
-        found is not None
-        and found.kind == "v"
-        and found.options == ["security_invoker=true"]
-        and _plain(found.definition or "") == _plain(_SELECT)
+        relation is not None
+        and relation.kind == "v"
+        and relation.options == ["security_invoker=true"]
+        and _normalised(relation.definition or "") == _normalised(_SELECT)
     )
 
 
-def _plain(query: str) -> str:
-    """A query without what servers of different versions write differently when they show it."""
+def _normalised(query: str) -> str:
+    """A query without what differs between the versions of PostgreSQL that print it."""
     return re.sub(rf"\b{FACTS}\.|[\s();]", "", query).lower()
 
 
-def _drop(connection: psycopg.Connection, name: LiteralString, found: _Relation | None) -> None:
-    if found is None:
+def _drop(connection: psycopg.Connection, name: LiteralString, relation: _Relation | None) -> None:
+    if relation is None:
         return
     try:
-        connection.execute(f"drop {_KINDS[found.kind]} {SCHEMA}.{name}")
+        connection.execute(f"drop {_KINDS[relation.kind]} {PUBLISHED}.{name}")
     except psycopg.errors.DependentObjectsStillExist as error:
         raise SourceError(
-            f"{SCHEMA}.{name} was altered and cannot be made anew: {detail(error)}",
-            f"drop what depends on it, or give {SCHEMA}.{name} its columns back",
+            f"{PUBLISHED}.{name} was altered and cannot be recreated: {detail(error)}",
+            f"drop what depends on it, or give {PUBLISHED}.{name} its columns back",
         ) from None
 
 
-def _make_facts(connection: psycopg.Connection) -> None:
+def _create_table(connection: psycopg.Connection) -> None:
     columns = ", ".join(f"{name} {kind}" for name, (kind, _) in COLUMNS.items())
     key = f"constraint {FACTS}_pkey primary key (kind, name)"
-    connection.execute(f"create table {SCHEMA}.{FACTS} ({columns}, {key})")
+    connection.execute(f"create table {PUBLISHED}.{FACTS} ({columns}, {key})")
     _comment(connection, "table", FACTS, ABOUT_FACTS, COLUMNS)
 
 
-def _make_view(connection: psycopg.Connection) -> None:
-    head = f"create view {SCHEMA}.{VIEW} with (security_invoker = true) as"
-    connection.execute(f"{head} {_SELECT}")
+def _create_view(connection: psycopg.Connection) -> None:
+    options = "with (security_invoker = true)"
+    connection.execute(f"create view {PUBLISHED}.{VIEW} {options} as {_SELECT}")
     _comment(connection, "view", VIEW, ABOUT_VIEW, COLUMNS | COMPUTED)
 
 
@@ -247,6 +292,6 @@ def _comment(
     about: LiteralString,
     columns: Columns,
 ) -> None:
-    connection.execute(f"comment on {kind} {SCHEMA}.{name} is '{about}'")
+    connection.execute(f"comment on {kind} {PUBLISHED}.{name} is '{about}'")
     for column, (_, comment) in columns.items():
-        connection.execute(f"comment on column {SCHEMA}.{name}.{column} is '{comment}'")
+        connection.execute(f"comment on column {PUBLISHED}.{name}.{column} is '{comment}'")

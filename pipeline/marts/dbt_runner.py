@@ -16,9 +16,9 @@ from typing import Any
 import psycopg
 
 from pipeline import database, folders, settings
+from pipeline.database import locks
 from pipeline.database.queries import scalar
 from pipeline.errors import PipelineError
-from pipeline.marts import publication
 from pipeline.settings import ROOT, Settings
 
 PROJECT = ROOT / "transform"
@@ -192,7 +192,7 @@ def _session(here: Settings, connection: psycopg.Connection) -> str:
     words = {name: database.SESSION[name].replace(" ", r"\ ") for (name,) in known}
     name = database.CHECK_INTERVAL[0]
     words[name] = scalar(connection, "select current_setting(%s)", [name])
-    words["lock_timeout"] = publication.milliseconds(max(1, here.publish_patience))
+    words["lock_timeout"] = locks.milliseconds(max(1, here.publish_patience))
     return " ".join(f"-c {name}={value}" for name, value in words.items())
 
 

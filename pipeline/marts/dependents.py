@@ -1,6 +1,6 @@
-"""What others built upon the published tables: their views are made anew, the rest is refused.
+"""What others built on the published tables: plain views are recreated, the rest is refused.
 
-Tables are replaced at every publication, and a view is bound to the very tables it was made on.
+Every publication replaces the tables, and a view is bound to the very tables it was created on.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from pipeline.errors import SourceError
 
 
 class Refused(SourceError):
-    """What others made stands in the way of some published tables, which are held then."""
+    """Objects of others prevent that some published tables are replaced; these are held then."""
 
     def __init__(self, tables: set[str], what: str):
         super().__init__(
@@ -24,10 +24,10 @@ class Refused(SourceError):
 
 
 class View(NamedTuple):
-    """A view of somebody else's that reads a published table, and all it takes to make it anew."""
+    """A view of others that reads a published table, and everything needed to recreate it."""
 
     name: sql.Identifier
-    version: str  # which row of pg_class: another one after every change
+    version: str  # the version of its row in pg_class, which changes with the view
     tables: set[str]  # the published tables it reads, at any depth
     owner: str  # quoted where it must be
     options: str | None
@@ -37,14 +37,14 @@ class View(NamedTuple):
 
 
 _VIEWS = """
-with recursive upon (root, oid, depth) as (
+with recursive reading (root, oid, depth) as (
     select table_oid, table_oid, 0 from unnest(%(tables)s::oid[]) as table_oid
     union
     select root, ev_class, depth + 1
-    from upon
-    join pg_depend on refclassid = 'pg_class'::regclass and refobjid = upon.oid
+    from reading
+    join pg_depend on refclassid = 'pg_class'::regclass and refobjid = reading.oid
     join pg_rewrite on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid
-    where ev_class <> upon.oid
+    where ev_class <> reading.oid
 )
 select
     pg_class.oid, nspname, relname, pg_class.xmin::text, roots, relowner::regrole::text,
@@ -56,13 +56,13 @@ select
             and objsubid > 0
         where classoid = 'pg_class'::regclass and objoid = pg_class.oid)
 from (
-    select oid, max(depth) as depth, array_agg(distinct root) as roots from upon group by oid
+    select oid, max(depth) as depth, array_agg(distinct root) as roots from reading group by oid
 ) as deepest
 join pg_class using (oid) join pg_namespace on pg_namespace.oid = relnamespace
 where relkind = 'v'
 order by depth, pg_class.oid
 """
-# What goes with a table or a view without a word from PostgreSQL.
+# What PostgreSQL drops silently together with a table or a view.
 _LOST = """
 select relation, format('%%s on %%s', what, relation::regclass) from (
     select 'row security policy ' || polname, polrelid from pg_policy
@@ -85,9 +85,9 @@ order by 1
 
 
 def views(connection: psycopg.Connection, tables: dict[str, int]) -> list[View]:
-    """The views upon tables, at any depth, in the order in which they can be made.
+    """The views on tables, at any depth, in the order in which they can be created.
 
-    tables: oids by name. Raises Refused naming what would be lost with one of them or of the views.
+    tables: oids by name. Raises Refused, naming what else would be lost with the tables and views.
     """
     names = {oid: name for name, oid in tables.items()}
     found = connection.execute(_VIEWS, {"tables": list(names)}).fetchall()
@@ -104,10 +104,10 @@ def views(connection: psycopg.Connection, tables: dict[str, int]) -> list[View]:
 
 
 def lock(connection: psycopg.Connection, view: View) -> None:
-    """Keep others from a view. Raises Refused when we may not.
+    """Lock a view by setting its owner to what it is. Raises Refused without the permission.
 
-    LOCK TABLE would demand that a view's owner may lock what is below it. Where the owner is
-    another one by now, or the view is gone, what is read afterwards differs.
+    LOCK TABLE would demand that the view's owner may lock the tables that it reads. If its owner
+    changed meanwhile, or it was dropped, the caller finds that when it reads the view again.
     """
     statement = sql.SQL("alter view if exists {} owner to {}")
     try:
@@ -116,9 +116,9 @@ def lock(connection: psycopg.Connection, view: View) -> None:
         raise Refused(view.tables, error.diag.message_primary or str(error)) from None
 
 
-def make(connection: psycopg.Connection, view: View) -> None:
-    """Make a view anew, as it was. Raises Refused when it does not fit the new tables."""
-    # Options, owner and definition are the server's own words, quoted where they must be.
+def create(connection: psycopg.Connection, view: View) -> None:
+    """Recreate a view as it was. Raises Refused when it does not fit the new tables."""
+    # Options, owner and definition come from the server, quoted where they must be.
     options = sql.SQL(f"with ({trusted(view.options)})" if view.options else "")
     definition, owner = sql.SQL(trusted(view.definition)), sql.SQL(trusted(view.owner))
     try:

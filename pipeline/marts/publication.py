@@ -1,21 +1,22 @@
-"""Publication: the new tables take the place of the old ones in one transaction.
+"""Publication: the new tables replace the old ones in one transaction.
 
-Readers of schema `transformed` see last night's tables or tonight's, never none and never some of
-each. Three things make that true, each of them measured:
+Readers of schema `transformed` see last night's tables or tonight's, never none and never a
+mixture. Three things make that true, and each of them was measured:
 
 1.  The new tables are frozen first. A snapshot older than the build would otherwise find them
     empty.
-2.  All old tables are locked, and what others built on them, with a short time limit, tried again:
-    readers queue behind one lock for 200 ms at most, behind all of them for 0.9 s, and nobody dies
-    of a deadlock. What was read before is read again then: others may have changed it meanwhile.
-3.  Only then do the new tables take the places of the old ones. A wait of 200 ms, for whatever it
-    may be, undoes all of it, and it is tried again.
+2.  All old tables, and what others built on them, are locked with a short time limit, again and
+    again: readers queue behind one lock for 200 ms at most, behind all of them for 0.9 s, and no
+    session dies of a deadlock. What was read before the locks is then read again, because others
+    may have changed it meanwhile.
+3.  Only then do the new tables replace the old ones. Any wait of 200 ms undoes everything, and the
+    publication is attempted again.
 
 The schema itself stays, with what others granted on it and put into it, and so do the tables that
-were not built, or are held. Table `data_status_facts` is locked with the rest and filled anew with
+were not built or are held. Table `data_status_facts` is locked with the rest and filled with
 frozen rows, so that nobody reads the status of one generation and the rows of another in one
-transaction. What needs no lock (ledger, privileges) is done before: readers wait for the exchange
-and the commit alone.
+transaction. What needs no lock (ledger, privileges) is done before: readers wait only for the
+exchange and the commit.
 """
 
 import random
@@ -26,113 +27,44 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from pipeline.database import grants, ledger
-from pipeline.database.queries import detail, scalar, trusted
+from pipeline.database import catalog, grants, ledger, locks
+from pipeline.database.catalog import NEXT, PUBLISHED
+from pipeline.database.queries import detail, scalar
 from pipeline.errors import SourceError
 from pipeline.marts import data_status, dependents
+from pipeline.marts.build_schema import postponed
 from pipeline.marts.freshness import Row
 from pipeline.settings import Settings
 
-PUBLISHED, NEXT = "transformed", "transformed_next"
-LOCK_TIMEOUT = "200ms"  # for one lock; below the server's deadlock_timeout of 1 s
-LONGEST_ATTEMPT = 0.9  # seconds for all: readers of the first wait while we wait for the last
-TO_CANCEL_AUTOVACUUM = "1500ms"  # the server does that when we waited for deadlock_timeout
-# What a wait of ours ends with, when it is to be tried again.
-WAITED = (
-    psycopg.errors.LockNotAvailable,
-    psycopg.errors.QueryCanceled,
-    psycopg.errors.DeadlockDetected,
-)
 
-
-class _Again(Exception):
-    """What was read before the locks had changed when they were there."""
-
-
-def tables(connection: psycopg.Connection, schema: str = PUBLISHED) -> dict[str, int]:
-    """The oids of the tables in a schema, by name."""
-    rows = connection.execute(
-        """select relname, oid from pg_class
-        where relnamespace = to_regnamespace(%s) and relkind = 'r' order by 1""",
-        [schema],
-    )
-    return dict(rows.fetchall())
-
-
-def make_room(connection: psycopg.Connection, patience: float) -> int:
-    """An empty schema for the build; what a killed build left in it goes. Returns its oid.
-
-    Raises SourceError when somebody reads there for longer than `patience`, in seconds.
-    """
-    drop_schema(connection, NEXT, patience)
-    with connection.transaction():
-        connection.execute(f"create schema {NEXT}")
-        return scalar(connection, f"select '{NEXT}'::regnamespace::oid")
-
-
-def drop_schema(connection: psycopg.Connection, schema: LiteralString, patience: float) -> None:
-    """Drop a schema of ours that nobody is meant to depend on, with all in it.
-
-    Raises SourceError when somebody reads there for longer than `patience`, in seconds.
-    """
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            with connection.transaction():
-                connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
-                connection.execute(f"drop schema if exists {schema} cascade")
-            return
-        except WAITED:
-            if time.monotonic() > deadline:
-                oldest = holder(connection, schema)
-                raise _postponed(f"readers hold what is left in schema {schema}", oldest) from None
-            time.sleep(0.2)
-
-
-def milliseconds(patience: float) -> LiteralString:
-    """Seconds of patience as a time limit of PostgreSQL, for which 0 would be no limit."""
-    return trusted(f"{max(1, round(patience * 1000))}ms")
-
-
-def pass_through(connection: psycopg.Connection, names: Iterable[str]) -> None:
-    """Let the published tables stand in for those that are not built, or are held.
-
-    What was built under such a name goes; where nothing is published yet, nothing stands in.
-    """
-    published, built = tables(connection), tables(connection, NEXT)
-    for name in names:
-        beside = sql.Identifier(NEXT, name)
-        with connection.transaction():
-            if name in built:
-                connection.execute(sql.SQL("drop table {}").format(beside))
-            if name in published:
-                view = sql.SQL("create or replace view {} as select * from {}")
-                connection.execute(view.format(beside, _published(name)))
+class _Changed(Exception):
+    """What was read before the locks was no longer true under them, or they took too long."""
 
 
 def publish(
     connection: psycopg.Connection,
     here: Settings,
-    room: int,
+    schema_oid: int,
     names: Iterable[str],
-    note: Callable[[psycopg.Connection, int], list[Row]],
-    gone: Iterable[str] = (),
-    known: int = 0,
+    record: Callable[[psycopg.Connection, int], list[Row]],
+    dropped: Iterable[str] = (),
+    known_generation: int = 0,
 ) -> int:
-    """Publish tables that stand in `transformed_next`; the others stay as they are.
+    """Publish tables that were built in `transformed_next`; the others stay as they are.
 
     Parameters
     ----------
-    room:  what `make_room` returned before the build.
-    names: the tables to publish.
-    note:  called with the connection and the new generation within the transaction, before
-           anything is locked: what it writes is there together with the tables, or not at all.
-           It returns what readers are to be told in `data_status`.
-    gone:  published tables whose model is no more and whose time is up; they are dropped.
-    known: a generation that is known elsewhere; the new one is greater.
+    schema_oid: what `build_schema.create` returned before the build.
+    names:      the tables to publish.
+    record:     called with the connection and the new generation within the transaction, before
+                anything is locked: what it writes is committed together with the tables, or not at
+                all. It returns the new rows of `data_status`; none leaves it as it is.
+    dropped:    published tables to drop, because their model was deleted long enough ago.
+    known_generation: a generation that was recorded elsewhere; the new one is greater.
 
-    Returns the generation. Raises SourceError when readers did not let go in time and Refused when
-    what others built upon a published table cannot be made anew; nothing has changed then.
+    Returns the generation. Raises SourceError when readers held their locks for too long, and
+    Refused when something that others built on a published table cannot be recreated; nothing has
+    changed then.
     """
     names = sorted(names)
     deadline = time.monotonic() + here.publish_patience
@@ -140,20 +72,20 @@ def publish(
     while True:
         try:
             with connection.transaction():
-                connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
-                _hold_room(connection, room)
-                old = _ours(connection, {*names, *gone})
-                generation = 1 + max(known, ledger.generation(connection))
-                told = note(connection, generation)
-                keep_autovacuum_off(connection, [_published(name) for name in old])
+                connection.execute(f"set local lock_timeout = '{locks.LOCK_TIMEOUT}'")
+                _check_schema(connection, schema_oid)
+                old = _our_tables(connection, {*names, *dropped})
+                generation = 1 + max(known_generation, ledger.generation(connection))
+                status = record(connection, generation)
+                locks.cancel_autovacuum(connection, [_published(name) for name in old])
                 _exchange(connection, names, old)
-                if told:
-                    data_status.replace(connection, told)
+                if status:
+                    data_status.replace(connection, status)
             return generation
-        except (*WAITED, _Again):
+        except (*locks.TIMED_OUT, _Changed):
             if time.monotonic() > deadline:
-                oldest = holder(connection, PUBLISHED)
-                raise _postponed("readers hold published tables", oldest) from None
+                oldest = locks.oldest_holder(connection, PUBLISHED)
+                raise postponed("readers hold published tables", oldest) from None
             time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - not for secrets
 
 
@@ -166,114 +98,68 @@ def _freeze(connection: psycopg.Connection, deadline: float) -> None:
             where relnamespace = %s::regnamespace and relkind = 'r'""",
             [NEXT],
         ).fetchall()
-        for table, is_known_to_the_planner in built:
-            words = sql.SQL("freeze" if is_known_to_the_planner else "freeze, analyze")
+        for table, is_analyzed in built:
+            options = sql.SQL("freeze" if is_analyzed else "freeze, analyze")
             name = sql.Identifier(NEXT, table)
-            connection.execute(sql.SQL("vacuum ({}) {}").format(words, name))
+            connection.execute(sql.SQL("vacuum ({}) {}").format(options, name))
         if not scalar(
             connection,
-            """select count(*) from pg_catalog.pg_class as held
+            """select count(*) from pg_catalog.pg_class as unfrozen
             where (
-                held.relnamespace = %(next)s::regnamespace and held.relkind = 'r'
-                or held.oid in (
+                unfrozen.relnamespace = %(next)s::regnamespace and unfrozen.relkind = 'r'
+                or unfrozen.oid in (
                     select reltoastrelid from pg_catalog.pg_class
                     where relnamespace = %(next)s::regnamespace and relkind = 'r'
                 )
-            ) and age(held.relfrozenxid) > age(%(built_by)s::xid)""",
+            ) and age(unfrozen.relfrozenxid) > age(%(built_by)s::xid)""",
             {"next": NEXT, "built_by": str(built_by)},
         ):
             return
         if time.monotonic() > deadline:
-            # They keep the new tables from being frozen; of one that wrote its number does.
-            age = "greatest(age(backend_xmin), age(backend_xid))"
-            oldest = _oldest(connection, f"{age} is not null order by {age} desc, xact_start")
-            raise _postponed("readers hold a snapshot older than the build", oldest)
+            oldest = locks.oldest_snapshot(connection)
+            raise postponed("readers hold a snapshot older than the build", oldest)
         time.sleep(0.2)
 
 
-def holder(connection: psycopg.Connection, schema: str, mode: str = "%") -> str:
-    """Of the sessions that hold locks (of a mode) on a schema's relations, the oldest, in words."""
-    return _oldest(
-        connection,
-        """pid in (
-            select pg_locks.pid from pg_locks
-            join pg_class on relation in (pg_class.oid, reltoastrelid)
-                and relnamespace = to_regnamespace(%s)
-            where granted and mode like %s
-        ) order by xact_start""",
-        schema,
-        mode,
-    )
+def _check_schema(connection: psycopg.Connection, schema_oid: int) -> None:
+    """Publish only what this run built: while it slept, another run may have built here."""
+    if scalar(connection, "select to_regnamespace(%s)::oid", [NEXT]) != schema_oid:
+        raise SourceError("another run built new tables meanwhile; this run's are not published")
 
 
-def _oldest(connection: psycopg.Connection, condition: LiteralString, *words: str) -> str:
-    """The first session by a condition, with its order, on `pg_stat_activity`."""
-    row = connection.execute(
-        f"""select pid, coalesce(usename, backend_type), application_name, now() - xact_start,
-            left(query, 80)
-        from pg_stat_activity
-        where datname = current_database() and pid <> pg_backend_pid() and {condition}
-        limit 1""",  # noqa: S608
-        words,
-    ).fetchone()
-    if not row:
-        return "gone by now"
-    who = f"process {row[0]} of {row[1]} ({row[2]}), for {row[3]}: {row[4]}"
-    return "".join(c if c.isprintable() else " " for c in who)
+def _our_tables(connection: psycopg.Connection, names: set[str]) -> dict[str, int]:
+    """The oids of those of these tables that this pipeline published.
 
-
-def _postponed(why: str, oldest: str) -> SourceError:
-    return SourceError(
-        f"publication postponed: {why}; the oldest is {oldest}",
-        "the published tables stay as they were; the next night tries again",
-    )
-
-
-def _hold_room(connection: psycopg.Connection, room: int) -> None:
-    """Publish only what this run built: a run that slept may find another one's tables here."""
-    if scalar(connection, "select to_regnamespace(%s)::oid", [NEXT]) != room:
-        raise SourceError("another run built new tables meanwhile; this one's are not published")
+    The ledger tells which did; if it is lost, all of them count.
+    """
+    ours = ledger.newest(connection, "transform", ("published",)).keys() or names
+    return {name: oid for name, oid in catalog.tables(connection).items() if name in ours & names}
 
 
 def _exchange(connection: psycopg.Connection, names: list[str], old: dict[str, int]) -> None:
-    """Put the new tables in the places of the old ones, whose oids are given by name.
+    """Replace the old tables, given by name with their oids, by the new ones.
 
-    From the first lock to the end of the transaction readers wait: all else comes before.
+    Readers wait from the first lock to the end of the transaction: everything else comes before.
     """
     connection.execute(f"create schema if not exists {PUBLISHED}")
     granted = grants.of_others(connection, old.values())
     by_default = grants.by_default(connection, PUBLISHED)
     for name in names:
-        as_before = granted[old[name]] if name in old else by_default
-        grants.give(connection, sql.Identifier(NEXT, name), as_before)
+        privileges = granted[old[name]] if name in old else by_default
+        grants.give(connection, sql.Identifier(NEXT, name), privileges)
     views = _views(connection, old)
-    until = time.monotonic() + LONGEST_ATTEMPT
-    # Views first, the outermost before all: in this order their readers lock too.
-    for view in reversed(views):
-        _bound_next(connection, until)
-        dependents.lock(connection, view)
-    _bound_next(connection, until)
-    _lock(connection, old)
-    connection.execute("set local statement_timeout = 0")
+    _lock(connection, old, views)
     if (grants.of_others(connection, old.values()), _views(connection, old)) != (granted, views):
-        raise _Again
+        raise _Changed
     for view in reversed(views):
         _drop(connection, "drop view {}", view.name, view.tables)
     for name in old:
         _drop(connection, "drop table {}", _published(name), {name})
     for name in names:
         _move_in(connection, name)
-    connection.execute(f"drop schema {NEXT} cascade")  # with the views that stood in
+    connection.execute(f"drop schema {NEXT} cascade")  # with the views on published tables
     for view in views:
-        dependents.make(connection, view)
-
-
-def _bound_next(connection: psycopg.Connection, until: float) -> None:
-    """Let the next statement end at a time of `time.monotonic()`."""
-    left = until - time.monotonic()
-    if left <= 0:
-        raise _Again
-    connection.execute(f"set local statement_timeout = '{milliseconds(left)}'")
+        dependents.create(connection, view)
 
 
 def _views(connection: psycopg.Connection, old: dict[str, int]) -> list[dependents.View]:
@@ -282,37 +168,34 @@ def _views(connection: psycopg.Connection, old: dict[str, int]) -> list[dependen
     except psycopg.errors.InternalError_ as error:
         if "could not open relation" not in str(error):
             raise
-        raise _Again from None  # its owner dropped one, this instant
+        raise _Changed from None  # its owner dropped one at this moment
 
 
-def _ours(connection: psycopg.Connection, wanted: set[str]) -> dict[str, int]:
-    """Those of the tables that are published by this pipeline; by name if the ledger is lost."""
-    known = ledger.newest(connection, "transform", ("published",)).keys() or wanted
-    return {k: oid for k, oid in tables(connection).items() if k in known & wanted}
+def _lock(
+    connection: psycopg.Connection, old: dict[str, int], views: list[dependents.View]
+) -> None:
+    """Lock everything that readers could mix with the new tables, within LONGEST_ATTEMPT.
 
-
-def _published(name: str) -> sql.Identifier:
-    return sql.Identifier(PUBLISHED, name)
-
-
-def _lock(connection: psycopg.Connection, old: Iterable[str]) -> None:
-    """Lock all that readers could mix with what comes, in one statement."""
-    status = [name for name in (data_status.FACTS,) if name in tables(connection)]
-    if found := [_published(name) for name in (*old, *status)]:
-        statement = sql.SQL("lock table {} in access exclusive mode")
-        connection.execute(statement.format(sql.SQL(", ").join(found)))
-
-
-def keep_autovacuum_off(connection: psycopg.Connection, names: list[sql.Identifier]) -> None:
-    """Have autovacuum of these tables cancelled and keep it off, while readers go on.
-
-    The server cancels it for who waits for longer than our locks do.
+    The views come first, the outermost before all others, because readers lock in this order too.
     """
-    if names:
-        connection.execute(f"set local lock_timeout = '{TO_CANCEL_AUTOVACUUM}'")
-        statement = sql.SQL("lock table {} in share update exclusive mode")
-        connection.execute(statement.format(sql.SQL(", ").join(names)))
-        connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+    status = catalog.tables(connection).keys() & {data_status.FACTS}
+    deadline = time.monotonic() + locks.LONGEST_ATTEMPT
+    for view in reversed(views):
+        _limit_next_statement(connection, deadline)
+        dependents.lock(connection, view)
+    _limit_next_statement(connection, deadline)
+    if tables := [_published(name) for name in (*old, *status)]:
+        statement = sql.SQL("lock table {} in access exclusive mode")
+        connection.execute(statement.format(sql.SQL(", ").join(tables)))
+    connection.execute("set local statement_timeout = 0")
+
+
+def _limit_next_statement(connection: psycopg.Connection, deadline: float) -> None:
+    """Cancel the next statement at a time of `time.monotonic()`."""
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise _Changed
+    connection.execute(f"set local statement_timeout = '{locks.milliseconds(seconds)}'")
 
 
 def _drop(connection, statement: LiteralString, name: sql.Identifier, at_fault: set[str]) -> None:
@@ -330,3 +213,7 @@ def _move_in(connection: psycopg.Connection, name: str) -> None:
         connection.execute(move.format(sql.Identifier(NEXT, name), sql.Identifier(PUBLISHED)))
     except psycopg.errors.DuplicateTable as error:
         raise dependents.Refused({name}, error.diag.message_primary or str(error)) from None
+
+
+def _published(name: str) -> sql.Identifier:
+    return sql.Identifier(PUBLISHED, name)

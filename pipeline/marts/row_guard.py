@@ -10,9 +10,8 @@ from collections.abc import Collection, Mapping
 import psycopg
 from psycopg import sql
 
-from pipeline.database import ledger
+from pipeline.database import catalog, ledger
 from pipeline.database.queries import one, scalar
-from pipeline.marts import publication
 
 SHARE = 0.5  # of the rows of the last generation
 
@@ -24,15 +23,15 @@ def losses(connection: psycopg.Connection, sources_of: Mapping[str, Collection[s
     table that was never published loses none.
     """
     known = ledger.newest(connection, "transform", ("published",))
-    there = publication.tables(connection)
+    there = catalog.tables(connection)
     found = {}
     for name, sources in sources_of.items():
         if name not in there:
             continue
         published = known.get(name)
         # Without a ledger they are counted.
-        before = published["rows"] if published else _count(connection, publication.PUBLISHED, name)
-        now = _count(connection, publication.NEXT, name)
+        before = published["rows"] if published else _count(connection, catalog.PUBLISHED, name)
+        now = _count(connection, catalog.NEXT, name)
         if now < SHARE * before and published:
             before *= _left(connection, sources, published["step_id"])
         if now < SHARE * before:

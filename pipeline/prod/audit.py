@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import errors, settings
-from pipeline.database.connection import one_line
+from pipeline.database import one_line
 from pipeline.database.queries import scalar
 from pipeline.prod import audit_attempts, password, permissions
 from pipeline.prod.audit_attempts import Finding

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import conninfo, sql
 from psycopg.errors import InsufficientPrivilege
 
-from pipeline.database.connection import one_line
+from pipeline.database import one_line
 from pipeline.database.queries import scalar
 from pipeline.prod import dump, password, permissions
 from pipeline.settings import ROOT, Settings

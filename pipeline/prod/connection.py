@@ -5,6 +5,7 @@ from contextlib import suppress
 import psycopg
 
 from pipeline import database, dsn, errors
+from pipeline.database import locks
 from pipeline.database.queries import scalar
 from pipeline.marts import data_status
 from pipeline.settings import Settings
@@ -106,11 +107,11 @@ def traces(connection: psycopg.Connection) -> list[str]:
 
 def take_turn(connection: psycopg.Connection) -> None:
     """Keep others from writing to prod until the transaction ends. Raises BusyError."""
-    database.take_lock(
+    locks.take_lock(
         connection,
         "pg_try_advisory_xact_lock",
         LOCK,
-        database.LOST_LOCK_PATIENCE,
+        locks.LOST_LOCK_PATIENCE,
         "another replication to prod is in progress",
     )
 

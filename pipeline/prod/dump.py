@@ -19,11 +19,11 @@ import psycopg
 from psycopg import sql
 
 from pipeline import database, durable, signals, state
-from pipeline.database import catalog, ledger
+from pipeline.database import catalog, ledger, locks
 from pipeline.database.queries import scalar
 from pipeline.embedded.clients import program
 from pipeline.errors import SourceError
-from pipeline.marts import alterations, data_status, marks, publication
+from pipeline.marts import alterations, data_status, marks
 from pipeline.settings import Settings
 
 SUMS = "SHA256SUMS"
@@ -67,7 +67,7 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
     try:
         with dev.transaction():
             dev.execute("set transaction isolation level repeatable read, read only")
-            limit = publication.milliseconds(here.publish_patience)
+            limit = locks.milliseconds(here.publish_patience)
             dev.execute(f"set local lock_timeout = '{limit}'")
             snapshot = scalar(dev, "select pg_export_snapshot()")
             generation, tables = ledger.generation(dev), published(dev)
@@ -86,7 +86,7 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
         durable.replace_file(aside, path)
         durable.write_json(path.with_suffix(".json"), about)
     except psycopg.errors.LockNotAvailable:
-        oldest = publication.holder(dev, publication.PUBLISHED, "AccessExclusiveLock")
+        oldest = locks.oldest_holder(dev, catalog.PUBLISHED, "AccessExclusiveLock")
         raise SourceError(
             f"dump postponed: a session keeps a table of dev to itself, {oldest}",
             "prod stays as it was; the next night tries again",
@@ -112,7 +112,7 @@ def published(dev: psycopg.Connection) -> dict[str, dict]:
     names = whole["facts"]["tables"] if whole else []
     return {
         name: {
-            "columns": catalog.columns(dev, publication.PUBLISHED, name),
+            "columns": catalog.columns(dev, catalog.PUBLISHED, name),
             "generation": steps[name]["facts"]["generation"],
         }
         for name in names
@@ -121,7 +121,7 @@ def published(dev: psycopg.Connection) -> dict[str, dict]:
 
 def content(connection: psycopg.Connection, table: str) -> dict:
     """Rows of a published table, and a hash of them in whatever order they stand."""
-    name = sql.Identifier(publication.PUBLISHED, table)
+    name = sql.Identifier(catalog.PUBLISHED, table)
     rows, digest = marks.content(connection, name)
     return {"rows": rows, "hash": digest}
 

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from pipeline import prod
-from pipeline.database.connection import one_line
+from pipeline.database import one_line
 from pipeline.database.queries import scalar, trusted
 from pipeline.errors import SettingError
 from pipeline.prod import password

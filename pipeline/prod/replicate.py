@@ -14,11 +14,11 @@ import psycopg
 from psycopg import sql
 
 from pipeline import prod
-from pipeline.database import catalog
+from pipeline.database import catalog, locks
+from pipeline.database.catalog import PUBLISHED
 from pipeline.database.queries import detail, scalar, trusted
 from pipeline.errors import SourceError
-from pipeline.marts import data_status, publication
-from pipeline.marts.publication import PUBLISHED
+from pipeline.marts import data_status
 from pipeline.prod import dump, ownership, permissions, pg_restore
 from pipeline.prod.dump import Dump
 from pipeline.settings import Settings
@@ -76,7 +76,7 @@ def changed_by_others(connection: psycopg.Connection, known: dict[str, dict[str,
     told += [f"view {name} is not ours" for name in views]
     for name in known.keys() & set(found):
         now = catalog.columns(connection, PUBLISHED, name)
-        if difference := catalog.difference(known[name], now):
+        if difference := catalog.column_changes(known[name], now):
             told.append(f"{name}: {difference}")
     return "; ".join(told)
 
@@ -144,9 +144,9 @@ def _drop_old(
                 _drop(connection, old)
                 connection.execute("reset role")
                 return began
-        except publication.WAITED:
+        except locks.TIMED_OUT:
             if time.monotonic() > deadline:
-                oldest = publication.holder(connection, OLD)
+                oldest = locks.oldest_holder(connection, OLD)
                 raise SourceError(
                     "replication postponed: readers hold the tables of prod; the oldest is "
                     f"{oldest}",
@@ -160,10 +160,10 @@ def _lock(connection: psycopg.Connection, old: dict[LiteralString, list[str]]) -
     views, tables = (
         [sql.Identifier(OLD, name) for name in old.get(kind, [])] for kind in ("view", "table")
     )
-    publication.keep_autovacuum_off(connection, tables)
+    locks.cancel_autovacuum(connection, tables)
     began = time.monotonic()
     if tables:
-        limit = publication.milliseconds(publication.LONGEST_ATTEMPT)
+        limit = locks.milliseconds(locks.LONGEST_ATTEMPT)
         connection.execute(f"set local statement_timeout = '{limit}'")
         # Who reads a view locks the view before its tables. So do we, or each waits for the other.
         statement = sql.SQL("lock table {} in access exclusive mode")

@@ -128,13 +128,13 @@ def run(here: Settings, source: str, force: bool = False, allow_older: bool = Fa
         return attempt(here, source, force)
     except psycopg.Error as error:
         if not database.is_lost(error):
-            raise database.understood(error, f"{source} was not loaded") from None
+            raise database.explain(error, f"{source} was not loaded") from None
     # The server went away, perhaps to recover from a crash. Nothing was changed: once more.
     time.sleep(database.PAUSE)
     try:
         return attempt(here, source, force)
     except psycopg.Error as error:
-        raise database.understood(error, f"{source} was not loaded") from None
+        raise database.explain(error, f"{source} was not loaded") from None
 
 
 def _attempt(here: Settings, source: str, force: bool, allow_older: bool = False) -> dict:

@@ -12,10 +12,10 @@ import psycopg
 
 from pipeline import database, prod, state
 from pipeline.database import catalog, ledger
+from pipeline.database.catalog import PUBLISHED
 from pipeline.errors import PipelineError, SettingError, SourceError
 from pipeline.marts import data_status
 from pipeline.marts.freshness import Row
-from pipeline.marts.publication import PUBLISHED
 from pipeline.prod import audit, dump, ownership, permissions, replicate
 from pipeline.prod.dump import Dump
 from pipeline.settings import Settings
@@ -41,9 +41,9 @@ def run(here: Settings, force: bool = False, take_over: bool = False) -> dict:
     SettingError when what a setting leads to is not ours, or not usable: nothing was changed there.
     """
     try:
-        return database.once_more(here, lambda dev: _run(here, dev, force, take_over))
+        return database.retry_once(here, lambda dev: _run(here, dev, force, take_over))
     except psycopg.Error as error:
-        trouble = database.understood(error, "dev was lost, prod may be behind")
+        trouble = database.explain(error, "dev was lost, prod may be behind")
         raise SourceError(trouble.what, f"{trouble.remedy}; {STAYS}") from None
 
 
@@ -60,7 +60,7 @@ def _run(here: Settings, dev: psycopg.Connection, force: bool, take_over: bool) 
         _note(dev, _failed(error) | about)
         raise
     except psycopg.Error as error:
-        facts = _failed(database.understood(error, "prod failed"))
+        facts = _failed(database.explain(error, "prod failed"))
     except PipelineError as error:
         facts = _failed(error)
     _note(dev, facts | about)

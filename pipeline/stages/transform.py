@@ -18,6 +18,7 @@ from pipeline.database import catalog, ledger, queries
 from pipeline.errors import PipelineError
 from pipeline.marts import (
     alterations,
+    build_schema,
     credits,
     data_status,
     dbt_runner,
@@ -101,7 +102,7 @@ def is_current(connection: psycopg.Connection) -> bool:
         and last["outcome"] != "held"
         and not due(last["facts"].get("gone", {}))
         and last["fingerprint"] == fingerprint_of(connection)
-        and set(last["facts"]["tables"]) <= publication.tables(connection).keys()
+        and set(last["facts"]["tables"]) <= catalog.tables(connection).keys()
         and not alterations.altered_tables(connection)
     )
 
@@ -131,9 +132,9 @@ def run(
         return _build_and_publish(here, connection, force, accepted, accepted_rows)
 
     try:
-        return database.once_more(here, work)
+        return database.retry_once(here, work)
     except psycopg.Error as error:
-        raise database.understood(error, "nothing is published") from None
+        raise database.explain(error, "nothing is published") from None
 
 
 def _build_and_publish(
@@ -145,7 +146,7 @@ def _build_and_publish(
 ) -> dict:
     fingerprint = fingerprint_of(connection)
     dbt = Dbt(here, connection)
-    graph = lineage.read(dbt.manifest, publication.NEXT, dbt_runner.foundations())
+    graph = lineage.read(dbt.manifest, catalog.NEXT, dbt_runner.foundations())
     if not graph.marts:
         raise PipelineError("the dbt project has no mart: nothing is built", "see transform/models")
     loaded = ledger.loaded(connection)
@@ -153,8 +154,8 @@ def _build_and_publish(
     last = (ledger.last_build(connection) or {"facts": {}})["facts"]
     blocked = _made_of_altered(connection, graph, wanted)
     wanted -= blocked.keys()
-    room = publication.make_room(connection, here.publish_patience)
-    publication.pass_through(connection, graph.marts.keys() - wanted)
+    room = build_schema.create(connection, here.publish_patience)
+    build_schema.show_published(connection, graph.marts.keys() - wanted)
     build = Build(fingerprint, loaded, graph, last, Verdict(graph, wanted), room)
     refused = _refuse(connection, build)
     for name, reason in blocked.items():
@@ -167,7 +168,7 @@ def _build_and_publish(
     _hold_lost_rows(connection, build, accepted_rows)
     table_comments.complete(
         connection,
-        publication.NEXT,
+        catalog.NEXT,
         {name: credits.line(graph.sources_of(name)) for name in build.verdict.going},
     )
     return _publish_what_passes(here, connection, build, dbt)
@@ -176,7 +177,7 @@ def _build_and_publish(
 def _changed(connection, graph: Lineage, made_of: dict[str, str]) -> set[str]:
     """The marts that are not published as they should be now."""
     known = ledger.newest(connection, "transform", ("published",))
-    there = publication.tables(connection).keys() - alterations.altered_tables(connection).keys()
+    there = catalog.tables(connection).keys() - alterations.altered_tables(connection).keys()
     return {
         name
         for name, uid in graph.marts.items()
@@ -245,7 +246,7 @@ def _judge(
     build.results |= {result.uid: result for result in results}
     failed = {r.uid: r for r in results if r.status == "fail" and nodes[r.uid].kind == "test"}
     if failed:
-        publication.drop_schema(connection, AUDIT, here.publish_patience)
+        build_schema.drop(connection, AUDIT, here.publish_patience)
         stored = dbt.test({nodes[uid].fqn for uid in failed}, store=True)
         failed |= {r.uid: _with_example(connection, r) for r in stored if r.status == "fail"}
     build.verdict.judge([failed.get(result.uid, result) for result in results])
@@ -273,16 +274,16 @@ def _refuse_full_disk(results: list[Result]) -> None:
 
 def _hold_what_is_no_table(connection, build: Build) -> None:
     """A view in the published schema would be bound to tables that are replaced under it."""
-    others = set(build.verdict.going) - publication.tables(connection, publication.NEXT).keys()
+    others = set(build.verdict.going) - catalog.tables(connection, catalog.NEXT).keys()
     build.verdict.hold(others, "it is not built as a table, and marts are tables")
 
 
 def _hold_broken_contracts(connection, build: Build, accepted: Iterable[str]) -> None:
     for name in build.verdict.going:
         if name not in accepted:
-            old = catalog.columns(connection, publication.PUBLISHED, name)
-            new = catalog.columns(connection, publication.NEXT, name)
-            if changed := catalog.difference(old, new):
+            old = catalog.columns(connection, catalog.PUBLISHED, name)
+            new = catalog.columns(connection, catalog.NEXT, name)
+            if changed := catalog.column_changes(old, new):
                 remedy = f"./run_pipeline.sh transform --accept-contract {name}"
                 build.verdict.hold([name], f"its columns changed: {changed} ({remedy})")
 
@@ -320,7 +321,7 @@ def _publish_what_passes(here: Settings, connection, build: Build, dbt: Dbt) -> 
 def _prove(connection: psycopg.Connection, build: Build, dbt: Dbt) -> None:
     """Run again, on what will be published, the tests that saw anything else."""
     while True:
-        publication.pass_through(connection, build.verdict.held)
+        build_schema.show_published(connection, build.verdict.held)
         tests = build.verdict.unproven()
         if not tests:
             return
@@ -346,7 +347,7 @@ def _publish(here: Settings, connection: psycopg.Connection, build: Build) -> di
 
     going = build.verdict.going
     if not going and not drop:
-        publication.make_room(connection, here.publish_patience)  # what failed needs no room
+        build_schema.create(connection, here.publish_patience)  # what failed needs no room
         generation = ledger.generation(connection)
         with connection.transaction():
             data_status.write(connection, note(connection, generation))
