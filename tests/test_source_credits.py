@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from pipeline import database, settings
-from pipeline.marts import credits, table_comments
+from pipeline.marts import credits
 from pipeline.raw import candidate
 from pipeline.raw.candidate import Source
 from pipeline.settings import ROOT, Settings
@@ -146,7 +146,7 @@ def test_no_comment_ends_in_white_space(database_url):
             quoted = text.replace("'", "''")
             owner.execute(f"comment on table next.{name} is '{quoted}'")
             owner.execute(f"comment on column next.{name}.x is '{quoted}'")
-        table_comments.complete(owner, "next", {"a": "Sources: one."})
+        credits.complete_comments(owner, "next", {"a": "Sources: one."})
         rows = owner.execute(
             """select relname::text, objsubid, description from pg_description
             join pg_class on pg_class.oid = objoid where relnamespace = 'next'::regnamespace"""

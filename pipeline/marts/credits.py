@@ -1,6 +1,6 @@
-"""Whose data a source are: what its script in `api/` declares, read without running the script.
+"""Whose data a table contains: read from the scripts in `api/`, added to the table's comment.
 
-The script is code of its own, which may hang or crash; the night that tells readers of it may not.
+The scripts are read and not run: one that hangs or crashes must not delay the other tables.
 """
 
 import ast
@@ -8,171 +8,150 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import psycopg
+from psycopg import sql
+
 from pipeline import settings
 from pipeline.settings import ROOT
 
-# The first arguments of Source, which may stand without their names.
-_FIRST = ("title", "publisher", "page", "licence", "licence_page", "kind", "encoding")
+# The first parameters of Source, whose arguments may be given without their names.
+_FIRST = ("title", "publisher", "page", "licence", "licence_page")
 
 
 def declared(source: str) -> dict[str, str]:
-    """The texts that a script gives to `Source(…)`, by name; empty where it cannot be read.
+    """The texts that a script passes to `Source(…)`, by parameter; empty if it cannot be read."""
+    arguments = _arguments(source)
+    return {n: " ".join(v.split()) for n, v in arguments.items() if isinstance(v, str)}
 
-    Constants of the module are understood, put together in the usual ways; a value that is made in
-    another way is left out. Of several, the last counts.
+
+def is_static(source: str) -> bool:
+    """Whether the data of a source never change: its script passes their date, however computed.
+
+    The manifest does not tell: a bundled capture of a changing source has a date too.
     """
-    found: dict[str, str] = {}
-    for name, value in _given(source).items():
-        if isinstance(value, str):
-            found[name] = " ".join(value.split())
-    return found
+    return _arguments(source).get("as_of", "") != ""
 
 
-def _given(source: str) -> dict[str, Any]:
-    """What a script gives to `Source(…)`, by name; None is a value that is not understood."""
+def of(source: str) -> str:
+    """The credit of one source: title, publisher, page, licence and its page.
+
+    What cannot be read from the script is taken from the manifest of the snapshot.
+    """
+    facts = _in_manifest(source) | declared(source)
+    if not facts.get("page"):
+        return f"{source} (its script in api/ declares no page)"
+    title = f"{facts.get('title', source)} by {facts.get('publisher', 'an unnamed publisher')}"
+    licence = f"{facts.get('licence', 'not declared')}{_link(facts.get('licence_page'))}"
+    return f"{title}{_link(facts['page'])}, licence: {licence}"
+
+
+def line(sources: Iterable[str]) -> str:
+    """The credits of all sources of a table on one line; empty if there are none."""
+    credits = "; ".join(of(source) for source in sources)
+    return f"Sources: {credits}." if credits else ""
+
+
+def complete_comments(
+    connection: psycopg.Connection, schema: str, credits_of: Mapping[str, str]
+) -> None:
+    """Add the credits to the comments of a schema's tables, and strip all comments.
+
+    A folded text in YAML ends with a line break, which is not part of the description.
+
+    credits_of: the credits to add, by table; a table without any gets none.
+    """
+    comments = connection.execute(
+        """select relname, attname, coalesce(description, '') from pg_catalog.pg_class as tables
+        join lateral (
+            select 0 as number, null as attname
+            union all
+            select attnum, attname from pg_catalog.pg_attribute
+            where attrelid = tables.oid and attnum > 0 and not attisdropped
+        ) as parts on true
+        left join pg_catalog.pg_description on objoid = tables.oid and objsubid = number
+            and classoid = 'pg_catalog.pg_class'::regclass
+        where relnamespace = %s::regnamespace and relkind = 'r'""",
+        [schema],
+    ).fetchall()
+    with connection.transaction():
+        for table, column, comment in comments:
+            credits = credits_of.get(table, "") if column is None else ""
+            text = " ".join(part for part in (comment.strip(), credits) if part)
+            if text != comment:
+                kind = sql.SQL("table" if column is None else "column")
+                name = sql.Identifier(schema, table, *([] if column is None else [column]))
+                statement = sql.SQL("comment on {} {} is {}")
+                connection.execute(statement.format(kind, name, sql.Literal(text)))
+
+
+def _arguments(source: str) -> dict[str, Any]:
+    """The arguments of the last `Source(…)` in a script, by parameter; None where not constant.
+
+    The script may import `Source` under another name, and change a Source by `replace(…)`.
+    """
     try:
         tree = ast.parse((ROOT / "api" / f"{source}.py").read_text("utf-8-sig"))
     except (OSError, SyntaxError, ValueError):
         return {}
-    constants = _constants(tree)
-    names = {"Source"} | {
-        alias.asname
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-        if alias.name == "Source" and alias.asname
-    }
-    found: dict[str, Any] = {}
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    for call in sorted(calls, key=lambda node: (node.lineno, node.col_offset)):
-        name = _name(call.func)
-        if name in names:
-            found = dict(zip(_FIRST, (_value(one, constants) for one in call.args), strict=False))
-        if name in names or (name == "replace" and found):
-            for word in call.keywords:
-                value = _value(word.value, constants)
-                found |= {word.arg: value} if word.arg else value or {}
-    return found
+    names = {"Source"}
+    constants: dict[str, Any] = {"__builtins__": {"str": str, "dict": dict}}
+    arguments: dict[str, Any] = {}
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.stmt | ast.Call)]
+    for node in sorted(nodes, key=lambda node: (node.lineno, node.col_offset)):
+        match node:
+            case ast.ImportFrom():
+                names |= {name.asname for name in node.names if name.name == "Source"}
+            case ast.Assign() | ast.AnnAssign():
+                _assign(node, constants)
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+                if name in names:
+                    given = [_value(argument, constants) for argument in node.args]
+                    arguments = dict(zip(_FIRST, given, strict=False))
+                if name in names or (name == "replace" and arguments):
+                    for keyword in node.keywords:
+                        value = _value(keyword.value, constants)
+                        arguments |= {keyword.arg: value} if keyword.arg else value or {}
+    return arguments
 
 
-def _constants(tree: ast.Module) -> dict[str, Any]:
-    """The module's names for values that are understood."""
-    constants: dict[str, Any] = {}
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
-            continue
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        value = _value(node.value, constants)
-        for target in targets:
-            if isinstance(target, ast.Name):
-                constants[target.id] = value
-            elif isinstance(target, ast.Tuple) and isinstance(value, tuple):
-                names = [getattr(part, "id", "") for part in target.elts]
-                constants |= dict(zip(names, value, strict=False))
-    return constants
+def _value(node: ast.expr, constants: dict[str, Any]) -> Any:
+    """The value of an expression of constants; None of any other.
 
-
-def is_static(source: str) -> bool:
-    """Whether the data of a source never change: its script declares their date, in any way.
-
-    The manifest of a bundled capture has a date too, also that of a source that does change.
+    Without imports and builtins, an expression can compute texts and numbers, and nothing else.
     """
-    return _given(source).get("as_of", "") != ""
+    try:
+        return eval(compile(ast.Expression(node), "api", "eval"), constants)  # noqa: S307
+    except Exception:  # noqa: BLE001 - whatever it is, it is not made of constants
+        return None
 
 
-def of(source: str) -> str:
-    """One source as a table's comment names it: title, publisher, page, licence and its page.
-
-    What cannot be read in the script is taken from the manifest of the snapshot.
-    """
-    known = _in_manifest(source) | declared(source)
-    if not known.get("page"):
-        return f"{source} (its script in api/ declares no page)"
-    title = f"{known.get('title', source)} by {known.get('publisher', 'an unnamed publisher')}"
-    licence = f"{known.get('licence', 'not declared')}{_link(known.get('licence_page'))}"
-    return f"{title}{_link(known['page'])}, licence: {licence}"
+def _assign(node: ast.Assign | ast.AnnAssign, constants: dict[str, Any]) -> None:
+    """Keep the values of an assignment if it is one of constants; else forget its names."""
+    try:
+        exec(compile(ast.Module([node], []), "api", "exec"), constants)  # noqa: S102
+    except Exception:  # noqa: BLE001 - as above
+        for target in ast.walk(node):
+            if isinstance(target, ast.Name) and isinstance(target.ctx, ast.Store):
+                constants.pop(target.id, None)
 
 
 def _in_manifest(source: str) -> dict[str, str]:
-    """What the script said when it was run last; empty without a snapshot."""
+    """What the script declared when it was last run; empty without a snapshot."""
     try:
         path = settings.load().raw / source / "datapackage.json"
-        known = json.loads(path.read_bytes())
-        publisher, licence = known["sources"][0], known["licenses"][0]
-        found = {
-            "title": known["title"],
+        manifest = json.loads(path.read_bytes())
+        publisher, licence = manifest["sources"][0], manifest["licenses"][0]
+        facts = {
+            "title": manifest["title"],
             "publisher": publisher["title"],
-            "page": known["homepage"],
+            "page": manifest["homepage"],
+            "licence": licence["title"],
+            "licence_page": licence["path"],
         }
-        found |= {"licence": licence["title"], "licence_page": licence["path"]}
     except (OSError, ValueError, LookupError, TypeError):
         return {}
-    return {name: " ".join(text.split()) for name, text in found.items() if isinstance(text, str)}
-
-
-def line(sources: Iterable[str]) -> str:
-    """All sources of a table, on one line; empty without any."""
-    named = "; ".join(of(source) for source in sources)
-    return f"Sources: {named}." if named else ""
+    return {name: " ".join(text.split()) for name, text in facts.items() if isinstance(text, str)}
 
 
 def _link(address: str | None) -> str:
     return f" <{address}>" if address else ""
-
-
-def _name(function: ast.expr) -> str:
-    return getattr(function, "id", getattr(function, "attr", ""))
-
-
-def _value(node: ast.expr, constants: Mapping[str, Any]) -> Any:
-    """The value of an expression of constants; None where it is something else."""
-    try:
-        return _made(node, constants)
-    except (ArithmeticError, LookupError, TypeError, ValueError):
-        return None
-
-
-def _made(node: ast.expr, constants: Mapping[str, Any]) -> Any:
-    """The value of an expression; raises ValueError, KeyError or TypeError where there is none."""
-    if isinstance(node, ast.Constant):
-        return node.value
-    if isinstance(node, ast.Name):
-        return constants[node.id]
-    if isinstance(node, ast.JoinedStr):
-        return "".join(str(_known(part, constants)) for part in node.values)
-    if isinstance(node, ast.FormattedValue):
-        form = _known(node.format_spec, constants) if node.format_spec else ""
-        return format(_known(node.value, constants), form)
-    if isinstance(node, ast.Tuple | ast.List):
-        return tuple(_made(part, constants) for part in node.elts)
-    if isinstance(node, ast.Dict):
-        names = [_made(name, constants) if name else None for name in node.keys]
-        return {n: _value(v, constants) for n, v in zip(names, node.values, strict=True) if n}
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _known(node.left, constants) + _known(node.right, constants)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
-        return _known(node.left, constants) % _known(node.right, constants)
-    if isinstance(node, ast.Call):
-        return _called(node, constants)
-    raise ValueError
-
-
-def _called(node: ast.Call, constants: Mapping[str, Any]) -> Any:
-    """The value of `str(…)`, `dict(…)` and of a text's `format`, `join` and `strip`."""
-    words = {word.arg: _value(word.value, constants) for word in node.keywords if word.arg}
-    values = [_known(part, constants) for part in node.args]
-    if isinstance(node.func, ast.Attribute) and node.func.attr in ("format", "join", "strip"):
-        text = _known(node.func.value, constants)
-        return getattr(str(text), node.func.attr)(*values, **words)
-    if _name(node.func) == "dict":
-        return words
-    if _name(node.func) == "str":
-        return str(*values)
-    raise ValueError
-
-
-def _known(node: ast.expr, constants: Mapping[str, Any]) -> Any:
-    value = _made(node, constants)
-    if value is None:
-        raise ValueError
-    return value

@@ -26,7 +26,6 @@ from pipeline.marts import (
     lineage,
     publication,
     row_guard,
-    table_comments,
 )
 from pipeline.marts.build import Build, due
 from pipeline.marts.dbt_runner import Dbt, Result
@@ -166,7 +165,7 @@ def _build_and_publish(
     _hold_what_is_no_table(connection, build)
     _hold_broken_contracts(connection, build, accepted)
     _hold_lost_rows(connection, build, accepted_rows)
-    table_comments.complete(
+    credits.complete_comments(
         connection,
         catalog.NEXT,
         {name: credits.line(graph.sources_of(name)) for name in build.verdict.going},
