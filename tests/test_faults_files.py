@@ -217,7 +217,9 @@ def test_what_somebody_changed_in_dev_is_mended_and_never_reaches_prod(small: Sm
     )
     done = small.run()
     assert done.returncode == 0, done.stdout
-    assert "somebody had changed source.left, it has 150 rows, and was made with 300" in done.stdout
+    assert (
+        "somebody had changed source.left, it has 150 rows, and was written with 300" in done.stdout
+    )
     assert small.published() == in_prod(small) == {small.newest}
     done = small.run()
     assert re.search("load left: unchanged.*transform all models: unchanged", done.stdout, re.S)

@@ -197,7 +197,7 @@ def test_dbt_is_missing(small):
     with missing(package(small, "dbt")):
         done = small.run(WARM_START="")
     assert done.returncode == 1, done.stdout
-    assert "dbt is not there" in done.stdout
+    assert "dbt is not installed" in done.stdout
     assert small.published() == {old}
     with psycopg.connect(small.url()) as connection:
         loaded = connection.execute("select distinct night::int from source.left").fetchall()

@@ -10,7 +10,7 @@ from servers import new_database
 
 from pipeline import database
 from pipeline.marts import marks
-from pipeline.marts.marks import Made
+from pipeline.marts.marks import Version
 from pipeline.settings import Settings
 
 ROWS = 40
@@ -71,7 +71,7 @@ def owner(request, here: Settings, server_settings: Settings) -> Iterator[psycop
         yield connection
 
 
-def make(owner, number: int, *, with_hash: bool) -> Made:
+def make(owner, number: int, *, with_hash: bool) -> Version:
     """Make the table anew and note it, as a stage does."""
     owner.execute("drop table if exists source.kept")
     owner.execute("create table source.kept (id integer, value text)")
@@ -81,8 +81,8 @@ def make(owner, number: int, *, with_hash: bool) -> Made:
     owner.execute("alter table source.kept drop constraint kept_pkey")
     owner.execute("create index kept_pkey on source.kept (id)")
     marks.flush(owner)
-    made = Made(f"making {number}", ROWS, maker=marks.maker(owner, "source", "kept"))
-    marks.note(owner, "source", "kept", made)
+    made = Version(f"making {number}", ROWS, writer=marks.writer(owner, "source", "kept"))
+    marks.record(owner, "source", "kept", made)
     if with_hash:
         hashed = made._replace(hash=marks.content(owner, TABLE)[1])
         marks.add_hash(owner, "source", "kept", hashed)
@@ -97,7 +97,7 @@ def do(owner, statements: str) -> None:
         marks.flush(somebody)
 
 
-def found(owner, made: Made) -> bool:
+def found(owner, made: Version) -> bool:
     return bool(marks.altered(owner, "source", {"kept": made}))
 
 
@@ -123,11 +123,11 @@ def test_what_was_done_in_vain_is_no_change(owner, with_hash):
 
 def test_what_was_done_in_vain_to_an_empty_table_is_no_change(owner):
     owner.execute("create table source.kept (id integer)")
-    marks.note(owner, "source", "kept", Made("nothing", 0))
+    marks.record(owner, "source", "kept", Version("nothing", 0))
     do(owner, "begin; insert into source.kept values (1); rollback")
-    assert not found(owner, Made("nothing", 0))
+    assert not found(owner, Version("nothing", 0))
     do(owner, "insert into source.kept values (1)")
-    assert found(owner, Made("nothing", 0))
+    assert found(owner, Version("nothing", 0))
 
 
 def test_a_row_that_was_updated_while_counts_were_lost_is_found(owner):
@@ -180,7 +180,7 @@ def test_a_note_of_an_earlier_making_says_nothing(owner):
     owner.execute("truncate source.kept")
     owner.execute("insert into source.kept values (1, 'one'), (2, 'two')")
     marks.flush(owner)
-    later = Made("a later making", 2)
+    later = Version("a later making", 2)
     assert not found(owner, later)
     do(owner, "delete from source.kept where id = 1")
     assert found(owner, later)
@@ -193,7 +193,7 @@ def test_counts_that_were_not_reported_yet_are_not_noted(owner):
         marks.flush(maker)
         maker.execute("select")
         maker.execute(f"insert into source.kept select generate_series(1, {ROWS})")
-        made = Made("by another session", ROWS)
+        made = Version("by another session", ROWS)
         assert not found(owner, made)
         marks.flush(maker)
         assert not found(owner, made)
@@ -203,4 +203,4 @@ def test_counts_that_were_not_reported_yet_are_not_noted(owner):
 def test_a_table_whose_rows_nobody_noted_is_not_judged(owner):
     make(owner, 1, with_hash=False)
     do(owner, "truncate source.kept")
-    assert not found(owner, Made("making 1"))
+    assert not found(owner, Version("making 1"))

@@ -73,8 +73,8 @@ class Place:
                 rows = connection.execute(count).fetchone()[0]
                 step = told | {"rows": rows, "started_at": "2026-01-01T00:00:00Z"}
                 ledger.note(connection, run, "transform", name, step, "made")
-                made = marks.Made(str(generation), rows)
-                marks.note(connection, "transformed", name, made, where="transformed_next")
+                made = marks.Version(str(generation), rows)
+                marks.record(connection, "transformed", name, made, where="transformed_next")
             ledger.note(connection, run, "transform", ledger.ALL_MODELS, facts, "made")
             return data_status.rows(connection)
 

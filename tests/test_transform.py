@@ -164,7 +164,7 @@ def test_a_project_without_a_table_publishes_nothing(place, project, owner):
 
 def test_dbt_is_missing(place, project, monkeypatch):
     monkeypatch.setitem(sys.modules, "dbt.cli.main", None)
-    with pytest.raises(PipelineError, match=r"dbt is not there: .*delete \.venv") as caught:
+    with pytest.raises(PipelineError, match=r"dbt is not installed: .*delete \.venv") as caught:
         transform.run(place)
     assert caught.value.exit_code == 1
 
@@ -172,7 +172,7 @@ def test_dbt_is_missing(place, project, monkeypatch):
 def test_dbts_folder_cannot_be_made(place, project):
     shutil.rmtree(place.state / "dbt", ignore_errors=True)  # what an earlier test remembered
     (place.state / "dbt").write_text("a file")
-    with pytest.raises(PipelineError, match="state/dbt cannot be made"):
+    with pytest.raises(PipelineError, match="state/dbt cannot be created"):
         transform.run(place)
 
 

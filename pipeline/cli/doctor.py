@@ -80,7 +80,7 @@ def _nights(here: Settings) -> tuple[dict[str, str], list[str]]:
 
 def _dbt() -> list[str]:
     is_there = importlib.util.find_spec("dbt") is not None
-    return [] if is_there else ["dbt is not there: delete .venv; the next run installs it anew"]
+    return [] if is_there else ["dbt is not installed: delete .venv; the next run installs it anew"]
 
 
 def _print_facts(console: Console, title: str, facts: dict[str, str]) -> None:

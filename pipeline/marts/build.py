@@ -13,7 +13,7 @@ from pipeline.marts import data_status, marks
 from pipeline.marts.dbt_runner import Result
 from pipeline.marts.freshness import Row
 from pipeline.marts.lineage import Lineage
-from pipeline.marts.marks import Made
+from pipeline.marts.marks import Version
 from pipeline.marts.verdict import Verdict
 
 GRACE = timedelta(days=7)  # for the table of a model that is no more
@@ -151,9 +151,9 @@ class Build:
             result = self.results[uid]
             told = stamp | {"outcome": "published", "rows": result.rows, "seconds": result.seconds}
             ledger.note(connection, run_id, "transform", name, told, self.made_of[uid])
-            maker = marks.maker(connection, catalog.NEXT, name)
-            made = Made(str(facts["generation"]), result.rows, maker=maker)
-            marks.note(connection, catalog.PUBLISHED, name, made, where=catalog.NEXT)
+            writer = marks.writer(connection, catalog.NEXT, name)
+            made = Version(str(facts["generation"]), result.rows, writer=writer)
+            marks.record(connection, catalog.PUBLISHED, name, made, built_in=catalog.NEXT)
         for name, reason in facts["held"].items():
             told = stamp | {"outcome": "held", "reason": reason}
             ledger.note(connection, run_id, "transform", name, told)

@@ -1,16 +1,18 @@
-"""Whether somebody changed a table since the pipeline made it, found out without reading it.
+"""Whether somebody changed a table since the pipeline wrote it, found out without reading it.
 
-The server counts every row that is inserted, updated or deleted in a table, also in vain; TRUNCATE
-and whatever else rewrites it gives it another file. Counts, file and columns are noted with the
-rows when a table is made. Where they stand as noted, nobody changed it. Else its rows are counted
-and, where a hash is known, hashed again: an emptied counter (after a crash), a rewritten file and
-what was rolled back change no row. Without a hash the rows are asked which transaction made them:
-one that was inserted or updated since is of another (`xmin`, which COPY FREEZE, VACUUM FREEZE and
-FULL, and CLUSTER keep; tried on 15 and 18). Where that is not known, counts that went on are a
-change.
+The server counts every row that is inserted, updated or deleted in a table, even if the
+transaction is rolled back; TRUNCATE and everything else that rewrites a table gives it another
+file. When the pipeline writes a table it records counts, file and columns. As long as they stay
+the same, nobody changed it.
 
-A session reports its counts up to ten seconds after its transaction: what is changed in the very
-seconds of a check is found by the next one.
+If they differ, its rows are counted and, if a hash is known, hashed again, because some harmless
+things change them too: counters emptied by a crash, a rewritten file, a rolled-back change.
+Without a hash the rows tell which transaction wrote them: a row that was inserted or updated since
+has another one (`xmin`, which COPY FREEZE, VACUUM FREEZE and FULL, and CLUSTER keep; tried on 15
+and 18). If that is not known either, counts that increased are a change.
+
+A session reports its counts up to ten seconds after its transaction. So what changes in the very
+seconds of a check is found by the next check.
 """
 
 import time
@@ -22,15 +24,15 @@ from psycopg import sql
 
 from pipeline.database.queries import one
 
-LOCKED = "a session keeps it to itself"
-LOCK_TIMEOUT = "1s"  # for a table that is to be counted
-REPORTED = 2.0  # seconds for which the counts of a session that has ended are waited for
+LOCKED = "a session keeps it locked"
+LOCK_TIMEOUT = "1s"  # for a table whose rows are to be counted
+REPORTED = 2.0  # seconds to wait for the counts of a session that has ended
 _HASH = """
 select count(*), coalesce(sum(hashtextextended(published::text, 0)::numeric), 0)::text
 from {} as published
 """
 _LATER = "select count(*), count(*) filter (where xmin::text <> %s) from {}"
-_SEEN = """
+_STATES = """
 select relname, pg_catalog.pg_relation_filenode(oid)::bigint,
     pg_catalog.pg_stat_get_tuples_inserted(oid) + pg_catalog.pg_stat_get_tuples_updated(oid)
         + pg_catalog.pg_stat_get_tuples_deleted(oid),
@@ -45,16 +47,16 @@ where relnamespace = to_regnamespace(%s) and relkind = 'r' and relname = any(%s)
 """
 
 
-class Made(NamedTuple):
-    """What a table was made: which making it was, its rows, and a hash of them where known."""
+class Version(NamedTuple):
+    """The rows of a table as the pipeline wrote them at one time."""
 
-    of: str  # a fingerprint, or a generation
+    of: str  # which time: a fingerprint, or a generation
     rows: int | None = None
     hash: str | None = None
-    maker: str | None = None  # the transaction that made all rows, as their `xmin` has it
+    writer: str | None = None  # the transaction that wrote all rows, as their `xmin` says
 
 
-class _Seen(NamedTuple):
+class _State(NamedTuple):
     """What the server says of a table."""
 
     file: int
@@ -63,137 +65,147 @@ class _Seen(NamedTuple):
 
 
 def content(connection: psycopg.Connection, table: sql.Composable) -> tuple[int, str]:
-    """Rows of a table, and a hash of them in whatever order they stand."""
+    """The number of rows of a table, and a hash of them that does not depend on their order."""
     return one(connection, sql.SQL(_HASH).format(table))
 
 
-def maker(connection: psycopg.Connection, schema: str, name: str) -> str | None:
-    """The transaction that made a table which one transaction made; None of an empty one."""
+def writer(connection: psycopg.Connection, schema: str, name: str) -> str | None:
+    """The transaction that wrote a table which one transaction wrote; None if it is empty."""
     statement = sql.SQL("select xmin::text from {} limit 1").format(sql.Identifier(schema, name))
     row = connection.execute(statement).fetchone()
     return row[0] if row else None
 
 
 def altered(
-    connection: psycopg.Connection, schema: str, made: Mapping[str, Made]
+    connection: psycopg.Connection, schema: str, versions: Mapping[str, Version]
 ) -> dict[str, str]:
-    """The tables of a schema that are there and not as they were made: in what, by name.
+    """The existing tables of a schema that are not as the pipeline wrote them: how, by name.
 
-    What turns out to be as it was made is noted anew, so that it is not counted again. Of a table
-    whose rows nobody noted nothing is known. To be called outside of a transaction: in one, counts
-    stay as they were read first.
+    A table that turns out to be unchanged is recorded again, so that it is not counted again. A
+    table whose number of rows was never recorded is taken for unchanged. Call this outside of a
+    transaction: within one the server shows the counts as they were first read.
     """
-    seen, noted = _seen(connection, schema, made), _noted(connection, schema)
-    found = {}
-    for name in made.keys() & seen.keys():
-        known, before = noted.get(name, (None, None))
-        if known and known.of != made[name].of:
-            known = before = None  # of what stood there before; the run was killed as it noted this
-        expected = made[name]._replace(
-            hash=known.hash if known else None, maker=known.maker if known else None
+    states, recorded = _states(connection, schema, versions), _recorded(connection, schema)
+    differences = {}
+    for name in versions.keys() & states.keys():
+        mark, before = recorded.get(name, (None, None))
+        if mark and mark.of != versions[name].of:
+            mark = before = None  # of an earlier version: a killed run did not record this one
+        version = versions[name]._replace(
+            hash=mark.hash if mark else None, writer=mark.writer if mark else None
         )
-        if before == seen[name] or expected.rows is None:
+        if before == states[name] or version.rows is None:
             continue
-        if why := _difference_in_time(connection, schema, name, expected, before, seen[name]):
-            found[name] = why
-        elif before or _is_reported(expected, seen[name]):
-            _note(connection, schema, name, expected, seen[name])
-    return found
+        difference = _difference_in_time(connection, schema, name, version, before, states[name])
+        if difference:
+            differences[name] = difference
+        elif before or _is_reported(version, states[name]):
+            _record(connection, schema, name, version, states[name])
+    return differences
 
 
-def note(
-    connection: psycopg.Connection, schema: str, name: str, made: Made, where: str = ""
+def record(
+    connection: psycopg.Connection, schema: str, name: str, version: Version, built_in: str = ""
 ) -> None:
-    """Note a table as it is now: as it was made, by a session that has ended or is this one.
+    """Record a table as it is now, when this session, or one that has ended, has written it.
 
-    where: the schema in which it stands until it is published, if that is another one.
+    built_in: the schema in which it is until it is published, if that is another one.
     """
     deadline = time.monotonic() + REPORTED
     while True:
         connection.execute("select pg_stat_clear_snapshot()")
-        seen = _seen(connection, where or schema, [name]).get(name)
-        if seen and _is_reported(made, seen):
-            _note(connection, schema, name, made, seen)
+        state = _states(connection, built_in or schema, [name]).get(name)
+        if state and _is_reported(version, state):
+            _record(connection, schema, name, version, state)
             return
-        if time.monotonic() > deadline:  # its rows are counted before it is called current
+        if time.monotonic() > deadline:  # its rows will be counted at the next check
             return
         time.sleep(0.02)
 
 
 def flush(connection: psycopg.Connection) -> None:
-    """Let the server have the counts of this session at once, rather than within seconds."""
+    """Report the counts of this session to the server now instead of within seconds."""
     connection.execute("select pg_stat_force_next_flush()")
 
 
 def changes(connection: psycopg.Connection, schema: str, name: str) -> int:
     """How many rows of a table were ever inserted, updated and deleted, as far as reported."""
-    seen = _seen(connection, schema, [name])
-    return seen[name].changes if name in seen else 0
+    states = _states(connection, schema, [name])
+    return states[name].changes if name in states else 0
 
 
-def add_hash(connection: psycopg.Connection, schema: str, name: str, made: Made) -> None:
-    """Add a hash to what is noted of a table, if it is still the same making of it."""
+def add_hash(connection: psycopg.Connection, schema: str, name: str, version: Version) -> None:
+    """Add a hash to the record of a table, if that is of the same version."""
     connection.execute(
         """update pipeline.table_marks set row_count = %s, content_hash = %s
         where (schema_name, table_name, made_of) = (%s, %s, %s)""",
-        [made.rows, made.hash, schema, name, made.of],
+        [version.rows, version.hash, schema, name, version.of],
     )
 
 
-def noted(connection: psycopg.Connection, schema: str) -> dict[str, Made]:
-    """What is noted of the tables of a schema, by name."""
-    return {name: made for name, (made, _) in _noted(connection, schema).items()}
+def recorded(connection: psycopg.Connection, schema: str) -> dict[str, Version]:
+    """The recorded version of each table of a schema, by name."""
+    return {name: version for name, (version, _) in _recorded(connection, schema).items()}
 
 
-def _is_reported(made: Made, seen: _Seen) -> bool:
-    """Whether the session that made a table has reported its counts: its rows, at least."""
-    return seen.changes >= (made.rows or 0)
+def _is_reported(version: Version, state: _State) -> bool:
+    """Whether the session that wrote a table has reported its counts: at least its rows."""
+    return state.changes >= (version.rows or 0)
 
 
-def _difference_in_time(connection: psycopg.Connection, *about) -> str:
-    """In what a table is not as it was made; LOCKED where a session lets nobody read it."""
+def _difference_in_time(connection: psycopg.Connection, *arguments) -> str:
+    """The same as `_difference`, but LOCKED if a session lets nobody read the table."""
     try:
         with connection.transaction():
             connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
-            return _difference(connection, *about)
+            return _difference(connection, *arguments)
     except psycopg.errors.LockNotAvailable:
         return LOCKED
 
 
-def _difference(connection, schema: str, name: str, made: Made, before, now: _Seen) -> str:
-    """In what a table is not as it was made; empty when it is."""
+def _difference(
+    connection: psycopg.Connection,
+    schema: str,
+    name: str,
+    version: Version,
+    before: _State | None,
+    now: _State,
+) -> str:
+    """How a table differs from a version of it; empty when it does not."""
     if before and before.columns != now.columns:
         return "its columns changed"
     table = sql.Identifier(schema, name)
     digest, later = None, 0
-    if made.hash:
+    if version.hash:
         rows, digest = content(connection, table)
     else:
-        rows, later = connection.execute(sql.SQL(_LATER).format(table), [made.maker]).fetchone()
-    if rows != made.rows:
-        return f"it has {rows:,} rows, and was made with {made.rows:,}"
-    if digest != made.hash:
+        rows, later = one(connection, sql.SQL(_LATER).format(table), [version.writer])
+    if rows != version.rows:
+        return f"it has {rows:,} rows, and was written with {version.rows:,}"
+    if digest != version.hash:
         return "it has other values"
-    went_on = before and now.changes > before.changes
-    is_told = made.hash or made.maker or not rows
-    return "rows of it were changed" if later or (went_on and not is_told) else ""
+    is_certain = version.hash or version.writer or not rows
+    has_more_changes = before and now.changes > before.changes
+    return "rows of it were changed" if later or (has_more_changes and not is_certain) else ""
 
 
-def _seen(connection: psycopg.Connection, schema: str, names: Iterable[str]) -> dict[str, _Seen]:
-    rows = connection.execute(_SEEN, [schema, list(names)]).fetchall()
-    return {name: _Seen(*found) for name, *found in rows}
+def _states(connection: psycopg.Connection, schema: str, names: Iterable[str]) -> dict[str, _State]:
+    rows = connection.execute(_STATES, [schema, list(names)]).fetchall()
+    return {name: _State(*state) for name, *state in rows}
 
 
-def _noted(connection: psycopg.Connection, schema: str) -> dict[str, tuple[Made, _Seen]]:
+def _recorded(connection: psycopg.Connection, schema: str) -> dict[str, tuple[Version, _State]]:
     rows = connection.execute(
         """select table_name, made_of, row_count, content_hash, made_by, file, changes, columns
         from pipeline.table_marks where schema_name = %s""",
         [schema],
     )
-    return {name: (Made(*found[:4]), _Seen(*found[4:])) for name, *found in rows}
+    return {name: (Version(*values[:4]), _State(*values[4:])) for name, *values in rows}
 
 
-def _note(connection: psycopg.Connection, schema: str, name: str, made: Made, seen: _Seen) -> None:
+def _record(
+    connection: psycopg.Connection, schema: str, name: str, version: Version, state: _State
+) -> None:
     connection.execute(
         """insert into pipeline.table_marks (
             schema_name, table_name, made_of, row_count, content_hash, made_by, file, changes,
@@ -204,5 +216,5 @@ def _note(connection: psycopg.Connection, schema: str, name: str, made: Made, se
                 excluded.made_of, excluded.row_count, excluded.content_hash, excluded.made_by,
                 excluded.file, excluded.changes, excluded.columns, clock_timestamp()
             )""",
-        [schema, name, *made, *seen],
+        [schema, name, *version, *state],
     )

@@ -80,7 +80,7 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
             with _pg_dump(dev, aside, snapshot, names, limit):
                 described = {name: facts | content(dev, name) for name, facts in tables.items()}
         alterations.refuse_altered(dev, described)  # what was changed meanwhile may be in it
-        alterations.note_hashes(dev, described)
+        alterations.record_hashes(dev, described)
         about = {"generation": generation, "made_at": state.now(), "tables": described}
         path = here.dumps / f"{generation}.dump"
         durable.replace_file(aside, path)

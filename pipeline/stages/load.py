@@ -20,7 +20,7 @@ from pipeline import database, state
 from pipeline.database import ledger
 from pipeline.errors import SourceError
 from pipeline.marts import alterations, marks
-from pipeline.marts.marks import Made
+from pipeline.marts.marks import Version
 from pipeline.raw import order
 from pipeline.schema import declaration
 from pipeline.schema import table as source_table
@@ -238,7 +238,7 @@ def _load(
         connection.execute(sql.SQL("truncate {}").format(table))
         counted = marks.changes(connection, "source", source)
         rows = _copy(connection, table, preprocess.output_of(here, source), noted)
-        maker = marks.maker(connection, "source", source)
+        writer = marks.writer(connection, "source", source)
         if rows != noted["rows"]:
             raise SourceError(
                 f"{source}: {rows:,} rows were copied where the file has {noted['rows']:,}",
@@ -265,7 +265,7 @@ def _load(
         )
     marks.flush(connection)
     if marks.changes(connection, "source", source) == counted + rows:  # and nobody's but ours
-        marks.note(connection, "source", source, Made(fingerprint or "", rows, maker=maker))
+        marks.record(connection, "source", source, Version(fingerprint or "", rows, writer=writer))
     return facts
 
 

@@ -8,7 +8,6 @@ the marts that are made of what changed are built.
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
@@ -259,7 +258,7 @@ def _with_example(connection: psycopg.Connection, result: Result) -> Result:
     except psycopg.Error:  # it is gone already
         return result
     shown = ", ".join(f"{name} {value}" for name, value in row.items() if value is not None)
-    return replace(result, message=f"{result.message}: {escaped(shown, 200)}")
+    return result._replace(message=f"{result.message}: {escaped(shown, 200)}")
 
 
 def _refuse_full_disk(results: list[Result]) -> None:
