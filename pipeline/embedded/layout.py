@@ -1,14 +1,14 @@
-"""Where the embedded server stands, and as which user it runs.
+"""The folders of the embedded server, and the user it runs as.
 
-Everything stands in `data/postgres`, with two exceptions, each noted there in a file that holds
-the path of a folder elsewhere:
+Everything is in `data/postgres`, with two exceptions. For each, a file there contains the path of a
+folder elsewhere:
 
-moved_to       PostgreSQL refuses to run as root, so root's server runs as a system user; where
-               that user cannot reach `data/postgres`, the cluster stands under /var/lib.
-socket_folder  the path of a Unix socket is limited (107 bytes on Linux, 103 on macOS).
+moved_to       PostgreSQL refuses to run as root, so root's server runs as a system user. If that
+               user cannot reach `data/postgres`, the cluster is under /var/lib.
+socket_folder  The path of a Unix socket is limited (107 bytes on Linux, 103 on macOS).
 
-Such a folder names its `data/postgres` in turn, in the file `belongs_to`. Only a pair that agrees
-is used, so neither a copy of a clone nor a new clone at an old path takes over another's data.
+Such a folder names its `data/postgres` in turn, in the file `belongs_to`. It is used only if both
+files agree, so neither a copy of a clone nor a new clone at an old path takes over another's data.
 """
 
 import contextlib
@@ -27,18 +27,18 @@ from pipeline.embedded import os_user
 from pipeline.errors import SetupError
 from pipeline.settings import Settings
 
-ELSEWHERE = (Path("/var/lib"), Path("/var/db"))  # the second is macOS's
-# Both outlive the night; the server touches its socket every hour, which keeps reapers away.
+ELSEWHERE = Path("/var/lib")
+# Both survive the night: the server touches its socket every hour, so that nothing cleans it up.
 SHORT_FOLDERS = (Path("/var/tmp"), Path("/tmp"))  # noqa: S108 - mkdtemp, 0700, owner checked
 PORT = 5432
 SOCKET_PATH_LIMIT = 100
 
 
 @dataclass(frozen=True)
-class Place:
-    """The folders of one embedded server, and the system's user it runs as."""
+class Folders:
+    """The folders of one embedded server, and the user it runs as."""
 
-    notes: Path  # data/postgres: the notes and the log
+    root: Path  # data/postgres: the log, and the files that lead elsewhere
     home: Path  # the same, or a folder under /var/lib
     socket: Path  # the folder of the socket: the user's own, closed to everybody else
     user: pwd.struct_passwd
@@ -50,76 +50,71 @@ class Place:
 
     @property
     def log(self) -> Path:
-        """What the server says."""
-        return self.notes / "server.log"
+        """The server's log."""
+        return self.root / "server.log"
 
 
-def find(settings: Settings) -> Place | None:
-    """The place of the cluster that is there, whether it runs or not; None without one.
+def find(settings: Settings) -> Folders | None:
+    """The folders of the existing cluster, whether it runs or not; None if there is no cluster.
 
     Raises SetupError when the cluster belongs to a user this process cannot become.
     """
-    notes = _notes(settings)
-    home = _noted(notes, "moved_to") or notes
+    root = _root(settings)
+    home = _elsewhere(root, "moved_to") or root
     if not (home / "cluster").is_dir():
         return None
     user = os_user.of_cluster(home / "cluster")
     socket = home / "socket"
     if not _fits(socket):
-        socket = _noted(notes, "socket_folder") or socket
-    return Place(notes, home, socket, user)
+        socket = _elsewhere(root, "socket_folder") or socket
+    return Folders(root, home, socket, user)
 
 
-def prepare(settings: Settings, say: Callable[[str], None]) -> Place:
-    """The place of the server, its folders made where they were not; run it under the lock.
+def prepare(settings: Settings, say: Callable[[str], None]) -> Folders:
+    """The folders of the server; creates those that are missing. Call it under the lock.
 
-    Raises SetupError when a folder is open to others, or out of the user's or the programs' reach.
+    Raises SetupError when a folder is open to others, or the user or PostgreSQL's programs cannot
+    use it.
     """
-    notes = _notes(settings)
-    home = _noted(notes, "moved_to") or _of_moved_clone(notes) or notes
+    root = _root(settings)
+    home = _elsewhere(root, "moved_to") or _of_moved_clone(root) or root
     user = os_user.of_cluster(home / "cluster")
-    if home == notes and not _reaches(user, notes):
+    if home == root and not _is_writable(user, root):
         if (home / "cluster").exists():
             raise SetupError(
-                f"user {user.pw_name}, whose cluster stands in {notes}, cannot reach it any more",
+                f"user {user.pw_name}, who owns the cluster in {root}, cannot reach it any more",
                 "let that user pass through the folders above it",
             )
-        home = _move_out(notes, user, say)
+        home = _create_elsewhere(root, user, say)
     check_path(home)
     socket = home / "socket"
-    if _fits(socket):
-        if not socket.exists():
-            make_folder(socket, user)
-    else:
-        socket = _noted(notes, "socket_folder") or _short_folder(notes, user)
+    if not _fits(socket):
+        socket = _elsewhere(root, "socket_folder") or _create_short_folder(root, user)
+    elif not socket.exists():
+        socket.mkdir(mode=0o700)
+        os_user.give(socket, user)
     if not os_user.is_private(socket, user):
         raise SetupError(
             f"{socket} must be a folder of user {user.pw_name}, closed to everybody else",
-            "remove it; the next run makes it anew",
+            "remove it; the next run creates it again",
         )
-    return Place(notes, home, socket, user)
+    return Folders(root, home, socket, user)
 
 
-def make_notes_folder(settings: Settings) -> Path:
-    """Make `data/postgres` where it is not: closed to others, but root's system user passes."""
-    notes = _notes(settings)
-    notes.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):  # of an earlier run, or one that began just now
-        notes.mkdir()
-        notes.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    return notes
-
-
-def make_folder(folder: Path, user: pwd.struct_passwd) -> None:
-    """Make a folder that is the user's alone, whatever the umask."""
-    folder.mkdir(mode=0o700)
-    os_user.give(folder, user)
+def create_root(settings: Settings) -> Path:
+    """Create `data/postgres` if it is missing, closed to others; root's system user may enter."""
+    root = _root(settings)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # from an earlier run, or one that began just now
+        root.mkdir()
+        root.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    return root
 
 
 def check_path(path: Path) -> None:
-    """Raise SetupError for a path that initdb and pg_ctl would put unquoted before a shell.
+    """Raise SetupError for a path that initdb and pg_ctl cannot pass to a shell.
 
-    They write it between double quotes and nothing more (find_other_exec, pg_ctl's -D).
+    They put it between double quotes and escape nothing (find_other_exec, pg_ctl's -D).
     """
     if set(str(path)) & set('"$`\\\n'):
         raise SetupError(
@@ -130,48 +125,48 @@ def check_path(path: Path) -> None:
 
 
 def leftovers(settings: Settings) -> list[Path]:
-    """Folders of former clones at this path under /var/lib, which nothing uses any more."""
-    notes = _notes(settings)
-    used = _noted(notes, "moved_to")
-    found = [folder for base in ELSEWHERE for folder in base.glob(f"{_name(notes)}*")]
-    return sorted(folder for folder in found if folder != used)
+    """Folders under /var/lib of former clones at this path, which nothing uses any more."""
+    root = _root(settings)
+    used = _elsewhere(root, "moved_to")
+    return sorted(folder for folder in ELSEWHERE.glob(f"{_name(root)}*") if folder != used)
 
 
-def _notes(settings: Settings) -> Path:
-    notes = Path(os.path.realpath(settings.postgres))
-    if os.path.lexists(notes) and not os.access(notes, os.X_OK):
+def _root(settings: Settings) -> Path:
+    root = Path(os.path.realpath(settings.postgres))
+    if os.path.lexists(root) and not os.access(root, os.X_OK):
         raise SetupError(
-            f"{notes} is closed to this user",
+            f"{root} is closed to this user",
             "run the pipeline as the user it belongs to, or set DATA_DIR to another folder",
         )
-    return notes
+    return root
 
 
-def _noted(notes: Path, name: str) -> Path | None:
-    """The folder a note names, if that folder is there and belongs to these notes."""
+def _read(root: Path, name: str) -> tuple[Path, str] | None:
+    """The folder that a file of the root leads to, and the root which that folder belongs to."""
     try:
-        folder = Path((notes / name).read_text().strip())
-        owner = (folder / "belongs_to").read_text().strip()
+        folder = Path((root / name).read_text().strip())
+        return folder, (folder / "belongs_to").read_text().strip()
     except OSError:
         return None
-    return folder if owner == str(notes) else None
 
 
-def _of_moved_clone(notes: Path) -> Path | None:
+def _elsewhere(root: Path, name: str) -> Path | None:
+    """The folder that a file of the root leads to, if that exists and belongs to this root."""
+    folder, owner = _read(root, name) or (None, None)
+    return folder if owner == str(root) else None
+
+
+def _of_moved_clone(root: Path) -> Path | None:
     """The folder under /var/lib of a clone that was moved; a copy leaves it to the original."""
-    try:
-        folder = Path((notes / "moved_to").read_text().strip())
-        owner = (folder / "belongs_to").read_text().strip()
-    except OSError:
+    folder, owner = _read(root, "moved_to") or (None, None)
+    if folder is None or owner is None or _elsewhere(Path(owner), "moved_to") == folder:
         return None
-    if _noted(Path(owner), "moved_to") == folder:
-        return None
-    durable.write(folder / "belongs_to", f"{notes}\n".encode())
+    durable.write(folder / "belongs_to", f"{root}\n".encode())
     return folder
 
 
-def _reaches(user: pwd.struct_passwd, folder: Path) -> bool:
-    """Whether the user can write in a folder of its own in there: tried, not computed."""
+def _is_writable(user: pwd.struct_passwd, folder: Path) -> bool:
+    """Whether the user can write to a folder of its own in there: tried, not computed."""
     if os.geteuid() == user.pw_uid:
         return True
     trial = Path(tempfile.mkdtemp(prefix="tried-", dir=folder))
@@ -185,36 +180,35 @@ def _reaches(user: pwd.struct_passwd, folder: Path) -> bool:
         shutil.rmtree(trial)
 
 
-def _name(notes: Path) -> str:
-    return f"county-hazards-{hashlib.sha256(os.fsencode(notes)).hexdigest()[:12]}"
+def _name(root: Path) -> str:
+    return f"county-hazards-{hashlib.sha256(os.fsencode(root)).hexdigest()[:12]}"
 
 
-def _move_out(notes: Path, user: pwd.struct_passwd, say: Callable[[str], None]) -> Path:
-    """Make the folder under /var/lib; the note comes first, so a killed run leaves no orphan."""
-    base = next((folder for folder in ELSEWHERE if folder.is_dir()), ELSEWHERE[0])
-    noted = notes / "moved_to"
-    folder = Path(noted.read_text().strip()) if noted.exists() else base
-    if folder.parent != base or folder.exists():
-        names = (base / f"{_name(notes)}-{number}" for number in itertools.count(1))
+def _create_elsewhere(root: Path, user: pwd.struct_passwd, say: Callable[[str], None]) -> Path:
+    """Create a folder under /var/lib; `moved_to` comes first, so a killed run leaves no orphan."""
+    moved_to = root / "moved_to"
+    folder = Path(moved_to.read_text().strip()) if moved_to.exists() else ELSEWHERE
+    if folder.parent != ELSEWHERE or folder.exists():
+        names = (ELSEWHERE / f"{_name(root)}-{number}" for number in itertools.count(1))
         folder = next(name for name in names if not name.exists())
-        durable.write(noted, f"{folder}\n".encode())
-    say(f"User {user.pw_name} cannot reach {notes}: the database stands in {folder}.")
+        durable.write(moved_to, f"{folder}\n".encode())
+    say(f"User {user.pw_name} cannot reach {root}, so the database is in {folder}.")
     folder.mkdir(mode=0o700)
-    durable.write(folder / "belongs_to", f"{notes}\n".encode())
+    durable.write(folder / "belongs_to", f"{root}\n".encode())
     folder.chmod(0o711)
     return folder
 
 
 def _fits(socket: Path) -> bool:
-    """Whether libpq and the server take this folder: short, and not a list by its comma."""
+    """Whether libpq and the server accept this folder: short, and no comma, which separates two."""
     path = os.fsencode(socket / f".s.PGSQL.{PORT}")
     return len(path) <= SOCKET_PATH_LIMIT and not set(b',"') & set(path)
 
 
-def _short_folder(notes: Path, user: pwd.struct_passwd) -> Path:
+def _create_short_folder(root: Path, user: pwd.struct_passwd) -> Path:
     base = next((folder for folder in SHORT_FOLDERS if os.access(folder, os.W_OK)), None)
     folder = Path(tempfile.mkdtemp(prefix="county-hazards-", dir=base))
-    durable.write(folder / "belongs_to", f"{notes}\n".encode())
+    durable.write(folder / "belongs_to", f"{root}\n".encode())
     os_user.give(folder, user)
-    durable.write(notes / "socket_folder", f"{folder}\n".encode())
+    durable.write(root / "socket_folder", f"{folder}\n".encode())
     return folder

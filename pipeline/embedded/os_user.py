@@ -1,4 +1,4 @@
-"""Which user the embedded server runs as, and running commands as that user."""
+"""The user that the embedded server runs as, and commands run as that user."""
 
 import os
 import pwd
@@ -10,14 +10,14 @@ from typing import Any
 from pipeline.errors import SetupError
 
 SYSTEM_USERS = ("postgres", "_postgres", "daemon", "nobody")
-# LC_ALL: a postmaster on macOS must not ask the system for a locale. No PG* variable gets in.
+# LC_ALL: a postmaster on macOS must not ask the system for a locale. No PG* variable is passed.
 ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
 
 
 def of_cluster(cluster: Path) -> pwd.struct_passwd:
-    """The user of a cluster; of one yet to be made: this process's, or root's system user.
+    """The owner of a cluster; if there is none yet, this process's user, or root's system user.
 
-    Raises SetupError when this process cannot be or become that user, or it has no name.
+    Raises SetupError when this process cannot become that user, or the user has no name.
     """
     uid = os.geteuid()
     owner = cluster.stat().st_uid if cluster.exists() else None
@@ -26,16 +26,16 @@ def of_cluster(cluster: Path) -> pwd.struct_passwd:
     if owner is not None and owner != uid:
         raise SetupError(
             f"{cluster} belongs to another user (id {owner})",
-            "run the pipeline as that user (as root, if root began), or move data/postgres aside",
+            "run the pipeline as that user (or as root, if root did), or move data/postgres aside",
         )
     return _named(uid)
 
 
 def run(user: pwd.struct_passwd, *command: str | Path, **options) -> subprocess.CompletedProcess:
-    """Run a command as the user, away from this terminal's signals and environment.
+    """Run a command as the user, without this terminal's signals and environment.
 
-    `options` are those of `subprocess.run`. Becoming the user takes setuid and setgroups alone.
-    Raises OSError when that is forbidden, or the user cannot run the command.
+    `options` are those of `subprocess.run`. Only setuid and setgroups are needed to become the
+    user. Raises OSError when that is forbidden, or the user cannot run the command.
     """
     fixed: dict[str, Any] = {"env": ENVIRONMENT, "cwd": "/", "start_new_session": True}
     fixed["stdin"] = subprocess.DEVNULL
@@ -43,23 +43,23 @@ def run(user: pwd.struct_passwd, *command: str | Path, **options) -> subprocess.
         fixed |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [user.pw_gid]}
     if not options.get("capture_output"):
         fixed |= {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.run([str(word) for word in command], **(fixed | options), check=False)
+    return subprocess.run([str(part) for part in command], **(fixed | options), check=False)
 
 
 def give(path: Path, user: pwd.struct_passwd) -> None:
-    """Let something this process made belong to the user."""
+    """Make the user the owner of something that this process created."""
     if os.geteuid() != user.pw_uid:
         os.chown(path, user.pw_uid, user.pw_gid)
 
 
 def is_private(folder: Path, user: pwd.struct_passwd) -> bool:
-    """Whether this is a real folder of the user's, closed to everybody else."""
+    """Whether a path is a folder (no link) of the user's, closed to everybody else."""
     try:
-        facts = folder.lstat()
+        status = folder.lstat()
     except OSError:
         return False
-    closed = stat.S_IMODE(facts.st_mode) & 0o077 == 0
-    return stat.S_ISDIR(facts.st_mode) and facts.st_uid == user.pw_uid and closed
+    is_closed = stat.S_IMODE(status.st_mode) & 0o077 == 0
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == user.pw_uid and is_closed
 
 
 def _system_user() -> pwd.struct_passwd:

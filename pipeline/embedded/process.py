@@ -1,4 +1,4 @@
-"""The embedded server's process: whether it lives, started and stopped."""
+"""The process of the embedded server: find, start and stop it."""
 
 import contextlib
 import os
@@ -7,16 +7,17 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline import durable, signals
-from pipeline.embedded import programs as postgres_programs
-from pipeline.embedded.layout import PORT, Place
+from pipeline.embedded import programs
+from pipeline.embedded.layout import PORT, Folders
 from pipeline.embedded.os_user import run
 from pipeline.errors import PipelineError
 
 PATIENCE = 300  # seconds for a start, crash recovery included, and for a stop
 LOG_LIMIT = 10 << 20  # bytes
-ASIDE = "move data/postgres aside; the next run fills a new one from the snapshots on disk"
+ASIDE = "move data/postgres aside; the next run fills a new database from the snapshots on disk"
 # Given at every start. With wal_level minimal a bulk load into a new table writes no WAL.
 FIXED = {
     "listen_addresses": "",
@@ -37,80 +38,87 @@ local   all       all       scram-sha-256
 """
 
 
-def server(place: Place) -> tuple[int, str] | None:
-    """Process id and state (starting, ready, stopping) of this cluster's postmaster, if it lives.
+class Postmaster(NamedTuple):
+    """The main process of a running server."""
 
-    postmaster.pid outlives a killed server, and its process id may be somebody else's by now: a
-    postmaster works in the folder of its cluster.
+    pid: int
+    state: str  # starting, ready or stopping
+
+
+def find(folders: Folders) -> Postmaster | None:
+    """The postmaster of this cluster, if it is alive.
+
+    postmaster.pid outlives a killed server, and another process may have its number by now. A
+    postmaster's working folder is that of its cluster.
     """
     try:
-        lines = (place.cluster / "postmaster.pid").read_text().splitlines()
-        process = int(lines[0])
+        lines = (folders.cluster / "postmaster.pid").read_text().splitlines()
+        pid = int(lines[0])
     except (FileNotFoundError, ValueError, IndexError):
         return None
-    if not _works_in(place, process):
+    if not _works_in(folders, pid):
         return None
-    return process, lines[7].strip() if len(lines) > 7 else "starting"
+    return Postmaster(pid, lines[7].strip() if len(lines) > 7 else "starting")
 
 
-def start(place: Place, deadline: float, say: Callable[[str], None]) -> None:
-    """Start the server, which must not run, and wait for it up to the monotonic `deadline`.
+def start(folders: Folders, deadline: float, say: Callable[[str], None]) -> None:
+    """Start the server, which must not run, and wait for it until the monotonic `deadline`.
 
-    Raises PipelineError with the server's last words when it does not come up; if it is only not
-    done by then (a long recovery), it goes on and this returns.
+    Raises PipelineError with the end of the server's log when it does not start. If it is still
+    starting by then (a long recovery), it continues, and this function returns.
     """
-    crashed = (place.cluster / "postmaster.pid").exists()
+    crashed = (folders.cluster / "postmaster.pid").exists()
     say("Starting PostgreSQL" + (" (recovering: it was not shut down)" if crashed else ""))
-    _clear_stale(place)
-    _write_access(place)
-    programs = postgres_programs.for_server(place)
-    command = [programs / "pg_ctl", "start", "-D", place.cluster, "-w", "-s", "-o", _options(place)]
+    _clear_stale(folders)
+    _write_access(folders)
+    pg_ctl = programs.for_server(folders) / "pg_ctl"
+    command = [pg_ctl, "start", "-D", folders.cluster, "-w", "-s", "-o", _options(folders)]
     while True:
         seconds = max(1, int(deadline - time.monotonic()))
-        with open(open_own(place.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
+        with open(open_own(folders.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
             began = os.fstat(log.fileno()).st_size
             started = run(
-                place.user, *command, "-t", str(seconds), stdout=log, stderr=subprocess.STDOUT
+                folders.user, *command, "-t", str(seconds), stdout=log, stderr=subprocess.STDOUT
             )
-        if started.returncode == 0 or server(place):
+        if started.returncode == 0 or find(folders):
             return
-        said = tail(place.log, began)
+        message = tail(folders.log, began)
         # A killed postmaster's last sessions hold its memory until they notice.
-        if "is still in use" not in said or time.monotonic() > deadline:
-            said = signals.reason(said, started.returncode)
+        if "is still in use" not in message or time.monotonic() > deadline:
+            reason = signals.reason(message, started.returncode)
             raise PipelineError(
-                f"PostgreSQL did not start: {said}", f"the rest is in {place.log}; or {ASIDE}"
+                f"PostgreSQL did not start: {reason}", f"read {folders.log}, or {ASIDE}"
             )
         time.sleep(0.5)
 
 
-def stop(place: Place) -> bool:
-    """Fast shutdown, waited for; False if no server ran. Raises PipelineError after PATIENCE.
+def stop(folders: Folders) -> bool:
+    """Shut the server down and wait for it; False if none ran. Raises PipelineError after PATIENCE.
 
-    By a signal: pg_ctl would send it to whatever process has the id in a stale postmaster.pid.
+    By a signal: pg_ctl would send one to whatever process has the number in a stale postmaster.pid.
     """
-    found = server(place)
-    if not found:
+    postmaster = find(folders)
+    if not postmaster:
         return False
-    run(place.user, "/bin/sh", "-c", 'kill -INT "$1"', "sh", str(found[0]))
+    run(folders.user, "/bin/sh", "-c", 'kill -INT "$1"', "sh", str(postmaster.pid))
     deadline = time.monotonic() + PATIENCE
-    while server(place):
+    while find(folders):
         if time.monotonic() > deadline:
             raise PipelineError(
-                f"PostgreSQL (process {found[0]}) did not stop within {PATIENCE} s",
-                f"its log is {place.log}",
+                f"PostgreSQL (process {postmaster.pid}) did not stop within {PATIENCE} s",
+                f"read its log, {folders.log}",
             )
         time.sleep(0.05)
     return True
 
 
-def socket_of(place: Place) -> Path:
+def socket_of(folders: Folders) -> Path:
     """The socket itself."""
-    return place.socket / f".s.PGSQL.{PORT}"
+    return folders.socket / f".s.PGSQL.{PORT}"
 
 
 def open_own(path: Path, flags: int) -> int:
-    """Descriptor of a file that is made if need be, and is its folder's owner's, even for root.
+    """The descriptor of a file; creates it, owned by the owner of its folder even if root does.
 
     Raises SetupError when it is a link.
     """
@@ -122,21 +130,21 @@ def open_own(path: Path, flags: int) -> int:
 
 
 def bound_log(log: Path) -> None:
-    """Move a log that grew beyond LOG_LIMIT to server.log.1, also under the running server.
+    """Move a log that grew beyond LOG_LIMIT to server.log.1, also while the server runs.
 
-    The server appends, so the file can be emptied beneath it; its last LOG_LIMIT bytes are kept.
-    Raises SetupError when it is a link.
+    The server appends, so its log can be emptied; the last LOG_LIMIT bytes are kept. Raises
+    SetupError when it is a link.
     """
     durable.unlinked(log)
     if log.exists() and log.stat().st_size > LOG_LIMIT:
-        with contextlib.suppress(OSError), log.open("rb") as file:  # on a full disk, none is kept
+        with contextlib.suppress(OSError), log.open("rb") as file:  # a full disk: nothing is kept
             file.seek(-LOG_LIMIT, os.SEEK_END)
             durable.write(log.with_name("server.log.1"), file.read())
         os.truncate(log, 0)
 
 
 def tail(log: Path, began: int = 0) -> str:
-    """The last lines of the log, from a byte on, legible on one line."""
+    """The last lines of the log, after its first `began` bytes, on one line."""
     if not log.exists():
         return "(no log)"
     with log.open("rb") as file:
@@ -144,56 +152,56 @@ def tail(log: Path, began: int = 0) -> str:
         return legible(file.read())
 
 
-def legible(said: bytes) -> str:
-    """The last lines of what a program said, on one line, without control characters."""
-    lines = said.decode("utf-8", "replace").splitlines()[-6:]
+def legible(output: bytes) -> str:
+    """The last lines of a program's output, on one line, without control characters."""
+    lines = output.decode("utf-8", "replace").splitlines()[-6:]
     return " | ".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
 
 
-def _options(place: Place) -> str:
-    """The server's settings, quoted for the shell through which pg_ctl starts it."""
+def _options(folders: Folders) -> str:
+    """The server's settings, quoted for the shell that pg_ctl starts it with."""
     settings = FIXED | {
-        "unix_socket_directories": str(place.socket),
-        "hba_file": str(place.home / "pg_hba.conf"),
-        "ident_file": str(place.home / "pg_ident.conf"),
+        "unix_socket_directories": str(folders.socket),
+        "hba_file": str(folders.home / "pg_hba.conf"),
+        "ident_file": str(folders.home / "pg_ident.conf"),
     }
     return " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
 
 
-def _write_access(place: Place) -> None:
-    """Who may log in: the owner, and root, who could become the owner anyway.
+def _write_access(folders: Folders) -> None:
+    """Let the owner log in, and root, who could become the owner anyway.
 
-    These files stand outside the cluster, where root writes nothing.
+    These files are outside the cluster, in which root writes nothing.
     """
-    owners = sorted({place.user.pw_name, "root"})
+    owners = sorted({folders.user.pw_name, "root"})
     idents = "".join(f'owner "{owner}" postgres\n' for owner in owners)
     for name, text in {"pg_hba.conf": ACCESS, "pg_ident.conf": idents}.items():
-        durable.write(place.home / name, text.encode())
-        (place.home / name).chmod(0o644 if os.geteuid() == 0 else 0o600)
+        durable.write(folders.home / name, text.encode())
+        (folders.home / name).chmod(0o644 if os.geteuid() == 0 else 0o600)
 
 
-def _works_in(place: Place, process: int) -> bool:
+def _works_in(folders: Folders, pid: int) -> bool:
     """Whether a process of the server's user has the cluster as its working folder.
 
-    Asked as that user: root in a container may not look into other users' processes.
+    That user asks: root in a container may not inspect the processes of other users.
     """
     linux = Path("/proc/self/cwd").exists()
-    lsof = ("lsof", "-a", "-p", str(process), "-d", "cwd", "-Fn")
-    asked = ("readlink", f"/proc/{process}/cwd") if linux else lsof
-    said = os.fsdecode(run(place.user, *asked, capture_output=True).stdout).removesuffix("\n")
+    lsof = ("lsof", "-a", "-p", str(pid), "-d", "cwd", "-Fn")
+    command = ("readlink", f"/proc/{pid}/cwd") if linux else lsof
+    output = os.fsdecode(run(folders.user, *command, capture_output=True).stdout).removesuffix("\n")
     try:
-        return Path(said if linux else said.rpartition("\nn")[2]).samefile(place.cluster)
+        return Path(output if linux else output.rpartition("\nn")[2]).samefile(folders.cluster)
     except OSError:
         return False
 
 
-def _clear_stale(place: Place) -> None:
-    """Remove what a dead server left and PostgreSQL would stumble on; call it under the lock.
+def _clear_stale(folders: Folders) -> None:
+    """Remove what a dead server left and PostgreSQL would refuse; call it under the lock.
 
-    PostgreSQL itself puts up with a postmaster.pid of a dead process. It refuses an empty one, and
-    one whose process id was given to another process of the same user.
+    PostgreSQL accepts a postmaster.pid of a dead process. It refuses an empty one, and one whose
+    number belongs to another process of the same user by now.
     """
-    pid_file = place.cluster / "postmaster.pid"
+    pid_file = folders.cluster / "postmaster.pid"
     try:
         os.kill(int(pid_file.read_text().splitlines()[0]), 0)
         pid_file.unlink()
@@ -201,6 +209,6 @@ def _clear_stale(place: Place) -> None:
         pid_file.unlink()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         pass
-    socket = socket_of(place)
+    socket = socket_of(folders)
     for leftover in (socket, socket.with_name(f"{socket.name}.lock")):
         leftover.unlink(missing_ok=True)

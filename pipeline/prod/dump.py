@@ -21,7 +21,7 @@ from psycopg import sql
 from pipeline import database, durable, signals, state
 from pipeline.database import catalog, ledger, locks
 from pipeline.database.queries import scalar
-from pipeline.embedded.clients import program
+from pipeline.embedded.programs import program
 from pipeline.errors import SourceError
 from pipeline.marts import alterations, data_status, marks
 from pipeline.settings import Settings

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from pipeline import database, signals
-from pipeline.embedded.clients import program
+from pipeline.embedded.programs import program
 from pipeline.errors import SourceError
 
 BLOCK = 1 << 20
