@@ -23,6 +23,7 @@ from pipeline import database, embedded, settings
 from pipeline.cli.console import Screen
 from pipeline.cli.run_record import Books
 from pipeline.database import ledger, ledger_versions, locks
+from pipeline.database.connection import SESSION
 from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
 from pipeline.settings import Settings
 
@@ -70,7 +71,7 @@ def test_every_session_has_the_same_settings_whatever_an_administrator_set(place
     }.items():
         owner.execute(f"alter database {owner.info.dbname} set {name} = {odd}")
     with database.connect(place) as connection:
-        wanted = database.SESSION | {"client_encoding": "UTF8"}
+        wanted = SESSION | {"client_encoding": "UTF8"}
         wanted |= {name: "0" for name in wanted if name.startswith("tcp_")}  # a Unix socket
         found = {name: value(connection, f"show {name}") for name in wanted}
     assert found == wanted

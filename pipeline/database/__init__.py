@@ -1,10 +1,7 @@
 """The dev database: connections, locks, the ledger."""
 
 from pipeline.database.connection import (
-    CHECK_INTERVAL,
     GLANCE,
-    SESSION,
-    VARIABLES,
     client_environment,
     connect,
     connect_to,
@@ -18,11 +15,8 @@ from pipeline.database.retry import PAUSE, retry_once
 from pipeline.database.setup import prepare
 
 __all__ = [
-    "CHECK_INTERVAL",
     "GLANCE",
     "PAUSE",
-    "SESSION",
-    "VARIABLES",
     "client_environment",
     "connect",
     "connect_to",

@@ -4,9 +4,8 @@ import json
 from datetime import datetime
 
 import psycopg
-from psycopg.rows import dict_row
 
-from pipeline.database.queries import scalar
+from pipeline.database.queries import dicts, scalar
 from pipeline.errors import DEGRADED, OK
 from pipeline.state import CHECKED, DEGRADED_OUTCOMES, SOURCE_STAGES, now
 
@@ -100,14 +99,14 @@ def newest(
     connection: psycopg.Connection, stage: str, outcomes: tuple[str, ...] = ()
 ) -> dict[str, dict]:
     """The newest step of each name in a stage, among those with one of the outcomes."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(
-            """select distinct on (name) * from pipeline.steps
-            where stage = %(stage)s and (outcome = any(%(outcomes)s) or %(outcomes)s = '{}')
-            order by name, step_id desc""",
-            {"stage": stage, "outcomes": list(outcomes)},
-        )
-        return {row["name"]: row for row in cursor}
+    steps = dicts(
+        connection,
+        """select distinct on (name) * from pipeline.steps
+        where stage = %(stage)s and (outcome = any(%(outcomes)s) or %(outcomes)s = '{}')
+        order by name, step_id desc""",
+        {"stage": stage, "outcomes": list(outcomes)},
+    )
+    return {step["name"]: step for step in steps}
 
 
 def last_build(connection: psycopg.Connection) -> dict | None:
@@ -171,8 +170,7 @@ def loaded_snapshots(connection: psycopg.Connection) -> dict[str, dict]:
         and fingerprint = content
     order by contents.name, outcome in ('new', 'unchanged') desc, steps.step_id desc
     """
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return {row.pop("name"): row for row in cursor.execute(query)}
+    return {row.pop("name"): row for row in dicts(connection, query)}
 
 
 def loads(connection: psycopg.Connection, source: str) -> list[dict]:
@@ -210,42 +208,36 @@ def generation(connection: psycopg.Connection) -> int:
 
 def last_run(connection: psycopg.Connection) -> dict | None:
     """The newest run that has ended."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(
-            """select * from pipeline.runs where ended_at is not null
-            order by ended_at desc limit 1"""
-        )
-        return cursor.fetchone()
+    query = "select * from pipeline.runs where ended_at is not null order by ended_at desc limit 1"
+    return next(iter(dicts(connection, query)), None)
 
 
 def night_since(connection: psycopg.Connection, since: datetime | None) -> dict | None:
-    """The newest whole night of any machine that has ended, if it began after an instant."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(
-            """select * from pipeline.runs
-            where words ~ '^night\\M' and ended_at is not null
-                and started_at > coalesce(%s::timestamptz, '-infinity') and started_at <= now()
-            order by started_at desc limit 1""",
-            [since],
-        )
-        return cursor.fetchone()
+    """The newest complete night of any machine that has ended and began after `since`."""
+    nights = dicts(
+        connection,
+        """select * from pipeline.runs
+        where words ~ '^night\\M' and ended_at is not null
+            and started_at > coalesce(%s::timestamptz, '-infinity') and started_at <= now()
+        order by started_at desc limit 1""",
+        [since],
+    )
+    return next(iter(nights), None)
 
 
 def unfinished(connection: psycopg.Connection) -> list[dict]:
     """The runs that began after the newest one that ended, and did not end; the newest first.
 
-    What began in stages `api` and `preprocess` alone is copied into the ledger later, and has no
-    end there.
+    Runs of only stages `api` and `preprocess` are copied to the ledger later, without an end.
     """
-    with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(
-            """with of_database as (
-                select * from pipeline.runs
-                where words ~ '^(night|load|transform|publish)\\M' and started_at <= now()
-            )
-            select * from of_database where ended_at is null and started_at > coalesce(
-                (select max(started_at) from of_database where ended_at is not null), '-infinity'
-            )
-            order by started_at desc"""
+    return dicts(
+        connection,
+        """with of_database as (
+            select * from pipeline.runs
+            where words ~ '^(night|load|transform|publish)\\M' and started_at <= now()
         )
-        return cursor.fetchall()
+        select * from of_database where ended_at is null and started_at > coalesce(
+            (select max(started_at) from of_database where ended_at is not null), '-infinity'
+        )
+        order by started_at desc""",
+    )

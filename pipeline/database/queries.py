@@ -1,15 +1,16 @@
-"""Rows that must be there, and SQL that is safe though no literal of this code."""
+"""Queries by the shape of their result, and SQL that is safe although it is not a literal."""
 
 from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg.abc import Params, QueryNoTemplate
+from psycopg.rows import dict_row
 
 
 def one(
     connection: psycopg.Connection, query: QueryNoTemplate, params: Params | None = None
 ) -> tuple:
-    """The row of a query that always has one; LookupError should it have none."""
+    """The row of a query that always has one; raises LookupError if it has none."""
     row = connection.execute(query, params).fetchone()
     if row is None:
         raise LookupError("a query that always has a row had none")
@@ -23,15 +24,23 @@ def scalar(
     return one(connection, query, params)[0]
 
 
+def dicts(
+    connection: psycopg.Connection, query: QueryNoTemplate, params: Params | None = None
+) -> list[dict]:
+    """The rows of a query, each with its values by column."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, params).fetchall()
+
+
 def detail(error: psycopg.Error) -> str:
-    """What the server adds to an error, such as what depends on a table, in one line."""
+    """The details of a server's error, such as what depends on a table, on one line."""
     return " ".join((error.diag.message_detail or "").split())
 
 
 def trusted(text: str) -> LiteralString:
-    """SQL from a server's catalog (names, definitions), a file of this project, or a number.
+    """Mark a text as SQL: one from a server's catalog, a file of this project, or a number.
 
-    psycopg takes literals of the code alone, so that nobody's input becomes SQL. No publisher's
-    word is to come here.
+    psycopg accepts only literals of the code, so that no input becomes SQL. Never pass a
+    publisher's text.
     """
     return cast(LiteralString, text)

@@ -12,12 +12,11 @@ from datetime import datetime
 from typing import LiteralString
 
 import psycopg
-from psycopg.rows import dict_row
 
 from pipeline import settings
 from pipeline.database import ledger, locks
 from pipeline.database.catalog import PUBLISHED
-from pipeline.database.queries import detail, scalar
+from pipeline.database.queries import detail, dicts, scalar
 from pipeline.errors import SourceError
 from pipeline.marts import credits, freshness
 from pipeline.marts.freshness import Row, Table
@@ -173,9 +172,7 @@ def read(connection: psycopg.Connection) -> list[dict]:
     view = scalar(connection, "select to_regclass(%s)", [f"{PUBLISHED}.{VIEW}"])
     if view is None:
         return []
-    with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(f"select * from {PUBLISHED}.{VIEW} order by kind, name")  # noqa: S608
-        return cursor.fetchall()
+    return dicts(connection, f"select * from {PUBLISHED}.{VIEW} order by kind, name")  # noqa: S608
 
 
 def _tables(connection: psycopg.Connection, build: dict) -> dict[str, Table]:

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from pipeline import database, folders, settings
+from pipeline import folders, settings
 from pipeline.database import locks
+from pipeline.database.connection import CHECK_INTERVAL, SESSION, VARIABLES
 from pipeline.database.queries import scalar
 from pipeline.errors import PipelineError
 from pipeline.settings import ROOT, Settings
@@ -172,7 +173,7 @@ def _give_connection(here: Settings, connection: psycopg.Connection) -> None:
         "DBT_SSLMODE": parameters.get("sslmode", "prefer"),
         "DBT_THREADS": str(max(2, os.cpu_count() or 2)),
         "PGOPTIONS": f"{parameters.get('options', '')} {_session(here, connection)}".strip(),
-    } | {database.VARIABLES[p]: parameters[p] for p in _ONLY_LIBPQ if p in parameters}
+    } | {VARIABLES[p]: parameters[p] for p in _ONLY_LIBPQ if p in parameters}
 
 
 def _session(here: Settings, connection: psycopg.Connection) -> str:
@@ -180,10 +181,10 @@ def _session(here: Settings, connection: psycopg.Connection) -> str:
 
     When dbt recreates a view, it waits for its readers as long as a publication does.
     """
-    names = [name for name in database.SESSION if name != "search_path"]  # models name extensions
+    names = [name for name in SESSION if name != "search_path"]  # models name extensions
     known = connection.execute("select name from pg_settings where name = any(%s)", [names])
-    values = {name: database.SESSION[name].replace(" ", r"\ ") for (name,) in known}
-    name = database.CHECK_INTERVAL[0]
+    values = {name: SESSION[name].replace(" ", r"\ ") for (name,) in known}
+    name = CHECK_INTERVAL[0]
     values[name] = scalar(connection, "select current_setting(%s)", [name])
     values["lock_timeout"] = locks.milliseconds(max(1, here.publish_patience))
     return " ".join(f"-c {name}={value}" for name, value in values.items())

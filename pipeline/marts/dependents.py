@@ -3,13 +3,15 @@
 Every publication replaces the tables, and a view is bound to the very tables it was created on.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
 
 from pipeline.database import grants
-from pipeline.database.queries import trusted
+from pipeline.database.queries import detail, trusted
 from pipeline.errors import SourceError
 
 
@@ -21,6 +23,17 @@ class Refused(SourceError):
             f"objects of others depend on it: {what}", "drop them, or let them read a copy"
         )
         self.tables = tables
+
+
+@contextmanager
+def refusing(tables: set[str]) -> Generator[None]:
+    """Raise Refused for these tables when a statement fails because of others' objects."""
+    try:
+        yield
+    except psycopg.errors.DependentObjectsStillExist as error:
+        raise Refused(tables, detail(error)) from None
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.DuplicateTable) as error:
+        raise Refused(tables, error.diag.message_primary or str(error)) from None
 
 
 class View(NamedTuple):
@@ -110,10 +123,8 @@ def lock(connection: psycopg.Connection, view: View) -> None:
     changed meanwhile, or it was dropped, the caller finds that when it reads the view again.
     """
     statement = sql.SQL("alter view if exists {} owner to {}")
-    try:
+    with refusing(view.tables):
         connection.execute(statement.format(view.name, sql.SQL(trusted(view.owner))))
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise Refused(view.tables, error.diag.message_primary or str(error)) from None
 
 
 def create(connection: psycopg.Connection, view: View) -> None:

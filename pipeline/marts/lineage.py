@@ -1,7 +1,7 @@
-"""What is made of what in the dbt project: ancestors, tests, and a fingerprint of each node.
+"""The graph of the dbt project: ancestors, tests, and a fingerprint of each node.
 
 A mart is rebuilt when its fingerprint changed: the hash of its own SQL and settings, of the macros
-and tests that are about it, and of the fingerprints of all it reads, down to the rows of the
+and tests that concern it, and of the fingerprints of everything it reads, down to the rows of the
 sources.
 """
 
@@ -14,8 +14,8 @@ from pipeline.marts import credits, resources
 from pipeline.raw.snapshot import fingerprint_of
 
 TESTS = ("test", "unit_test")
-_OF_DBT = ("dbt", "dbt_postgres")  # packages whose macros the version of dbt stands for
-# What of a node's definition its table or verdict depends on.
+_OF_DBT = ("dbt", "dbt_postgres")  # packages whose macros change only with dbt's version
+# The parts of a node's definition on which its table, or a test's result, depends.
 _DEFINITION = (
     "config",
     "columns",
@@ -37,16 +37,16 @@ class Node:
     """One model, seed, snapshot, function, source or test of the project."""
 
     uid: str
-    name: str  # of what dbt builds, the name of its relation
+    name: str  # of its relation, if dbt builds one
     kind: str  # dbt's resource type
     schema: str
-    fqn: str  # how `--select` names it, and of a model its unit tests too
+    fqn: str  # selects it, and with a model its unit tests
     parents: tuple[str, ...]
-    attached: str | None  # the node that a test is about, where it is about one
+    attached: str | None  # the one node that a test is about, if there is one
     own: str = field(repr=False)  # hash of its own definition
-    is_relation: bool = True  # whether something of its name stands in the database
+    is_relation: bool = True  # whether the database contains something of its name
     refusal: str = ""  # why it is not built, and what to write instead
-    may_shrink: bool = False  # declared in `meta`, as Source(may_shrink=True) is of a source
+    may_shrink: bool = False  # from its `meta`, like Source(may_shrink=True) of a source
 
 
 class Lineage:
@@ -63,16 +63,12 @@ class Lineage:
         self.ancestors = cache(self._ancestors)
 
     def _ancestors(self, uid: str) -> frozenset[str]:
-        """All that a node is made of, without itself."""
-        found: set[str] = set()
-        for parent in self.nodes[uid].parents:
-            if parent in self.nodes:
-                found |= {parent} | self.ancestors(parent)
-        return frozenset(found)
+        """All nodes that a node is made from, without itself."""
+        parents = [parent for parent in self.nodes[uid].parents if parent in self.nodes]
+        return frozenset(parents).union(*(self.ancestors(parent) for parent in parents))
 
-    def others(self) -> list[Node]:
-        """What stands between the sources and the marts: staging and intermediate models, seeds,
-        functions."""
+    def intermediates(self) -> list[Node]:
+        """What is between sources and marts: staging and intermediate models, seeds, functions."""
         marts = set(self.marts.values())
         return [
             node
@@ -81,16 +77,16 @@ class Lineage:
         ]
 
     def descendants(self, uids: Iterable[str]) -> set[str]:
-        """All that is made of any of these nodes, without them unless one is made of another."""
+        """All nodes made from any of these; without these, unless one is made from another."""
         wanted = set(uids)
         return {uid for uid in self.nodes if wanted & self.ancestors(uid)}
 
     def sources_of(self, mart: str) -> list[str]:
         """The names of the tables in schema `source` that a mart descends from."""
-        found = (self.nodes[uid] for uid in self.ancestors(self.marts[mart]))
-        return sorted(n.name for n in found if n.kind == "source" and n.schema == "source")
+        nodes = (self.nodes[uid] for uid in self.ancestors(self.marts[mart]))
+        return sorted(n.name for n in nodes if n.kind == "source" and n.schema == "source")
 
-    def marts_above(self, mart: str) -> list[str]:
+    def mart_ancestors(self, mart: str) -> list[str]:
         """The names of the marts that a mart descends from."""
         above = self.ancestors(self.marts[mart])
         return sorted(name for name, uid in self.marts.items() if uid in above)
@@ -98,43 +94,43 @@ class Lineage:
     def unit_tests(self) -> dict[str, str]:
         """The fingerprint of the code that each unit test depends on, by unique id.
 
-        That is its own, its model's, and that of what the model reads, whose columns have types.
+        That is its own code, its model's, and that of the nodes that the model reads, which
+        determine the types of the columns.
         """
-        found = {}
+        fingerprints = {}
         for test in self.tests:
             if test.kind == "unit_test":
                 models = [self.nodes[uid] for uid in test.parents if uid in self.nodes]
                 read = {uid for model in models for uid in model.parents if uid in self.nodes}
                 code = [test, *models, *(self.nodes[uid] for uid in read)]
-                found[test.uid] = fingerprint_of({node.uid: node.own for node in code})
-        return found
+                fingerprints[test.uid] = fingerprint_of({node.uid: node.own for node in code})
+        return fingerprints
 
-    def made_of(self, loaded: dict[str, str]) -> dict[str, str]:
-        """The fingerprint of every node but the tests, by unique id.
+    def fingerprints(self, loaded: dict[str, str]) -> dict[str, str]:
+        """The fingerprint of every node except the tests, by unique id.
 
-        loaded: fingerprint of the rows of each source that was ever loaded, by name.
+        loaded: the fingerprint of the rows of each source that was ever loaded, by name.
         """
-        about: dict[str, dict[str, str]] = {}
+        tests_of: dict[str, dict[str, str]] = {}
         for test in self.tests:
             for parent in test.parents:
-                about.setdefault(parent, {})[test.uid] = test.own
-        known: dict[str, str] = {}
+                tests_of.setdefault(parent, {})[test.uid] = test.own
 
+        @cache
         def of(uid: str) -> str:
-            if uid not in known:
-                node = self.nodes[uid]
-                parts = {"own": node.own} | about.get(uid, {})
-                if node.kind == "source":
-                    parts["rows"] = _rows_of(node, loaded)
-                parts |= {f"of {p}": of(p) for p in node.parents if p in self.nodes}
-                known[uid] = fingerprint_of(parts)
-            return known[uid]
+            node = self.nodes[uid]
+            parts = {"own": node.own} | tests_of.get(uid, {})
+            if node.kind == "source":
+                parts["rows"] = _rows_of(node, loaded)
+            return fingerprint_of(
+                parts | {f"of {p}": of(p) for p in node.parents if p in self.nodes}
+            )
 
         return {uid: of(uid) for uid, node in self.nodes.items() if node.kind not in TESTS}
 
 
 def _rows_of(source: Node, loaded: dict[str, str]) -> str:
-    """What the rows of a source are; of the ledger models read which sources were ever loaded."""
+    """The fingerprint of a source's rows; of the ledger: which sources were ever loaded."""
     if source.schema == "source":
         return loaded.get(source.name, "never loaded")
     return " ".join(sorted(loaded))
@@ -147,7 +143,7 @@ def read(manifest, marts_schema: str, foundations: str) -> Lineage:
     ----------
     manifest:     dbt's Manifest.
     marts_schema: where dbt builds what is published.
-    foundations:  what all depends on, part of every fingerprint: `dbt_run.foundations`.
+    foundations:  part of every fingerprint: `dbt_runner.foundations`.
     """
     macros = _Macros(manifest.macros, foundations)
     parsed = manifest.nodes | manifest.functions
@@ -163,8 +159,8 @@ def read(manifest, marts_schema: str, foundations: str) -> Lineage:
 def _node(uid: str, node, macros: "_Macros", marts_schema: str) -> Node:
     kind = str(node.resource_type)
     is_built = kind in resources.BUILT
-    told = node.to_dict(omit_none=True)
-    parts = {key: json.dumps(told.get(key), sort_keys=True, default=str) for key in _DEFINITION}
+    facts = node.to_dict(omit_none=True)
+    parts = {key: json.dumps(facts.get(key), sort_keys=True, default=str) for key in _DEFINITION}
     parts["macros"] = macros.fingerprint(node.depends_on.macros)
     if is_built:
         parts["content"] = resources.content_of(node)
@@ -184,7 +180,7 @@ def _node(uid: str, node, macros: "_Macros", marts_schema: str) -> Node:
 
 
 def _attached(node) -> str | None:
-    """The one node a test is about: generic ones have it, others may name it in `meta: about`."""
+    """The one node a test is about: of generic ones dbt knows it, others name it in `meta`."""
     about = node.config.meta.get("about") if node.resource_type == "test" else None
     parents = getattr(node.depends_on, "nodes", ())
     named = [uid for uid in parents if uid.split(".")[2] == about]
@@ -192,18 +188,19 @@ def _attached(node) -> str | None:
 
 
 class _Macros:
-    """Hashes of the project's macros, with those they call."""
+    """Fingerprints of the project's macros, with those they call."""
 
     def __init__(self, macros: dict, foundations: str):
         self._macros, self._foundations = macros, foundations
 
     def fingerprint(self, uids: Iterable[str]) -> str:
-        found: dict[str, str] = {"dbt": self._foundations}
+        """The fingerprint of these macros and all that they call."""
+        parts: dict[str, str] = {"dbt": self._foundations}
         waiting = list(uids)
         while waiting:
             uid = waiting.pop()
             macro = self._macros.get(uid)
-            if macro and macro.package_name not in _OF_DBT and uid not in found:
-                found[uid] = macro.macro_sql
+            if macro and macro.package_name not in _OF_DBT and uid not in parts:
+                parts[uid] = macro.macro_sql
                 waiting += macro.depends_on.macros
-        return fingerprint_of(found)
+        return fingerprint_of(parts)

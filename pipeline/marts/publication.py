@@ -22,14 +22,13 @@ exchange and the commit.
 import random
 import time
 from collections.abc import Callable, Iterable
-from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 
 from pipeline.database import catalog, grants, ledger, locks
 from pipeline.database.catalog import NEXT, PUBLISHED
-from pipeline.database.queries import detail, scalar
+from pipeline.database.queries import scalar
 from pipeline.errors import SourceError
 from pipeline.marts import data_status, dependents
 from pipeline.marts.build_schema import postponed
@@ -152,9 +151,11 @@ def _exchange(connection: psycopg.Connection, names: list[str], old: dict[str, i
     if (grants.of_others(connection, old.values()), _views(connection, old)) != (granted, views):
         raise _Changed
     for view in reversed(views):
-        _drop(connection, "drop view {}", view.name, view.tables)
+        with dependents.refusing(view.tables):
+            connection.execute(sql.SQL("drop view {}").format(view.name))
     for name in old:
-        _drop(connection, "drop table {}", _published(name), {name})
+        with dependents.refusing({name}):
+            connection.execute(sql.SQL("drop table {}").format(_published(name)))
     for name in names:
         _move_in(connection, name)
     connection.execute(f"drop schema {NEXT} cascade")  # with the views on published tables
@@ -198,21 +199,10 @@ def _limit_next_statement(connection: psycopg.Connection, deadline: float) -> No
     connection.execute(f"set local statement_timeout = '{locks.milliseconds(seconds)}'")
 
 
-def _drop(connection, statement: LiteralString, name: sql.Identifier, at_fault: set[str]) -> None:
-    try:
-        connection.execute(sql.SQL(statement).format(name))
-    except psycopg.errors.DependentObjectsStillExist as error:
-        raise dependents.Refused(at_fault, detail(error)) from None
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise dependents.Refused(at_fault, error.diag.message_primary or str(error)) from None
-
-
 def _move_in(connection: psycopg.Connection, name: str) -> None:
     move = sql.SQL("alter table {} set schema {}")
-    try:
+    with dependents.refusing({name}):
         connection.execute(move.format(sql.Identifier(NEXT, name), sql.Identifier(PUBLISHED)))
-    except psycopg.errors.DuplicateTable as error:
-        raise dependents.Refused({name}, error.diag.message_primary or str(error)) from None
 
 
 def _published(name: str) -> sql.Identifier:

@@ -26,7 +26,7 @@ from pipeline.marts import (
     publication,
     row_guard,
 )
-from pipeline.marts.build import Build, due
+from pipeline.marts.build import Build, expired
 from pipeline.marts.dbt_runner import Dbt, Result
 from pipeline.marts.freshness import Row
 from pipeline.marts.lineage import Lineage
@@ -98,7 +98,7 @@ def is_current(connection: psycopg.Connection) -> bool:
     return (
         last is not None
         and last["outcome"] != "held"
-        and not due(last["facts"].get("gone", {}))
+        and not expired(last["facts"].get("gone", {}))
         and last["fingerprint"] == fingerprint_of(connection)
         and set(last["facts"]["tables"]) <= catalog.tables(connection).keys()
         and not alterations.altered_tables(connection)
@@ -148,7 +148,7 @@ def _build_and_publish(
     if not graph.marts:
         raise PipelineError("the dbt project has no mart: nothing is built", "see transform/models")
     loaded = ledger.loaded(connection)
-    wanted = set(graph.marts) if force else _changed(connection, graph, graph.made_of(loaded))
+    wanted = set(graph.marts) if force else _changed(connection, graph, graph.fingerprints(loaded))
     last = (ledger.last_build(connection) or {"facts": {}})["facts"]
     blocked = _made_of_altered(connection, graph, wanted)
     wanted -= blocked.keys()
@@ -158,8 +158,8 @@ def _build_and_publish(
     refused = _refuse(connection, build)
     for name, reason in blocked.items():
         build.verdict.hold([name], reason)
-    standing = set() if force else build.standing(connection)
-    proven = set() if force else build.proven()
+    standing = set() if force else build.unchanged_views(connection)
+    proven = set() if force else build.passed_unit_tests()
     _judge(here, connection, build, dbt, _selection(build, standing, refused), proven)
     _hold_what_is_no_table(connection, build)
     _hold_broken_contracts(connection, build, accepted)
@@ -167,7 +167,7 @@ def _build_and_publish(
     credits.complete_comments(
         connection,
         catalog.NEXT,
-        {name: credits.line(graph.sources_of(name)) for name in build.verdict.going},
+        {name: credits.line(graph.sources_of(name)) for name in build.verdict.passing},
     )
     return _publish_what_passes(here, connection, build, dbt)
 
@@ -191,7 +191,7 @@ def _refuse(connection: psycopg.Connection, build: Build) -> set[str]:
     graph = build.lineage
     refused = {node.uid: node.refusal for node in graph.nodes.values() if node.refusal}
     read = {uid for name in graph.marts for uid in graph.ancestors(graph.marts[name])}
-    read |= {uid for node in graph.others() for uid in node.parents}
+    read |= {uid for node in graph.intermediates() for uid in node.parents}
     for node in graph.nodes.values():
         if (node.kind, node.schema) == ("source", "source") and node.uid in read:
             is_loaded = node.name in build.loaded
@@ -223,9 +223,9 @@ def _selection(build: Build, standing: set[str], refused: set[str]) -> set[str]:
     as they should; and what cannot be built (`refused`).
     """
     graph, marts = build.lineage, build.verdict.built
-    views = {node.uid for node in graph.others()}
+    views = {node.uid for node in graph.intermediates()}
     tested = build.last.get("tested", {})
-    new_views = {uid for uid in views if tested.get(uid) != build.made_of[uid]}
+    new_views = {uid for uid in views if tested.get(uid) != build.fingerprints[uid]}
     tests = {test.uid for test in graph.tests if (marts | new_views).intersection(test.parents)}
     wanted = (marts | (views - standing) | tests) - refused
     return {graph.nodes[uid].fqn for uid in wanted}
@@ -272,12 +272,12 @@ def _refuse_full_disk(results: list[Result]) -> None:
 
 def _hold_what_is_no_table(connection, build: Build) -> None:
     """A view in the published schema would be bound to tables that are replaced under it."""
-    others = set(build.verdict.going) - catalog.tables(connection, catalog.NEXT).keys()
+    others = set(build.verdict.passing) - catalog.tables(connection, catalog.NEXT).keys()
     build.verdict.hold(others, "it is not built as a table, and marts are tables")
 
 
 def _hold_broken_contracts(connection, build: Build, accepted: Iterable[str]) -> None:
-    for name in build.verdict.going:
+    for name in build.verdict.passing:
         if name not in accepted:
             old = catalog.columns(connection, catalog.PUBLISHED, name)
             new = catalog.columns(connection, catalog.NEXT, name)
@@ -290,7 +290,7 @@ def _hold_lost_rows(connection, build: Build, accepted: Iterable[str]) -> None:
     graph = build.lineage
     judged = {
         name: graph.sources_of(name)
-        for name in build.verdict.going
+        for name in build.verdict.passing
         if name not in accepted and not graph.nodes[graph.marts[name]].may_shrink
     }
     for name, reason in row_guard.losses(connection, judged).items():
@@ -308,9 +308,9 @@ def _publish_what_passes(here: Settings, connection, build: Build, dbt: Dbt) -> 
             return facts | {"publication_seconds": round(seconds, 3)}
         except dependents.Refused as refused:
             # A table whose model is no more stays rather than that a new one does not come.
-            if kept := refused.tables & set(build.due(connection)):
-                build.verdict.loose |= dict.fromkeys(kept, str(refused))
-            elif known := refused.tables & set(build.verdict.going):
+            if kept := refused.tables & set(build.to_drop(connection)):
+                build.verdict.other_failures |= dict.fromkeys(kept, str(refused))
+            elif known := refused.tables & set(build.verdict.passing):
                 build.verdict.hold(known, str(refused))
             else:
                 raise
@@ -320,7 +320,7 @@ def _prove(connection: psycopg.Connection, build: Build, dbt: Dbt) -> None:
     """Run again, on what will be published, the tests that saw anything else."""
     while True:
         build_schema.show_published(connection, build.verdict.held)
-        tests = build.verdict.unproven()
+        tests = build.verdict.tests_to_repeat()
         if not tests:
             return
         results = dbt.test({test.fqn for test in tests})
@@ -335,15 +335,15 @@ def _prove(connection: psycopg.Connection, build: Build, dbt: Dbt) -> None:
 
 def _publish(here: Settings, connection: psycopg.Connection, build: Build) -> dict:
     run_id = state.run_id()
-    gone, drop = build.gone(connection), build.due(connection)
+    gone, drop = build.without_model(connection), build.to_drop(connection)
     facts = build.facts(connection, {name: gone[name] for name in gone.keys() - set(drop)})
     if drop and facts["outcome"] == "unchanged":
         facts["outcome"] = "published"
 
     def note(connection: psycopg.Connection, generation: int) -> list[Row]:
-        return build.note(connection, run_id, facts | {"generation": generation})
+        return build.record(connection, run_id, facts | {"generation": generation})
 
-    going = build.verdict.going
+    going = build.verdict.passing
     if not going and not drop:
         build_schema.create(connection, here.publish_patience)  # what failed needs no room
         generation = ledger.generation(connection)
@@ -352,7 +352,9 @@ def _publish(here: Settings, connection: psycopg.Connection, build: Build) -> di
         return facts | {"generation": generation}
     try:
         known = prod.greatest_generation(here, ledger.generation(connection))
-        generation = publication.publish(connection, here, build.room, going, note, drop, known)
+        generation = publication.publish(
+            connection, here, build.schema_oid, going, note, drop, known
+        )
     except psycopg.Error as error:
         # The answer to the commit may be all that was lost.
         if not database.is_lost(error) or not _was_noted(here, run_id):
