@@ -98,7 +98,7 @@ def test_a_newer_ledger_is_refused_and_nothing_is_changed(owner):
     newer = len(ledger_versions.STEPS) + 1
     owner.execute("update pipeline.ledger_version set version = %s", [newer])
     owner.execute("drop schema staging")
-    with pytest.raises(SetupError, match=f"of version {newer}.*git pull") as caught:
+    with pytest.raises(SetupError, match=f"has version {newer}.*git pull") as caught:
         database.prepare(owner)
     assert caught.value.exit_code == SETUP
     assert value(owner, VERSION) == newer

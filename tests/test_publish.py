@@ -74,7 +74,7 @@ class Place:
                 step = told | {"rows": rows, "started_at": "2026-01-01T00:00:00Z"}
                 ledger.note(connection, run, "transform", name, step, "made")
                 made = marks.Version(str(generation), rows)
-                marks.record(connection, "transformed", name, made, where="transformed_next")
+                marks.record(connection, "transformed", name, made, built_in="transformed_next")
             ledger.note(connection, run, "transform", ledger.ALL_MODELS, facts, "made")
             return data_status.rows(connection)
 

@@ -41,7 +41,7 @@ def node(kind: str, made_as: str, schema: str, **more) -> SimpleNamespace:
         (node("snapshot", "snapshot", "transformed_next"), "write materialized='table', and let"),
         (node("model", "materialized_view", "staging"), "write materialized='table', or 'view'"),
         (node("model", "materialized_view", "transformed_next"), "write materialized='table'"),
-        (node("model", "my_own", "staging"), "my_own is not known here: write"),
+        (node("model", "my_own", "staging"), "my_own is not supported: write"),
         (node("model", "table", "staging", language="python"), "write SQL"),
         (node("model", "table", "transformed"), "move it to models/marts"),
         (node("seed", "seed", "transformed"), "move it to models/marts"),
@@ -235,7 +235,7 @@ def test_a_table_that_loses_most_of_its_rows_is_held_until_it_is_accepted(place)
         MARTS + "towns.sql", "select town from {{ ref('stg_towns') }} where length(town) > 2"
     )
     reason = place.run()["held"]["towns"]
-    assert "2 rows where 7 are to be expected" in reason
+    assert "2 rows where 7 are expected" in reason
     assert "transform --accept-rows towns" in reason
     assert len(place.rows("towns")) == 7
     assert list(place.run(accepted=["towns"])["held"]) == ["towns"], "columns are another matter"
@@ -266,7 +266,7 @@ def test_a_table_may_lose_the_share_that_its_sources_lost(place):  # noqa: F811
     place.write(
         MARTS + "towns.sql", "select town from {{ ref('stg_towns') }} where length(town) > 2"
     )
-    assert "2 rows where 5 are to be expected" in place.run()["held"]["towns"]
+    assert "2 rows where 5 are expected" in place.run()["held"]["towns"]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_a_table_may_lose_the_share_that_its_sources_lost(place):  # noqa: F811
 def test_below_half_is_lost(monkeypatch, before, now, is_lost):
     known = {"t": {"rows": before, "step_id": 1}} if before is not None else {}
     monkeypatch.setattr(row_guard.ledger, "newest", lambda *words: known)
-    monkeypatch.setattr(row_guard, "_left", lambda *words: 1.0)
+    monkeypatch.setattr(row_guard, "_share_left", lambda *words: 1.0)
     monkeypatch.setattr(catalog, "tables", lambda connection: {"t": 1})
     counts = {catalog.PUBLISHED: 9, catalog.NEXT: now}
     monkeypatch.setattr(row_guard, "_count", lambda connection, schema, name: counts[schema])

@@ -1,4 +1,4 @@
-"""What roles may do with a relation: read before it is replaced, given to what replaces it."""
+"""The privileges on a relation: read before it is replaced, granted on what replaces it."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -14,7 +14,7 @@ class Grant(NamedTuple):
 
     privilege: str
     column: str | None
-    grantee: str  # quoted where it must be
+    grantee: str  # quoted where necessary
     is_grantable: bool
 
 
@@ -35,7 +35,7 @@ where grantee <> relowner
 
 
 def of_others(connection: psycopg.Connection, oids: Iterable[int]) -> dict[int, list[Grant]]:
-    """What roles other than its owner may do with each of these relations."""
+    """The privileges of roles other than the owner on each of these relations."""
     granted: dict[int, list[Grant]] = {oid: [] for oid in oids}
     for relation, *grant in connection.execute(_OTHERS, {"oids": list(granted)}):
         granted[relation].append(Grant(*grant))
@@ -43,10 +43,10 @@ def of_others(connection: psycopg.Connection, oids: Iterable[int]) -> dict[int, 
 
 
 def by_default(connection: psycopg.Connection, schema: str) -> list[Grant]:
-    """What a table of ours would be given if it were created in a schema.
+    """The privileges that a table of ours would get if it were created in a schema.
 
-    PostgreSQL applies a schema's default privileges to what is created there, and not to what
-    moves in.
+    PostgreSQL applies a schema's default privileges to what is created there, not to what is moved
+    there.
     """
     rows = connection.execute(
         """select privilege_type, null, case grantee when 0 then 'public'
@@ -60,9 +60,9 @@ def by_default(connection: psycopg.Connection, schema: str) -> list[Grant]:
 
 
 def give(connection: psycopg.Connection, name: sql.Identifier, grants: list[Grant]) -> None:
-    """Let others do these things with a relation, and no other things.
+    """Replace the privileges of others on a relation by these.
 
-    A grant on a column that the relation does not have is left out.
+    A privilege on a column that the relation does not have is omitted.
     """
     regclass = name.as_string(connection)
     oid = scalar(connection, "select %s::regclass::oid", [regclass])
@@ -78,8 +78,8 @@ def give(connection: psycopg.Connection, name: sql.Identifier, grants: list[Gran
         )
     for privilege, column, grantee, is_grantable in grants:
         if column is None or column in columns:
-            words = [sql.SQL("grant"), sql.SQL(trusted(privilege))]
-            words += [sql.SQL("({})").format(sql.Identifier(column))] if column else []
-            words += [sql.SQL("on {} to {}").format(name, sql.SQL(trusted(grantee)))]
-            words += [sql.SQL("with grant option")] if is_grantable else []
-            connection.execute(sql.SQL(" ").join(words))
+            parts = [sql.SQL("grant"), sql.SQL(trusted(privilege))]
+            parts += [sql.SQL("({})").format(sql.Identifier(column))] if column else []
+            parts += [sql.SQL("on {} to {}").format(name, sql.SQL(trusted(grantee)))]
+            parts += [sql.SQL("with grant option")] if is_grantable else []
+            connection.execute(sql.SQL(" ").join(parts))

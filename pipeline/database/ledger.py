@@ -1,4 +1,4 @@
-"""The ledger in schema `pipeline`: runs, and what each source's and model's stages did."""
+"""The ledger in schema `pipeline`: the runs, and what each stage did for each source and model."""
 
 import json
 from datetime import datetime
@@ -9,17 +9,17 @@ from pipeline.database.queries import dicts, scalar
 from pipeline.errors import DEGRADED, OK
 from pipeline.state import CHECKED, DEGRADED_OUTCOMES, SOURCE_STAGES, now
 
-ALL_MODELS = "all models"  # the step of a whole build; no source or model is called so
-PROD = "database prod"  # the step of stage publish; no source can be called so
-ENDED = ("published", "held", "unchanged")  # outcomes of a build that came to its end
-# With which outcomes a stage tells what stands in its tables.
+ALL_MODELS = "all models"  # the step of a whole build; no source or model has this name
+PROD = "database prod"  # the step of stage publish; no source has this name
+ENDED = ("published", "held", "unchanged")  # outcomes of a complete build
+# The outcomes with which a step describes what is in the tables of its stage.
 MADE = {"load": ("new",), "transform": ENDED}
 # Facts that have a column of their own.
 _COLUMNS = ("outcome", "started_at", "seconds", "rows", "bytes", "reason", "remedy")
 
 
 def is_there(connection: psycopg.Connection) -> bool:
-    """Whether a run has made the ledger."""
+    """Whether a run has created the ledger."""
     return scalar(connection, "select to_regclass('pipeline.steps')") is not None
 
 
@@ -28,17 +28,17 @@ def identity(connection: psycopg.Connection) -> str:
     return str(scalar(connection, "select dev_id from pipeline.identity"))
 
 
-def begin(connection: psycopg.Connection, run_id: str, words: str, started_at: str) -> None:
-    """Note a run, once."""
+def begin(connection: psycopg.Connection, run_id: str, arguments: str, started_at: str) -> None:
+    """Record the begin of a run, once; `arguments`: its command line."""
     connection.execute(
         """insert into pipeline.runs (run_id, words, started_at) values (%s, %s, %s)
         on conflict (run_id) do nothing""",
-        [run_id, words, started_at],
+        [run_id, arguments, started_at],
     )
 
 
 def end(connection: psycopg.Connection, run_id: str, exit_code: int, note: str) -> None:
-    """Note how a run ended."""
+    """Record how a run ended."""
     connection.execute(
         """update pipeline.runs set ended_at = clock_timestamp(), exit_code = %s, note = %s
         where run_id = %s""",
@@ -54,9 +54,10 @@ def note(
     facts: dict,
     fingerprint=None,
 ) -> None:
-    """Add a step. It is part of the caller's transaction, as the work it tells of is.
+    """Add a step, in the transaction of the work that it describes.
 
-    A run by hand is over with its step. Its id has a blank, which no id of a night has.
+    A script run by hand is a run of its own, which ends with its step. Its id contains a blank,
+    unlike the id of a night.
     """
     rest = {k: v for k, v in facts.items() if k not in _COLUMNS and k not in ("run", "stamp")}
     connection.execute(
@@ -85,7 +86,7 @@ def note(
 
 
 def amend(connection: psycopg.Connection, stage: str, name: str, **facts: object) -> None:
-    """Add facts to the newest step that made something new: they changed, and what it made not."""
+    """Add facts to the newest step with outcome `new`: they changed, but not what it made."""
     connection.execute(
         """update pipeline.steps set facts = facts || %(facts)s::jsonb where step_id = (
             select max(step_id) from pipeline.steps
@@ -110,22 +111,24 @@ def newest(
 
 
 def last_build(connection: psycopg.Connection) -> dict | None:
-    """The step of the newest build of all models that came to its end."""
+    """The step of the newest complete build of all models."""
     return newest(connection, "transform", MADE["transform"]).get(ALL_MODELS)
 
 
 def sources(connection: psycopg.Connection, names: list[str]) -> dict[str, dict[str, dict]]:
     """What each source's stages did last: source -> stage -> facts."""
-    found: dict[str, dict[str, dict]] = {name: {} for name in names}
+    stages_of: dict[str, dict[str, dict]] = {name: {} for name in names}
     for stage in SOURCE_STAGES:
         for name, step in newest(connection, stage).items():
-            if name in found:
-                found[name][stage] = step["facts"] | {k: v for k, v in step.items() if k != "facts"}
-    return found
+            if name in stages_of:
+                stages_of[name][stage] = step["facts"] | {
+                    k: v for k, v in step.items() if k != "facts"
+                }
+    return stages_of
 
 
 def published(connection: psycopg.Connection) -> dict[str, dict]:
-    """The tables readers have, by name; the step of each that published it."""
+    """The step that published each of the tables that readers have, by name."""
     steps = newest(connection, "transform", ("published",))
     whole = last_build(connection)
     names = whole["facts"]["tables"] if whole else []
@@ -133,16 +136,16 @@ def published(connection: psycopg.Connection) -> dict[str, dict]:
 
 
 def loaded(connection: psycopg.Connection) -> dict[str, str]:
-    """What the rows of each source are made of, by name: the fingerprint of their load."""
+    """The fingerprint of the load of each source's rows, by name."""
     steps = newest(connection, "load", MADE["load"])
     return {name: step["fingerprint"] for name, step in steps.items()}
 
 
 def loaded_snapshots(connection: psycopg.Connection) -> dict[str, dict]:
-    """Of what each source's table was made, from the ledger; a source never loaded is left out.
+    """The snapshot that each loaded source's table was made from, by source.
 
-    Returns `loaded_at`, and of the snapshot `content`, `origin`, `as_of`, `fetched_at`, and
-    `checked_at`: when its publisher last said that it is (still) the newest.
+    Returns `loaded_at`, and the snapshot's `content`, `origin`, `as_of`, `fetched_at` and
+    `checked_at`: when it was last checked with success that the publisher still has it.
     """
     query = """
     with loads as (
@@ -151,8 +154,9 @@ def loaded_snapshots(connection: psycopg.Connection) -> dict[str, dict]:
         from pipeline.steps where stage = 'load' and outcome = 'new'
         order by name, step_id desc
     ),
-    -- A load by an earlier version does not say what it was made of.
-    -- A failed step tells of the last good file too. One made by hand is noted after the load.
+    -- A load by an earlier version does not name its snapshot; the step of its legible file does.
+    -- That may be a failed one, which names the last good file, and if it was run by hand, it was
+    -- recorded after the load.
     contents as (
         select distinct on (loads.name) loads.name, loads.started_at,
             coalesce(loads.content, facts ->> 'input') as content
@@ -174,18 +178,18 @@ def loaded_snapshots(connection: psycopg.Connection) -> dict[str, dict]:
 
 
 def loads(connection: psycopg.Connection, source: str) -> list[dict]:
-    """What the rows of a source were made of, load by load, the newest first, and their number.
+    """The snapshot and the number of rows of each load of a source, the newest first.
 
-    `is_overruled` marks one that somebody let replace newer rows. Of the newest of the others,
-    `checked_at` is when a machine last noted that its publisher still has it.
+    `is_overruled` marks a load that an operator let replace newer rows. `checked_at` of the newest
+    other load is when it was last checked with success that the publisher still has it.
     """
     steps = connection.execute(
         """select coalesce(facts -> 'snapshot', '{}'), rows from pipeline.steps
         where stage = 'load' and name = %s and outcome = 'new' order by step_id desc""",
         [source],
     )
-    known = [snapshot | {"rows": rows} for snapshot, rows in steps]
-    newest = next((load for load in known if not load.get("is_overruled")), {})
+    loads = [snapshot | {"rows": rows} for snapshot, rows in steps]
+    newest = next((load for load in loads if not load.get("is_overruled")), {})
     if newest.get("content"):
         checked = connection.execute(
             """select facts ->> 'checked_at' from pipeline.steps
@@ -194,7 +198,7 @@ def loads(connection: psycopg.Connection, source: str) -> list[dict]:
             [source, newest["content"], list(CHECKED)],
         ).fetchone()
         newest |= {"checked_at": checked[0]} if checked and checked[0] else {}
-    return known
+    return loads
 
 
 def generation(connection: psycopg.Connection) -> int:

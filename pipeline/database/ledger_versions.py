@@ -1,7 +1,7 @@
 """The tables of the ledger, version by version.
 
-A change to them is one more step at the end of STEPS; steps that have been released stay as they
-are. `migrate` takes the ledger of a database from its version to the newest.
+A change to them is one more step at the end of STEPS; released steps never change. `migrate` brings
+the ledger of a database to the newest version.
 """
 
 import psycopg
@@ -53,8 +53,8 @@ create table if not exists pipeline.identity (
 comment on table pipeline.identity is
 'The identity of this dev database, which its copy in prod names (pipeline.copy_of there).';
 """
-# Of what each load was made, as far as other steps tell, so that no older snapshot replaces it.
-# A failed step tells of the last good file too. One made by hand is noted after the load.
+# The snapshot of each load, as far as other steps name it, so that no older snapshot replaces it.
+# A failed step names the last good file. A step run by hand was recorded after the load.
 _SNAPSHOTS = """
 update pipeline.steps as loads set facts = loads.facts || jsonb_build_object('snapshot', made.of)
 from (
@@ -105,8 +105,8 @@ alter table pipeline.table_marks add column if not exists made_by text;
 comment on column pipeline.table_marks.made_by is
 'The transaction that made all rows (xmin): who changes one later is another'
 """
-# Statements by which version n + 1 is made of version n. The first two are also those of ledgers
-# from before versions were counted: they change nothing in one that has their tables.
+# The statements that turn version n into version n + 1. Ledgers from before versions were counted
+# have the tables of the first two, which then change nothing.
 STEPS = (_FIRST, _IDENTITY, _SNAPSHOTS, _MARKS, _MAKERS)
 _VERSION = """
 create table pipeline.ledger_version (
@@ -118,28 +118,28 @@ comment on table pipeline.ledger_version is
 'How many steps of pipeline/database/ledger_versions.py the ledger has gone through: one row.';
 insert into pipeline.ledger_version (version) values (0)
 """
-# Who this database is. What was copied from another database is not that database: the row of one
-# that was restored or cloned elsewhere gets an id of its own.
+# The identity of this database. A copy is another database: when one was restored or cloned
+# elsewhere, its row gets a new id.
 _IDENTIFY = """
-insert into pipeline.identity as known (dev_id, database_oid)
+insert into pipeline.identity as old (dev_id, database_oid)
 select gen_random_uuid(), oid from pg_catalog.pg_database where datname = current_database()
 on conflict (is_only) do update set dev_id = excluded.dev_id, database_oid = excluded.database_oid
-where known.database_oid <> excluded.database_oid
+where old.database_oid <> excluded.database_oid
 """
 
 
 def migrate(connection: psycopg.Connection) -> None:
-    """Bring the ledger to the newest version, in the caller's transaction: all of it or nothing.
+    """Bring the ledger to the newest version, in the caller's transaction.
 
-    Raises SetupError when the ledger is of a newer version than this code knows: a run of an older
-    clone would write into it what the newer one cannot read.
+    Raises SetupError when the ledger has a newer version than this code knows: this clone would
+    write what the newer one cannot read.
     """
     if not scalar(connection, "select to_regclass('pipeline.ledger_version')"):
         connection.execute(_VERSION)
     version = scalar(connection, "select version from pipeline.ledger_version")
     if version > len(STEPS):
         raise SetupError(
-            f"the ledger in database {connection.info.dbname} is of version {version}, and this "
+            f"the ledger in database {connection.info.dbname} has version {version}, and this "
             f"clone knows versions up to {len(STEPS)}: a newer version of the pipeline has used "
             "the database; nothing was changed",
             "update this clone (git pull), or let DATABASE_URL lead to another database",

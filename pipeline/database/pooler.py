@@ -1,10 +1,10 @@
-"""A pooler between us and PostgreSQL: found out before anything is set, or left as it was.
+"""Connections through a pooler: refused if it pools transactions, cleaned up if it pools sessions.
 
-One that pools transactions hands each transaction to whatever server process is free. Settings,
-prepared statements and advisory locks then reach the sessions of others. One that pools sessions
-gives us a server process of our own, which the next client gets as we leave it.
+A pooler in transaction mode gives each transaction to any free server process. Settings, prepared
+statements and advisory locks then reach the sessions of others. A pooler in session mode gives us a
+server process of our own, which the next client gets as we leave it.
 
-Two transactions of one connection tell nothing: mostly they meet the same server process.
+Two transactions of one connection prove nothing, because they mostly get the same server process.
 """
 
 import atexit
@@ -26,10 +26,10 @@ _PROCESS = b"select pg_catalog.pg_backend_pid()"
 
 
 class Session(psycopg.Connection):
-    """A connection through a pooler that gives sessions: it is closed as it was opened."""
+    """A connection through a pooler in session mode: it is left as it was found."""
 
     def close(self) -> None:
-        """Forget settings, locks, temporary tables and statements, and close."""
+        """Discard settings, locks, temporary tables and statements, and close."""
         if not self.closed and self.pgconn.transaction_status != pq.TransactionStatus.ACTIVE:
             with suppress(psycopg.Error):
                 self.rollback()
@@ -38,9 +38,9 @@ class Session(psycopg.Connection):
 
 
 def connect(address: str, setting: str, **options: Any) -> psycopg.Connection:
-    """A connection by psycopg, of which no other client of a pooler notices anything.
+    """A connection of psycopg that leaves nothing behind for other clients of a pooler.
 
-    setting: the name of what led there. options: psycopg's; it must be in autocommit.
+    setting: the name of the setting with the address. options: psycopg's; autocommit is required.
 
     Raises SettingError when a pooler gives each transaction to another server process, and what
     psycopg raises.
@@ -48,7 +48,7 @@ def connect(address: str, setting: str, **options: Any) -> psycopg.Connection:
     connection = psycopg.connect(address, **options)
     try:
         if _ask(connection, _PROCESS) == str(connection.pgconn.backend_pid):
-            return connection  # nobody stands between
+            return connection  # there is no pooler
         if pools_transactions(connection, lambda: psycopg.connect(address, **options)):
             raise SettingError(
                 f"{setting} leads to a pooler that gives each transaction to another session "
@@ -67,37 +67,39 @@ def connect(address: str, setting: str, **options: Any) -> psycopg.Connection:
 def pools_transactions(
     connection: psycopg.Connection, another: Callable[[], psycopg.Connection]
 ) -> bool:
-    """Whether a pooler serves transactions: two connections meet the same server process, or one
-    changes it while the other holds a transaction.
+    """Whether a pooler pools transactions.
 
-    another: makes a connection to the same address; both must be in autocommit.
+    Then two connections get the same server process, or one gets another one while the other
+    connection holds a transaction.
+
+    another: opens a connection to the same address; both must be in autocommit.
     """
     for _ in range(ROUNDS):
         try:
             other = another()
         except psycopg.OperationalError:
-            return False  # no second client is let in
+            return False  # no second client is accepted
         with closing(other):
-            if _meet(connection, other):
+            if _share_processes(connection, other):
                 return True
     return False
 
 
-def _meet(connection: psycopg.Connection, other: psycopg.Connection) -> bool:
+def _share_processes(connection: psycopg.Connection, other: psycopg.Connection) -> bool:
     first, second = _ask(connection, _PROCESS), _ask(other, _PROCESS)
     if first is None or second is None:
         return False  # all processes are in use
     if first == second or _ask(other, b"begin") is None:  # None: each statement is pooled
         return True
-    now, then = _ask(connection, _PROCESS), _ask(other, _PROCESS)
+    third, fourth = _ask(connection, _PROCESS), _ask(other, _PROCESS)
     _ask(other, b"rollback")
-    return now not in (first, None) or then not in (second, None)
+    return third not in (first, None) or fourth not in (second, None)
 
 
 def _ask(connection: psycopg.Connection, statement: bytes) -> str | None:
-    """The value of a statement, sent as it is: no parameters, nothing prepared; None on refusal.
+    """The value of a statement, sent without parameters or preparation.
 
-    After PATIENCE it is None, too.
+    None if it fails, or takes longer than PATIENCE.
     """
     pgconn, deadline = connection.pgconn, time.monotonic() + PATIENCE
     pgconn.send_query(statement)
@@ -123,6 +125,6 @@ _open: weakref.WeakSet[Session] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """What is open when the process ends is closed in good order, too."""
+    """Close what is still open when the process ends, so that it is cleaned up too."""
     for session in list(_open):
         session.close()

@@ -1,8 +1,9 @@
-"""Guard of the published tables: far fewer rows than in the last generation are not published.
+"""Guard of the published tables: one with far fewer rows than before is not published.
 
-A join that matches no more empties a mart without an error. The guard of the sources (`volume`)
-does not see that: their rows are all there. Where they are not, since the source may shrink or
-somebody accepted it, a table may lose the same share, and no second consent is asked for.
+A join that no longer matches empties a mart without an error. The guard of the sources (`volume`)
+does not see that, because the rows of the sources are all there. If they are not, because the
+source may shrink or an operator accepted it, a table may lose the same share without being accepted
+again.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,35 +17,33 @@ from pipeline.database.queries import one, scalar
 SHARE = 0.5  # of the rows of the last generation
 
 
-def losses(connection: psycopg.Connection, sources_of: Mapping[str, Collection[str]]) -> dict:
-    """Which of the tables that would be published lost too many rows, in words, by name.
+def losses(
+    connection: psycopg.Connection, sources_of: Mapping[str, Collection[str]]
+) -> dict[str, str]:
+    """The tables that would be published with too few rows: the reason by name.
 
-    sources_of: of each table that stands in `transformed_next` the sources that it is made of. A
-    table that was never published loses none.
+    sources_of: the sources of each table to be checked, which was built in `transformed_next`. A
+    table that was never published has none to lose.
     """
-    known = ledger.newest(connection, "transform", ("published",))
-    there = catalog.tables(connection)
-    found = {}
-    for name, sources in sources_of.items():
-        if name not in there:
-            continue
-        published = known.get(name)
-        # Without a ledger they are counted.
-        before = published["rows"] if published else _count(connection, catalog.PUBLISHED, name)
+    steps = ledger.newest(connection, "transform", ("published",))
+    reasons = {}
+    for name in sources_of.keys() & catalog.tables(connection).keys():
+        step = steps.get(name)
+        expected = step["rows"] if step else _count(connection, catalog.PUBLISHED, name)
         now = _count(connection, catalog.NEXT, name)
-        if now < SHARE * before and published:
-            before *= _left(connection, sources, published["step_id"])
-        if now < SHARE * before:
-            found[name] = (
-                f"it would have {now:,} rows where {before:,.0f} are to be expected, less than "
-                "half (a join that matches no more?); if that is right: "
+        if now < SHARE * expected and step:
+            expected *= _share_left(connection, sources_of[name], step["step_id"])
+        if now < SHARE * expected:
+            reasons[name] = (
+                f"it would have {now:,} rows where {expected:,.0f} are expected, less than half "
+                "(does a join no longer match?); if that is right: "
                 f"./run_pipeline.sh transform --accept-rows {name}"
             )
-    return found
+    return reasons
 
 
-def _left(connection: psycopg.Connection, sources: Collection[str], step: int) -> float:
-    """The share of the rows of some sources that they have still: now, and before a step."""
+def _share_left(connection: psycopg.Connection, sources: Collection[str], step: int) -> float:
+    """The share of the rows of some sources, as they were before a step, that they still have."""
     before, now = one(
         connection,
         """with loads as (
