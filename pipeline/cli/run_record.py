@@ -24,7 +24,6 @@ class Books:
         self.started_at = state.now()
         self.connection: psycopg.Connection | None = None
         self._server_process: tuple = (None, None)  # of the connection: pid, since when
-        self._noted_failures: set[tuple[str, str]] = set()  # stage and name
 
     def meet_database(self) -> None:
         """Find out before anything is touched what the database would stop the night with later.
@@ -81,37 +80,23 @@ class Books:
             where pid = pg_backend_pid()""",
         )
 
-    def copy_steps(self, connection: psycopg.Connection) -> None:
-        """Bring what `api` and `preprocess` noted on disk into the ledger, other runs' included."""
-        for stage in ("api", "preprocess"):
-            known = {
-                name: step["run_id"] for name, step in ledger.newest(connection, stage).items()
-            }
-            for name in self.sources:
-                facts = state.read(self.here, name).get(stage)
-                if facts and facts["run"] != known.get(name):
-                    with connection.transaction():
-                        ledger.begin(connection, facts["run"], stage, facts["started_at"])
-                        fingerprint = facts.get("content") or facts.get("sha256")
-                        ledger.note(connection, facts["run"], stage, name, facts, fingerprint)
+    def copy_steps(self, connection: psycopg.Connection, done: Facts | None = None) -> None:
+        """Copy to the ledger what stages recorded only on disk, in this run or an earlier one.
+
+        done: what this run did, which could not be written to a full disk.
+        """
+        for stage in (*state.SOURCE_STAGES, "transform"):
+            names = [ledger.ALL_MODELS] if stage == "transform" else self.sources
+            steps = {name: state.read(self.here, name).get(stage) for name in names}
+            ledger.copy(connection, stage, steps | (done or {}).get(stage, {}))
 
     def settle(self, connection: psycopg.Connection, done: Facts) -> None:
         """Bring the ledger and `data_status` up to date with what this run has done so far.
 
         Raises PipelineError when readers cannot be told.
         """
-        self.copy_steps(connection)
-        self._note_failures(connection, done)
+        self.copy_steps(connection, done)
         # Keeps `data_status` right on nights that publish nothing, too.
         outcomes = [facts["outcome"] for facts in done.get("transform", {}).values()]
         is_verified = any(outcome in ledger.ENDED for outcome in outcomes)
         data_status.refresh(connection, datetime.now(UTC) if is_verified else None)
-
-    def _note_failures(self, connection: psycopg.Connection, done: Facts) -> None:
-        """Note in the ledger what failed; what succeeded was noted in its own transaction."""
-        for stage in ("load", "transform"):
-            for name, facts in done.get(stage, {}).items():
-                is_noted = (stage, name) in self._noted_failures
-                if facts["outcome"] not in ("new", *ledger.ENDED) and not is_noted:
-                    ledger.note(connection, self.run_id, stage, name, facts)
-                    self._noted_failures.add((stage, name))

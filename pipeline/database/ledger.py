@@ -1,6 +1,7 @@
 """The ledger in schema `pipeline`: the runs, and what each stage did for each source and model."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 
 import psycopg
@@ -83,6 +84,29 @@ def note(
                 "code": DEGRADED if is_degraded else OK,
             },
         )
+
+
+def copy(connection: psycopg.Connection, stage: str, steps: Mapping[str, dict | None]) -> None:
+    """Add the steps of a stage that were recorded only on disk; commits.
+
+    The ledger is the history of all machines; `data/state/` has the last step of each stage on one
+    machine, which `api` and `preprocess` write without a database. Stages `load` and `transform`
+    record in the ledger themselves what they change there, so what is missing has failed.
+
+    steps: facts by the name of the source or model.
+    """
+    steps_on_disk = {name: facts for name, facts in steps.items() if facts and "run" in facts}
+    recorded = connection.execute(
+        "select name, run_id from pipeline.steps where stage = %s and run_id = any(%s)",
+        [stage, [facts["run"] for facts in steps_on_disk.values()]],
+    ).fetchall()
+    for name, facts in steps_on_disk.items():
+        is_of_database = stage in MADE and facts["outcome"] in ("new", *ENDED)
+        if (name, facts["run"]) not in recorded and not is_of_database:
+            with connection.transaction():
+                begin(connection, facts["run"], stage, facts["started_at"])
+                fingerprint = facts.get("content") or facts.get("sha256")
+                note(connection, facts["run"], stage, name, facts, fingerprint)
 
 
 def amend(connection: psycopg.Connection, stage: str, name: str, **facts: object) -> None:
