@@ -15,7 +15,7 @@ from patience import Stopwatch, end_of, eventually
 from psycopg import conninfo
 from small_clone import SOURCES, Small, readers
 
-from pipeline import database
+from pipeline.database import locks
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_a_run_of_another_machine_on_the_same_database_is_75_and_nothing_is_aske
     small.something_new()
     before = asked(small)
     with owner(address) as connection:
-        connection.execute("select pg_advisory_lock(%s)", [database.RUN_LOCK])
+        connection.execute("select pg_advisory_lock(%s)", [locks.RUN_LOCK])
         done = small.run(DATABASE_URL=address)
     assert done.returncode == 75, done.stdout
     assert "another run is in progress on this database" in done.stderr
