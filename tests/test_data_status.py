@@ -1,4 +1,4 @@
-"""What readers are told of how old everything is: the rules, and the table and view they read."""
+"""`data_status`: the rules of freshness, and the table and view that readers see."""
 
 import re
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ ANCESTORS = {"quakes": [], "airports": [], "profile": ["quakes", "airports"]}
 
 
 def stages(outcome: str = "unchanged", reason: str = "", **facts) -> dict[str, dict]:
-    """A source whose stages are well, but for what is said of the first."""
+    """A source whose stages succeeded, except for what is given for the first."""
     fetched = {"outcome": outcome, "reason": reason, "content": "c1", "origin": "live"}
     fetched |= {"checked_at": TONIGHT.isoformat(), "fetched_at": LAST_WEEK.isoformat()}
     return {
@@ -52,7 +52,7 @@ def published(state: str = "published", **facts) -> freshness.Table:
 def told(
     usgs=None, usgs_loaded=None, tables=None, verified_at=TONIGHT, before=()
 ) -> dict[str, freshness.Row]:
-    """The rows by name, of two sources and three tables; all is well but for what is given."""
+    """The rows of two sources and three tables by name; all is well except for what is given."""
     every = {name: published() for name in LINEAGE} | (tables or {})
     found = freshness.rows(
         {"usgs": usgs or stages(), "faa": stages(as_of="2008-12-31")},
@@ -90,7 +90,7 @@ def test_a_static_source_has_the_date_of_its_data_and_is_checked_nightly():
 
 
 @pytest.mark.parametrize("outcome", ["kept", "failed"])
-def test_a_source_not_reached_is_kept_and_as_old_as_its_last_check(outcome):
+def test_a_source_that_was_not_reached_is_kept_and_as_old_as_its_last_check(outcome):
     row = told(stages(outcome, "usgs: HTTP 503", checked_at=LAST_NIGHT.isoformat()))["usgs"]
     assert (row.state, row.reason) == ("kept", "HTTP 503")
     assert (row.as_of, row.checked_at) == (LAST_NIGHT, LAST_NIGHT)
@@ -105,7 +105,7 @@ def test_a_refused_snapshot_holds_the_source_at_what_is_loaded(stage):
     row = told(refused)["usgs"]
     assert (row.state, row.reason) == ("held", "the data tests fail: test_key")
     assert row.stays_old == ("profile", "quakes")
-    # Of tonight's snapshot readers have nothing; the publisher was reached all the same.
+    # Readers have nothing of tonight's snapshot; the publisher was reached nevertheless.
     assert (row.as_of, row.fetched_at, row.checked_at) == (LAST_NIGHT, LAST_WEEK, TONIGHT)
 
 
@@ -116,7 +116,7 @@ def test_a_refused_snapshot_of_a_bundled_source_leaves_it_bundled():
     assert (row.state, row.reason) == ("bundled", "no header")
 
 
-def test_both_reasons_are_told():
+def test_both_reasons_are_given():
     refused = stages("kept", "HTTP 503")
     refused["load"] = {"outcome": "failed", "reason": "readers held source.usgs for 5 s"}
     row = told(refused)["usgs"]
@@ -161,7 +161,7 @@ def test_a_snapshot_not_loaded_yet_is_not_fresh():
     assert row.as_of == LAST_NIGHT
 
 
-def test_what_is_not_published_does_not_stay_old():
+def test_a_table_that_is_not_published_does_not_stay_old():
     row = told(stages("kept", "x"), tables={"quakes": freshness.Table("missing")})["usgs"]
     assert row.stays_old == ("profile",)
     held = told(stages("kept", "x"), tables={"quakes": published(state="held")})["usgs"]
@@ -186,7 +186,7 @@ def test_a_source_without_a_date_does_not_count_for_the_table():
     row = told({"api": {"outcome": "missing", "reason": "HTTP 404"}}, {})["profile"]
     assert (row.state, row.reason) == ("kept", "missing: usgs")
     assert row.as_of == datetime(2008, 12, 31, tzinfo=UTC)
-    assert row.published_at == LAST_WEEK  # the table is there, without what usgs has
+    assert row.published_at == LAST_WEEK  # the table exists, without the data of usgs
 
 
 def refusal() -> dict[str, dict]:
@@ -230,12 +230,12 @@ def test_the_worst_source_wins(one, other, state, reason):
     assert found[2].stays_old == ()
 
 
-def test_a_source_that_is_gone_is_missing_from_its_table():
+def test_a_removed_source_is_missing_from_its_table():
     (row,) = freshness.rows({}, {}, {"table": published()}, {"table": ["gone"]}, {}, TONIGHT)
     assert (row.state, row.reason, row.as_of) == ("kept", "missing: gone", None)
 
 
-def test_a_table_without_a_row_for_want_of_a_source_is_missing():
+def test_a_table_that_is_empty_without_its_source_is_missing():
     empty = {"table": published(rows=0)}
     (row,) = freshness.rows({}, {}, empty, {"table": ["gone"]}, {}, TONIGHT)
     assert row.state == "missing"
@@ -255,19 +255,19 @@ def test_a_held_table_keeps_its_date_and_names_what_stays_old_with_it():
     assert (row.state, row.reason) == ("held", "test unique_quakes_id fails: 2 rows")
     assert row.stays_old == ("profile", "quakes")
     assert rows["profile"].stays_old == ("profile",)
-    # Not tonight's: its source went on, the table did not.
+    # Not tonight's: its source is newer, the table is not.
     assert (row.as_of, row.expected_next_at) == (LAST_NIGHT, TONIGHT)
     assert (row.published_at, row.generation) == (LAST_WEEK, 3)
     assert rows["airports"].stays_old == ()
 
 
-def test_a_held_table_of_which_nothing_was_told_is_at_most_as_new_as_its_publication():
+def test_a_held_table_without_an_earlier_row_is_at_most_as_new_as_its_publication():
     row = told(tables={"quakes": published(state="held")})["quakes"]
     assert (row.as_of, row.reason) == (LAST_WEEK, "not published tonight")
     assert row.expected_next_at == LAST_WEEK + A_NIGHT_LATER
 
 
-def test_a_published_table_that_was_not_verified_keeps_what_was_told():
+def test_a_published_table_that_was_not_verified_keeps_its_dates():
     before = [{"kind": "table", "name": "quakes", "as_of": LAST_NIGHT, "expected_next_at": TONIGHT}]
     row = told(verified_at=None, before=before)["quakes"]
     assert (row.state, row.as_of, row.expected_next_at) == ("fresh", LAST_NIGHT, TONIGHT)
@@ -366,7 +366,7 @@ def test_what_is_written_is_read(owner):
     assert found["airports"]["is_overdue"] is not None
 
 
-def test_only_what_changed_is_touched_and_what_vanished_goes(owner):
+def test_only_changed_rows_are_written_and_vanished_ones_deleted(owner):
     tell(owner, told())
     where = "select jsonb_object_agg(name, ctid) from transformed.data_status_facts"
     before = value(owner, where)
@@ -390,7 +390,7 @@ def test_it_is_part_of_the_callers_transaction(owner):
     assert len(data_status.read(owner)) == 5
 
 
-def test_it_turns_red_by_time_alone(owner):
+def test_it_becomes_overdue_by_time_alone(owner):
     now = datetime.now(UTC)
     row = told()["usgs"]
     tell(
@@ -437,7 +437,7 @@ IDENTITY = """select jsonb_object_agg(relname, xmin::text) from pg_class
     where relnamespace = 'transformed'::regnamespace and relname like 'data_status%'"""
 
 
-def test_prepare_leaves_alone_what_is_there(owner):
+def test_prepare_does_not_touch_what_exists(owner):
     tell(owner, told())
     before = value(owner, IDENTITY)
     with owner.transaction():
@@ -476,7 +476,7 @@ def test_prepare_leaves_alone_what_is_there(owner):
             create sequence transformed.data_status_facts""",
     ],
 )
-def test_what_was_dropped_or_altered_is_made_anew(owner, damage):
+def test_what_was_dropped_or_altered_is_recreated(owner, damage):
     tell(owner, told())
     query = """select jsonb_agg(to_jsonb(a) order by attrelid::text, attnum) from (
         select attrelid::regclass, attname, attnum, atttypid, attnotnull,
@@ -495,17 +495,17 @@ def test_what_was_dropped_or_altered_is_made_anew(owner, damage):
     assert value(owner, IDENTITY) == again
 
 
-def test_what_others_built_upon_an_altered_one_is_not_dropped(owner):
+def test_objects_of_others_on_an_altered_view_are_not_dropped(owner):
     tell(owner, told())
     owner.execute("create view public.footer as select * from transformed.data_status")
-    tell(owner, told())  # nothing was altered: nothing to complain of
+    tell(owner, told())  # nothing was altered, so nothing is refused
     owner.execute("alter view transformed.data_status reset (security_invoker)")
     with pytest.raises(SourceError, match=r"cannot be recreated: view public\.footer depends"):
         data_status.prepare(owner)
     assert value(owner, "select count(*) from public.footer") == 5
 
 
-def test_readers_are_granted_it_by_the_schemas_defaults(owner):
+def test_readers_get_access_by_the_default_privileges_of_the_schema(owner):
     owner.execute("drop role if exists data_status_reader")
     owner.execute("create role data_status_reader")
     owner.execute("create schema transformed")
@@ -529,7 +529,7 @@ def test_readers_are_granted_it_by_the_schemas_defaults(owner):
     owner.execute("drop role data_status_reader")
 
 
-# What a table is made of, by the ledger
+# The snapshot of a table, by the ledger
 
 
 def step(connection, stage: str, at: datetime, outcome: str, **facts) -> None:
@@ -540,7 +540,7 @@ def step(connection, stage: str, at: datetime, outcome: str, **facts) -> None:
 
 
 def night(connection, at: datetime, content: str, loads: str = "", api: str = "new") -> None:
-    """The steps of one night, as its stages note them."""
+    """The steps of one night, as its stages record them."""
     checked = {"checked_at": at.isoformat()} if api in CHECKED else {}
     step(connection, "api", at, api, content=content, origin="live", as_of=None, **checked)
     if loads:
@@ -548,12 +548,12 @@ def night(connection, at: datetime, content: str, loads: str = "", api: str = "n
         step(connection, "load", at + timedelta(minutes=1), loads)
 
 
-def test_a_table_is_as_old_as_the_last_check_of_what_it_is_made_of(owner):
+def test_a_table_is_as_old_as_the_last_check_of_its_snapshot(owner):
     assert ledger.loaded_snapshots(owner) == {}
     night(owner, LAST_WEEK, "c1", loads="new")
     night(owner, LAST_NIGHT, "c1", api="unchanged")
     step(owner, "load", LAST_NIGHT, "unchanged")
-    # Tonight something new came, and its tests fail; what was noted of the old file stays noted.
+    # Tonight's new snapshot fails its tests; the step still names the old file.
     night(owner, TONIGHT, "c2")
     step(owner, "preprocess", TONIGHT, "failed", input="c1")
     known = ledger.loaded_snapshots(owner)["usgs"]
@@ -562,7 +562,7 @@ def test_a_table_is_as_old_as_the_last_check_of_what_it_is_made_of(owner):
     assert datetime.fromisoformat(known["checked_at"]) == LAST_NIGHT
 
 
-def test_stages_run_by_hand_are_noted_after_the_load(owner):
+def test_stages_run_by_hand_are_recorded_after_the_load(owner):
     night(owner, LAST_WEEK, "c1", loads="new")
     step(owner, "load", TONIGHT, "new")
     step(owner, "api", LAST_NIGHT, "new", content="c2", checked_at=LAST_NIGHT.isoformat())
@@ -572,17 +572,17 @@ def test_stages_run_by_hand_are_noted_after_the_load(owner):
     assert (known["content"], known["loaded_at"]) == ("c2", TONIGHT)
 
 
-def test_a_load_of_which_nothing_else_is_known(owner):
+def test_a_load_without_any_other_step(owner):
     step(owner, "load", TONIGHT, "new")
     known = ledger.loaded_snapshots(owner)["usgs"]
     assert known.pop("loaded_at") == TONIGHT
     assert set(known.values()) == {None}
 
 
-# What readers are told of it
+# For readers
 
 
-def test_the_page_tells_of_every_column_and_its_queries_run(owner):
+def test_the_page_describes_every_column_and_its_queries_run(owner):
     page = (ROOT / "docs" / "data_status.md").read_text("utf-8")
     for name in (*data_status.COLUMNS, *data_status.COMPUTED):
         assert re.search(rf"^\| .*`{name}`.* \|", page.split("## Columns")[1], re.MULTILINE), name
@@ -596,7 +596,7 @@ def test_the_page_tells_of_every_column_and_its_queries_run(owner):
         owner.execute(query)
 
 
-def test_who_keeps_the_status_to_themselves_is_named(server_settings, database_url):
+def test_a_session_that_locks_the_status_is_named(server_settings, database_url):
     here = replace(server_settings, database_url=database_url)
     with database.connect(here) as connection, psycopg.connect(database_url) as other:
         database.prepare(connection)

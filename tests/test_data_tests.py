@@ -1,4 +1,4 @@
-"""What a failed data test is said to have found."""
+"""The reasons given for failed data tests."""
 
 import os
 import re
@@ -155,11 +155,11 @@ def told(tmp_path_factory) -> str:
         "test_seventeen - a condition of its fixtures is not so",
     ],
 )
-def test_the_condition_is_told_where_pytest_tells_its_truth_alone(told, words):
+def test_the_condition_is_shown_where_pytest_shows_only_its_truth(told, words):
     assert words in told
 
 
-def test_no_reason_is_a_bare_truth(told):
+def test_no_reason_is_only_a_truth_value(told):
     assert "np." not in re.sub(r"not so: [^;]*", "", told)
     assert "assert False" not in told
     assert "test_ten" in told

@@ -1,4 +1,4 @@
-"""The dev database: found, understood when it is not, and the same session everywhere."""
+"""The dev database: connections with the same session everywhere, or clear errors."""
 
 import contextlib
 import os
@@ -45,7 +45,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def silent(text: str) -> None:
-    raise AssertionError(f"nothing was to be said: {text}")
+    raise AssertionError(f"unexpected message: {text}")
 
 
 def value(connection: psycopg.Connection, statement: str):
@@ -77,14 +77,14 @@ def test_every_session_has_the_same_settings_whatever_an_administrator_set(place
     assert found == wanted
 
 
-def test_prepare_can_be_done_again_and_by_several_at_once(place, owner):
+def test_prepare_can_be_repeated_and_run_by_several_processes(place, owner):
     errors: list[Exception] = []
 
     def prepare():
         try:
             with database.connect(place) as connection:
                 database.prepare(connection)
-        except Exception as error:  # noqa: BLE001 - told by the assertion below
+        except Exception as error:  # noqa: BLE001 - shown by the assertion below
             errors.append(error)
 
     several = [threading.Thread(target=prepare) for _ in range(6)]
@@ -125,10 +125,10 @@ def test_whether_a_cast_would_succeed(request, server, text, type_name, expected
         assert asked.fetchone() == (expected,)
 
 
-# What is wrong when there is none
+# Errors
 
 
-def test_an_unreachable_server_is_one_line_without_the_password(here, impatient, monkeypatch):
+def test_an_unreachable_server_gives_one_line_without_the_password(here, impatient, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:s3cr3t@127.0.0.1:9/dev")
     settings.load.cache_clear()
     with pytest.raises(PipelineError, match=r"cannot be reached.*refused") as caught:
@@ -164,7 +164,7 @@ def test_a_wrong_password_is_not_tried_again(debian_url, server_settings):
     assert watch.seconds() < 5
 
 
-def test_a_database_that_does_not_exist(place):
+def test_a_database_that_does_not_exist_is_named(place):
     nowhere = place.database_url.replace("/test?", "/nowhere?")
     with pytest.raises(PipelineError, match="does not exist") as caught:
         database.connect(replace(place, database_url=nowhere))
@@ -193,7 +193,7 @@ def test_a_parameter_that_cannot_be_used_is_78_and_not_tried_again(place, monkey
     assert caught.value.exit_code == 78
 
 
-def test_no_connection_left_names_the_limit(place, owner, impatient):
+def test_a_server_without_a_free_connection_names_the_limit(place, owner, impatient):
     owner.execute(f"alter database {owner.info.dbname} connection limit 0")
     owner.execute("create role weak login password 'x'")
     try:
@@ -205,20 +205,20 @@ def test_no_connection_left_names_the_limit(place, owner, impatient):
         owner.execute("drop role weak")
 
 
-def test_a_url_that_nobody_understands(server_settings):
+def test_a_malformed_url_is_refused(server_settings):
     odd = replace(server_settings, database_url="postgresql://[::1/dev?nonsense=1")
     with pytest.raises(SetupError, match="DATABASE_URL is not understood") as caught:
         database.connect(odd)
     assert caught.value.exit_code == 78
 
 
-def test_a_server_that_is_too_old(place, monkeypatch):
+def test_a_server_that_is_too_old_is_refused(place, monkeypatch):
     monkeypatch.setattr("pipeline.database.connection.OLDEST", 99)
     with pytest.raises(SetupError, match="is too old: 99 to 18 are supported"):
         database.connect(place)
 
 
-def test_a_database_that_cannot_hold_every_text(server_settings, database_url):
+def test_a_database_that_cannot_hold_every_text_is_refused(server_settings, database_url):
     options = "encoding 'SQL_ASCII' locale 'C' template template0"
     with (
         new_database(database_url, "in_ascii", options) as url,
@@ -240,7 +240,7 @@ def test_a_role_that_may_not_create_is_told_what_to_grant(place, owner):
         owner.execute("drop role weak")
 
 
-def test_a_standby_is_told_apart(place, owner):
+def test_a_standby_is_recognised(place, owner):
     owner.execute("set default_transaction_read_only = on")
     with pytest.raises(SetupError, match="can only be read"):
         database.prepare(owner)
@@ -256,7 +256,7 @@ def test_one_run_at_a_time_on_one_database(place, owner):
         database.hold_run_lock(other)
 
 
-def test_a_run_that_has_just_ended_is_not_in_the_way(place, owner, monkeypatch):
+def test_the_lock_of_a_run_that_has_just_ended_is_waited_for(place, owner, monkeypatch):
     """Its session may end a moment after its process."""
     database.hold_run_lock(owner)
     monkeypatch.setattr("pipeline.database.locks.ENDED_LOCK_PATIENCE", 30)
@@ -287,8 +287,8 @@ def test_a_run_that_lost_its_connection_waits_for_its_own_lock(place, owner, tmp
     letting_go.join()
 
 
-def test_a_connection_that_the_network_forgot_holds_up_nothing(place, owner, tmp_path):
-    """We meet an error, and the server hears nothing: its end of the connection stays open."""
+def test_a_connection_that_a_router_dropped_blocks_nothing(place, owner, tmp_path):
+    """The client gets an error; the server does not notice, and its end stays open."""
     books = Books(place, Screen(tmp_path, "run"), "run", [])
     lost = books.connect()
     with socket.socket(fileno=os.dup(lost.fileno())), Path(os.devnull).open() as nowhere:
@@ -320,7 +320,7 @@ def test_the_server_ends_the_statement_of_a_process_that_was_killed(place, owner
     eventually(lambda: value(owner, found) == 0, "the end of its statement")
 
 
-def test_a_server_that_cannot_look_for_its_client_is_used_all_the_same(place, monkeypatch):
+def test_a_server_that_cannot_check_its_client_is_used(place, monkeypatch):
     monkeypatch.setattr(
         "pipeline.database.connection.CHECK_INTERVAL", ("client_connection_check_interval", "-1")
     )
@@ -342,7 +342,7 @@ def test_a_server_that_cannot_look_for_its_client_is_used_all_the_same(place, mo
         (psycopg.errors.UndefinedTable("no such table"), SourceError, False),
     ],
 )
-def test_errors_of_the_server_end_the_run_and_those_of_data_hold_a_source(error, kind, is_lost):
+def test_errors_of_the_server_end_the_run_and_errors_of_data_hold_a_source(error, kind, is_lost):
     assert type(database.explain(error, "it failed")) is kind
     assert database.is_lost(error) is is_lost
 
@@ -350,12 +350,12 @@ def test_errors_of_the_server_end_the_run_and_those_of_data_hold_a_source(error,
 # The ledger
 
 
-def test_who_works_on_the_ledger_is_not_waited_for_without_end(place, owner, monkeypatch):
+def test_a_session_that_locks_the_ledger_is_waited_for_briefly(place, owner, monkeypatch):
     database.prepare(owner)
     monkeypatch.setattr("pipeline.database.setup.LOCK_TIMEOUT", "100ms")
     with psycopg.connect(place.database_url) as other:
         other.execute("lock table pipeline.steps in row exclusive mode")  # as an update does
-        database.prepare(owner)  # the ledger is of the newest version: nothing is waited for
+        database.prepare(owner)  # the ledger has the newest version, so nothing is waited for
         newer = (*ledger_versions.STEPS, "alter table pipeline.steps add more text")
         monkeypatch.setattr(ledger_versions, "STEPS", newer)
         with pytest.raises(psycopg.errors.LockNotAvailable):
@@ -363,7 +363,7 @@ def test_who_works_on_the_ledger_is_not_waited_for_without_end(place, owner, mon
     database.prepare(owner)
 
 
-def test_the_ledger_tells_the_newest_of_each(place, owner):
+def test_the_ledger_returns_the_newest_step_of_each_name(place, owner):
     database.prepare(owner)
     ledger.begin(owner, "one", "night", "2026-01-01T00:00:00Z")
     ledger.begin(owner, "one", "night", "2026-01-01T00:00:00Z")  # once is enough
@@ -384,7 +384,7 @@ def test_the_ledger_tells_the_newest_of_each(place, owner):
 # ./run_pipeline.sh db
 
 
-def test_no_password_on_a_command_line(debian_url, here, monkeypatch):
+def test_no_password_is_on_a_command_line(debian_url, here, monkeypatch):
     from pipeline.cli import db
 
     seen = {}
@@ -422,7 +422,7 @@ def test_commands_of_the_embedded_server(here, server_settings, monkeypatch, cap
     monkeypatch.undo()
 
 
-def test_a_server_of_somebody_else_is_neither_started_nor_stopped(here, monkeypatch, capsys):
+def test_an_external_server_is_neither_started_nor_stopped(here, monkeypatch, capsys):
     from pipeline.cli import db
 
     monkeypatch.setenv("DATABASE_URL", "postgresql://me@127.0.0.1:9/dev")
@@ -434,19 +434,19 @@ def test_a_server_of_somebody_else_is_neither_started_nor_stopped(here, monkeypa
             db.run(action, [])
 
 
-def test_libpqs_variables_do_not_lead_away_from_the_embedded_server(server_settings, monkeypatch):
+def test_variables_of_libpq_do_not_replace_the_embedded_server(server_settings, monkeypatch):
     monkeypatch.setenv("PGHOSTADDR", "127.0.0.1")
     monkeypatch.setenv("PGOPTIONS", "-c no_such_setting=1")
     with database.connect(server_settings) as connection:
         assert connection.execute("select current_database()").fetchone() == ("dev",)
 
 
-# Once more
+# A second attempt
 
 
 @pytest.fixture
 def run(owner, monkeypatch):
-    """A run of tonight that is known in the ledger."""
+    """A run of tonight, recorded in the ledger."""
     database.prepare(owner)
     monkeypatch.setattr("pipeline.database.retry.PAUSE", 0)
     monkeypatch.setenv("PIPELINE_RUN", "tonight")
@@ -457,7 +457,7 @@ LOST = "select pg_terminate_backend(pg_backend_pid())"
 
 
 def failing(*errors: Exception | None):
-    """Work that meets errors in turn; None: its session is ended. Returns how often it was done."""
+    """Work that raises these errors in turn; None: its session is ended."""
     left = list(errors)
 
     def work(connection):
@@ -471,12 +471,12 @@ def failing(*errors: Exception | None):
     return work
 
 
-def test_what_lost_its_session_is_done_once_more(place, run, capsys):
+def test_work_that_lost_its_session_is_repeated(place, run, capsys):
     assert database.retry_once(place, failing(None)) == "done"
     assert "the database went away (terminating connection" in capsys.readouterr().out
 
 
-def test_it_is_done_twice_and_no_more(place, run):
+def test_work_is_repeated_only_once(place, run):
     with pytest.raises(psycopg.OperationalError):
         database.retry_once(place, failing(None, None))
 
@@ -484,15 +484,15 @@ def test_it_is_done_twice_and_no_more(place, run):
 @pytest.mark.parametrize(
     "error", [SourceError("a reader"), PipelineError("no room"), psycopg.errors.DataError("bad")]
 )
-def test_what_failed_for_another_reason_is_not_done_again(place, run, error):
+def test_work_that_failed_for_another_reason_is_not_repeated(place, run, error):
     work = failing(error, error)
     with pytest.raises(type(error)):
         database.retry_once(place, work)
     assert len(work.left) == 1
 
 
-def test_an_error_of_another_program_counts_when_the_session_is_gone_too(place, run):
-    def work(connection, met=[]):  # noqa: B006 - what it remembers
+def test_an_error_of_another_program_is_repeated_if_the_session_is_lost_too(place, run):
+    def work(connection, met=[]):  # noqa: B006 - kept between calls
         if met:
             return "done"
         met.append(1)
@@ -503,7 +503,7 @@ def test_an_error_of_another_program_counts_when_the_session_is_gone_too(place, 
     assert database.retry_once(place, work) == "done"
 
 
-def test_a_run_that_another_one_overtook_does_nothing_again(place, run, owner):
+def test_an_overtaken_run_repeats_nothing(place, run, owner):
     ledger.begin(owner, "another", "night", "2026-01-01T04:18:00Z")
     with pytest.raises(psycopg.OperationalError):
         database.retry_once(place, failing(None))

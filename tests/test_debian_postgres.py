@@ -1,4 +1,4 @@
-"""The whole path on a server of one's own: Debian's PostgreSQL 15, over TCP, with SCRAM."""
+"""All stages on an external server: Debian's PostgreSQL 15, over TCP, with SCRAM."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ OWNER, DATABASE = "county team", "open data"
 
 @pytest.fixture(scope="module")
 def url(debian_url: str) -> str:
-    """A role that owns nothing but its database; both names have to be quoted."""
+    """A role that owns only its database; both names must be quoted."""
     with psycopg.connect(debian_url, autocommit=True) as admin:
         for statement in (
             "create role {role} login nosuperuser password {password}",
@@ -82,11 +82,11 @@ def test_the_whole_path_works(first_night, url):
     assert rows(url, statement.format("county_hazard_profile")) == [(True, True)]
 
 
-def test_the_embedded_server_was_not_made(first_night, clone):
+def test_no_embedded_server_was_created(first_night, clone):
     assert not (clone.folder / "data" / "postgres").exists()
 
 
-def test_casts_are_judged_without_the_function_of_newer_servers(first_night, url):
+def test_casts_are_checked_without_the_function_of_newer_servers(first_night, url):
     cast = "select count(magnitude) > 1000, count(occurred_at) > 1000 from transformed.earthquakes"
     assert rows(url, cast) == [(True, True)]
     assert rows(url, "select count(*) from staging.uncastable_values") == [(0,)]
@@ -98,7 +98,7 @@ def test_a_second_night_changes_nothing(first_night, clone, url):
     assert "transform all models: unchanged" in done.stdout
 
 
-def test_a_published_table_is_exchanged_for_the_next(first_night, clone, url):
+def test_a_published_table_is_replaced_by_the_next(first_night, clone, url):
     with psycopg.connect(url, autocommit=True) as somebody:
         somebody.execute("delete from transformed.county_unemployment where county_fips < '02'")
         somebody.execute("select pg_stat_force_next_flush()")
@@ -109,7 +109,7 @@ def test_a_published_table_is_exchanged_for_the_next(first_night, clone, url):
     assert rows(url, counted.format("county_unemployment"))[0][0] > 60
 
 
-def test_commands_know_the_server(first_night, clone, url):
+def test_commands_use_the_server(first_night, clone, url):
     words = ("db", "psql", "--", "-XAtc", "select current_user || ' in ' || current_database()")
     asked = clone.run(*words, DATABASE_URL=url)
     assert asked.stdout == f"{OWNER} in {DATABASE}\n", asked.stderr

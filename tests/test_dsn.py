@@ -1,5 +1,4 @@
-"""Connection strings: what libpq takes for a password is no word of any message, and so is what a
-person took for one."""
+"""Connection strings: no message contains what libpq, or a person, takes for a password."""
 
 import random
 import re
@@ -13,7 +12,7 @@ from pipeline import database, dsn, settings
 from pipeline.errors import PipelineError, SetupError
 
 SIGNS = "#?/@[]:&=%+;,'\"\\<>$!*()|~^{} é€😀"
-LETTERS = "bcdfghjkmnpqrstvwxz23456789"  # no word of a message has five of these
+LETTERS = "bcdfghjkmnpqrstvwxz23456789"  # no word of a message has five of these in a row
 URLS = ("DATABASE_URL", "PROD_DATABASE_URL")
 
 
@@ -27,7 +26,7 @@ def put(here, monkeypatch):
 
 
 def made(chance: random.Random) -> str:
-    """A password of which every run of letters can be told from anything else."""
+    """A password whose runs of letters occur in no message."""
     runs = ["".join(chance.choices(LETTERS, k=chance.randint(5, 9))) for _ in range(3)]
     signs = ["".join(chance.choices(SIGNS, k=chance.randint(1, 3))) for _ in range(4)]
     if chance.random() < 0.7:
@@ -36,7 +35,7 @@ def made(chance: random.Random) -> str:
 
 
 def spelled(chance: random.Random, password: str) -> str:
-    """As people write it: encoded, half encoded, or as it is."""
+    """A password as people write it: encoded, half encoded, or not encoded."""
     ways = [lambda c: quote(c, safe=""), lambda c: quote(c, safe="/:@?#[]&=+;,"), lambda c: c]
     way = chance.choice(ways)
     return "".join(map(way, password))
@@ -117,7 +116,7 @@ MIRRORS = (
 )
 
 
-def test_a_token_in_place_of_a_user_is_a_secret_too(put):
+def test_a_token_instead_of_a_user_is_a_secret_too(put):
     put("MIRRORS", "a.gov=https://t0ken-7f3k9@mirror.org/x")
     assert settings.masked("MIRRORS", "a.gov=https://t0ken-7f3k9@mirror.org/x") == (
         "a.gov=https://***@mirror.org/x"
@@ -172,7 +171,7 @@ def test_no_part_of_a_password_in_mirrors_is_printed(put, is_long):
     ],
 )
 @pytest.mark.parametrize("name", URLS)
-def test_what_can_be_read_in_two_ways_is_78_with_the_remedy(put, name, value):
+def test_an_ambiguous_address_is_78_with_the_remedy(put, name, value):
     put(name, value)
     with pytest.raises(SetupError, match=f"^{name} is not") as caught:
         settings.load()
@@ -197,7 +196,7 @@ def test_what_can_be_read_in_two_ways_is_78_with_the_remedy(put, name, value):
         "postgresql://h/a%40b?options=-c%20search_path%3Dx",
     ],
 )
-def test_what_libpq_and_people_read_alike_is_taken(put, value):
+def test_an_unambiguous_address_is_accepted(put, value):
     put("DATABASE_URL", value)
     assert settings.load().database_url == value
     other = dsn.with_database(value, "prod")

@@ -66,7 +66,7 @@ def make(folder: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command(folder), env=environment(folder), capture_output=True, text=True)
 
 
-def test_it_is_made_once_and_then_found(folder):
+def test_it_is_created_once_and_then_found(folder):
     first = make(folder)
     assert first.stdout == "ready\n", first.stderr
     assert "installing .venv" in first.stderr
@@ -84,7 +84,7 @@ def test_it_is_made_once_and_then_found(folder):
     assert str(folder) in shown, "scripts started by hand find the package"
 
 
-def test_a_half_made_one_is_made_again(folder):
+def test_an_incomplete_one_is_created_again(folder):
     quick(folder)
     make(folder)
     (folder / ".venv" / "requirements.txt").unlink()  # written last
@@ -92,7 +92,7 @@ def test_a_half_made_one_is_made_again(folder):
     assert make(folder).stderr == ""
 
 
-def test_a_new_lock_file_or_a_new_place_makes_it_again(folder):
+def test_a_new_lock_file_or_another_folder_creates_it_again(folder):
     quick(folder)
     make(folder)
     (folder / "requirements.txt").write_text("# still none\n")
@@ -102,14 +102,14 @@ def test_a_new_lock_file_or_a_new_place_makes_it_again(folder):
     assert "installing .venv" in make(moved).stderr
 
 
-def test_the_turn_of_a_killed_install_is_taken_over(folder):
+def test_the_lock_of_a_killed_install_is_taken_over(folder):
     quick(folder)
     (folder / ".venv.lock").mkdir()
     (folder / ".venv.lock" / "pid").write_text("99999999\n")
     assert make(folder).stdout == "ready\n"
 
 
-def test_two_first_runs_at_once_make_it_once(folder):
+def test_two_simultaneous_first_runs_create_it_once(folder):
     quick(folder)
     both = [
         subprocess.Popen(
@@ -152,7 +152,7 @@ def test_a_missing_venv_module_is_named_with_its_remedy(folder):
     assert not (folder / ".venv.lock").exists()
 
 
-def test_packages_that_cannot_be_installed_leave_nothing_half_made(folder):
+def test_packages_that_cannot_be_installed_leave_nothing_incomplete(folder):
     (folder / "requirements.txt").write_text("no-such-package==1 --hash=sha256:" + "0" * 64 + "\n")
     done = subprocess.run(
         command(folder),
@@ -165,7 +165,7 @@ def test_packages_that_cannot_be_installed_leave_nothing_half_made(folder):
     assert not (folder / ".venv").exists()
 
 
-def test_uv_is_used_when_it_is_there(folder):
+def test_uv_is_used_if_it_is_installed(folder):
     if not shutil.which("uv"):
         pytest.skip("uv is not installed")
     (folder.parent / "bin" / "uv").symlink_to(shutil.which("uv"))
@@ -178,7 +178,7 @@ def test_uv_is_used_when_it_is_there(folder):
 
 
 PYTHON = os.path.realpath(sys.executable)
-# Makes an environment in a moment: its pip fails where a package is asked for that there is not.
+# Creates an environment quickly; its pip fails for a package that does not exist.
 QUICK = """{first}
 [ "$2" = venv ] || exec {python} "$@"
 {python} -m venv --without-pip "$3" || exit 1
@@ -191,7 +191,7 @@ OLD, NEW = "# no packages\n", "no-such-package==1 --hash=sha256:" + "0" * 64 + "
 
 @pytest.fixture
 def before(folder: Path) -> Path:
-    """A folder with an environment in it, made in a moment."""
+    """A folder with an environment, created quickly."""
     quick(folder)
     assert make(folder).stdout == "ready\n"
     return folder
@@ -202,13 +202,13 @@ def quick(folder: Path, first: str = "") -> None:
 
 
 def upgraded(folder: Path) -> subprocess.CompletedProcess:
-    """A start after requirements.txt changed, where no package can be had."""
+    """A start after requirements.txt changed, without access to packages."""
     (folder / "requirements.txt").write_text(NEW)
     return make(folder)
 
 
 def works_again(folder: Path) -> bool:
-    """Whether the environment from before serves its own requirements.txt, with nothing made."""
+    """Whether the previous environment works for its requirements.txt, without an installation."""
     (folder / "requirements.txt").write_text(OLD)
     done = make(folder)
     left = {path.name for path in folder.iterdir()}
@@ -216,7 +216,7 @@ def works_again(folder: Path) -> bool:
 
 
 def fails_at(folder: Path, step: str) -> None:
-    """Let one step of the installation fail, each in its own way."""
+    """Make one step of the installation fail."""
     programs = folder.parent / "bin"
     if step == "venv":
         quick(folder, '[ "$2" = venv ] && echo broken && exit 1')
@@ -235,11 +235,11 @@ def fails_at(folder: Path, step: str) -> None:
 
 
 @pytest.mark.parametrize("step", ["packages", "venv", "half of venv", "cp", "half of cp", "mktemp"])
-def test_an_upgrade_that_fails_leaves_the_environment_from_before(before, step):
+def test_a_failed_upgrade_keeps_the_previous_environment(before, step):
     folder = before
     inode = (folder / ".venv").stat().st_ino
     fails_at(folder, step)
-    if step in ("cp", "half of cp", "mktemp"):  # the packages are none, what comes after them fails
+    if step in ("cp", "half of cp", "mktemp"):  # there are no packages, the step after them fails
         (folder / "requirements.txt").write_text("# other\n")
         done = make(folder)
     else:
@@ -252,11 +252,11 @@ def test_an_upgrade_that_fails_leaves_the_environment_from_before(before, step):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
-def test_an_upgrade_that_is_stopped_leaves_the_environment_from_before(before, number):
+def test_a_stopped_upgrade_keeps_the_previous_environment(before, number):
     folder = before
     inode = (folder / ".venv").stat().st_ino
     waiting = folder.parent / "waiting"
-    # Python tells that it waits: a shell may lose a signal between that line and its next program.
+    # Python prints that it waits: a shell may lose a signal between that line and its next program.
     hang = f"import pathlib, time; pathlib.Path({str(waiting)!r}).touch(); time.sleep(600)"
     quick(folder, f'[ "$2" = venv ] && mkdir -p .venv/bin && exec {PYTHON} -c "{hang}"')
     (folder / "requirements.txt").write_text(NEW)
@@ -281,7 +281,7 @@ def test_an_upgrade_that_is_stopped_leaves_the_environment_from_before(before, n
 
 
 @pytest.mark.parametrize("beside", ["nothing", "half of a new one", "a new one"])
-def test_a_start_that_finds_an_old_environment_puts_it_back_or_away(before, beside):
+def test_a_start_restores_or_deletes_an_old_environment(before, beside):
     folder = before
     (folder / ".venv").rename(folder / ".venv.old")
     if beside == "half of a new one":
@@ -294,7 +294,7 @@ def test_a_start_that_finds_an_old_environment_puts_it_back_or_away(before, besi
     assert works_again(folder)
 
 
-def test_an_upgrade_that_succeeds_leaves_nothing_of_the_old(before):
+def test_a_successful_upgrade_leaves_nothing_of_the_old_environment(before):
     folder = before
     inode = (folder / ".venv").stat().st_ino
     (folder / "requirements.txt").write_text("# other\n")

@@ -1,4 +1,4 @@
-"""Per model: what fails is held with all that descends from it, and everything else goes out."""
+"""A failure holds its model and everything made from it; everything else is published."""
 
 import shutil
 from collections.abc import Iterator
@@ -87,7 +87,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def memory(tmp_path_factory, server_settings: Settings) -> Iterator[Path]:
-    """What dbt remembers of the project, from one test to the next; beside it the database."""
+    """What dbt saves of the project, from one test to the next; with it the database."""
     yield tmp_path_factory.mktemp("dbt") / "partial_parse.msgpack"
     with psycopg.connect(embedded.url(server_settings), autocommit=True) as owner:
         owner.execute(f"drop database if exists {PUBLISHED}")
@@ -97,7 +97,7 @@ def memory(tmp_path_factory, server_settings: Settings) -> Iterator[Path]:
 def place(
     here: Settings, server_settings, database_url, tmp_path: Path, memory, monkeypatch
 ) -> Iterator[Place]:
-    """Two people in two towns, published as generation 1: once in a module, and then copied."""
+    """Two people in two towns, published as generation 1: built once per module, then copied."""
     settings = replace(here, database_url=database_url, publish_patience=20)
     settings.state.mkdir(parents=True)
     with (
@@ -113,7 +113,7 @@ def place(
                 admin.execute("drop database test")
                 admin.execute(f"create database test template {PUBLISHED}")
         with database.connect(settings) as owner:
-            # A copy has its rows, and counters that begin anew: that is noted.
+            # A copy has the same rows and new counters, which are recorded.
             assert alterations.altered_sources(owner) == alterations.altered_tables(owner) == {}
             made = Place(settings, project, owner)
             made.loads = 2
@@ -134,7 +134,7 @@ def _publish(settings: Settings, project: Path) -> None:
         assert (facts["outcome"], facts["generation"], facts["held"]) == ("published", 1, {})
 
 
-def test_only_what_is_made_of_a_changed_source_is_built(place):
+def test_only_models_made_from_a_changed_source_are_built(place):
     place.load("towns", "ulm, bonn, kiel")
     facts = place.run()
     assert (facts["published"], facts["generation"]) == (["towns"], 2)
@@ -171,7 +171,7 @@ def test_a_table_that_somebody_changed_is_built_again(place):
         " where town <> 'ulm'",
     ],
 )
-def test_a_view_that_somebody_replaced_is_made_anew(place, by_hand):
+def test_a_view_that_somebody_replaced_is_recreated(place, by_hand):
     place.load("towns", "ulm, bonn, kiel")
     place.run()
     place.owner.execute("set search_path = pg_catalog")
@@ -183,7 +183,7 @@ def test_a_view_that_somebody_replaced_is_made_anew(place, by_hand):
     assert place.rows("towns") == [("bonn",), ("kiel",), ("ulm",)]
 
 
-def test_nothing_is_made_of_rows_that_somebody_changed(place):
+def test_nothing_is_built_from_rows_that_somebody_changed(place):
     assert place.run()["outcome"] == "unchanged"
     by_hand(place, "update source.people set age = '99'")
     place.write(MARTS + "averages.sql", "select max(age) as age from {{ ref('ages') }}")
@@ -198,7 +198,7 @@ def test_nothing_is_made_of_rows_that_somebody_changed(place):
     assert place.rows("averages") == [(40,)]
 
 
-def test_only_what_is_made_of_a_changed_model_macro_or_test_is_built(place):
+def test_only_what_a_changed_model_macro_or_test_affects_is_built(place):
     place.write(MARTS + "averages.sql", "select max(age) as age from {{ ref('ages') }}")
     assert place.run()["published"] == ["averages"]
     macro = "{% macro whole(what) %}{{ what }}::integer{% endmacro %}"
@@ -218,7 +218,7 @@ def test_only_what_is_made_of_a_changed_model_macro_or_test_is_built(place):
     assert place.run(force=True)["published"] == ["ages", "averages", "towns"]
 
 
-def test_a_view_is_made_anew_only_when_it_is_not_the_one_an_earlier_build_made(place):
+def test_a_view_is_recreated_only_if_an_earlier_build_did_not_create_it(place):
     def oid() -> int:
         return place.owner.execute("select 'staging.stg_people'::regclass::oid").fetchone()[0]
 
@@ -226,7 +226,7 @@ def test_a_view_is_made_anew_only_when_it_is_not_the_one_an_earlier_build_made(p
     place.load("people", "ann 31 ulm")
     place.run()
     assert (oid(), place.rows("ages")) == (before, [("ann", 31, "ulm")])
-    # As a build may leave it that was killed, of a project that has been put right since.
+    # As a killed build may leave it, of a project that was corrected since.
     place.owner.execute(
         """drop view staging.stg_people;
         create view staging.stg_people as select person, '1' as age, town from source.people"""
@@ -236,7 +236,7 @@ def test_a_view_is_made_anew_only_when_it_is_not_the_one_an_earlier_build_made(p
     assert (oid() != before, place.rows("ages")) == (True, [("ann", 32, "ulm")])
 
 
-def test_a_failing_test_holds_its_model_and_what_descends_from_it(place):
+def test_a_failing_test_holds_its_model_and_its_descendants(place):
     place.load("people", "ann 30 ulm, ann 31 ulm")
     place.load("towns", "ulm, bonn, kiel")
     facts = place.run()
@@ -247,7 +247,7 @@ def test_a_failing_test_holds_its_model_and_what_descends_from_it(place):
     assert place.rows("averages") == [(35,)]
     assert len(place.rows("towns")) == 3
     assert ledger.newest(place.owner, "transform")["ages"]["outcome"] == "held"
-    place.load("people", "ann 30 ulm, cid 50 kiel")  # the publisher mended it
+    place.load("people", "ann 30 ulm, cid 50 kiel")  # the publisher corrected it
     assert place.run()["published"] == ["ages", "averages"]
     assert place.rows("averages") == [(40,)]
 
@@ -260,7 +260,7 @@ def test_the_rows_that_failed_a_test_are_kept(place):
     assert "n_records 2, unique_field ann" in reason
 
 
-def test_a_key_that_comes_twice_or_not_at_all_holds_its_table_and_is_named(place):
+def test_a_repeated_or_missing_key_holds_its_table_and_is_named(place):
     keys = "select nullif(person, 'nobody') as person from {{ ref('stg_people') }}"
     place.write(MARTS + "keys.sql", keys)
     place.write(
@@ -294,7 +294,7 @@ def test_a_model_that_cannot_be_built_is_held_and_tried_again_every_night(place)
     assert place.rows("ages") == [("ann", 30, "ulm"), ("bob", 40, "bonn")]
 
 
-def test_a_failing_test_of_a_view_holds_the_marts_made_of_it(place):
+def test_a_failing_test_of_a_view_holds_the_marts_made_from_it(place):
     place.owner.execute("alter table source.people alter person drop not null")
     place.load("people", "ann 30 ulm")
     place.owner.execute("update source.people set person = null")
@@ -304,7 +304,7 @@ def test_a_failing_test_of_a_view_holds_the_marts_made_of_it(place):
     assert place.run()["outcome"] == "held", "the test is not forgotten because the view is old"
 
 
-def test_a_view_that_cannot_be_built_holds_the_marts_made_of_it(place):
+def test_a_view_that_cannot_be_built_holds_the_marts_made_from_it(place):
     place.write(STAGING + "stg_towns.sql", "select nonsense from {{ source('source', 'towns') }}")
     place.load("people", "ann 31 ulm, bob 40 bonn")
     facts = place.run()
@@ -319,8 +319,8 @@ def test_a_model_that_fails_on_its_first_night_is_missing(place):
     assert "new" not in catalog.tables(place.owner)
 
 
-def test_a_test_across_a_held_and_a_published_table_is_run_on_what_would_be_published(place):
-    """Towns may not go out without bonn while the old ages, which are held, name it."""
+def test_a_test_across_a_held_and_a_published_table_runs_on_what_would_be_published(place):
+    """Towns must not be published without bonn while the held old ages name it."""
     place.load("people", "ann 30 ulm, ann 31 ulm")  # fails its own test: the old ages stay
     place.load("towns", "ulm")  # enough for tonight's ages, not for the old ones
     facts = place.run()
@@ -348,7 +348,7 @@ def test_a_test_that_names_its_model_holds_no_other(place):
     assert (list(facts["held"]), facts["published"]) == (["averages"], ["ages"])
 
 
-def test_a_failure_that_is_about_no_mart_is_said_and_degrades(place):
+def test_a_failure_that_is_about_no_mart_is_reported_and_degrades(place):
     place.write(STAGING + "uncastable_values.sql", "select nonsense")
     place.load("towns", "ulm, bonn, kiel")
     facts = place.run()
@@ -381,7 +381,7 @@ unit_tests:
     assert "averages_are_odd" in facts["held"]["averages"]
 
 
-def test_a_unit_test_runs_again_when_code_changed_and_not_for_rows(place, monkeypatch):
+def test_a_unit_test_runs_again_only_when_code_changed(place, monkeypatch):
     place.write(
         MARTS + "unit.yml",
         """
@@ -421,7 +421,7 @@ unit_tests:
 # The contract
 
 
-def test_columns_change_only_by_consent(place):
+def test_columns_change_only_when_accepted(place):
     place.write(
         MARTS + "averages.sql", "select 'x' as kind, avg(age) as age from {{ ref('ages') }}"
     )
@@ -449,10 +449,10 @@ def test_every_difference_is_shown(place, columns, words):
     assert words in place.run()["held"]["ages"]
 
 
-# What others built
+# Objects of others
 
 
-def test_what_others_built_holds_one_model_and_is_named(place):
+def test_objects_of_others_hold_one_model_and_are_named(place):
     place.owner.execute("create materialized view public.m as select * from transformed.ages")
     place.owner.execute("create view public.v as select * from transformed.towns")
     place.load("people", "ann 31 ulm, bob 41 bonn")
@@ -465,18 +465,18 @@ def test_what_others_built_holds_one_model_and_is_named(place):
     assert place.run()["published"] == ["ages", "averages"]
 
 
-# Models that are no more
+# Deleted models
 
 
 def delete_averages(place) -> dict:
-    """Delete a model, and let a run see it; returns the run's facts."""
+    """Delete a model and run; returns the facts of the run."""
     (place.project / MARTS / "averages.sql").unlink()
     marts = (place.project / MARTS / "marts.yml").read_text()
     place.write(MARTS + "marts.yml", marts.replace("  - name: averages\n", "  - name: nobody\n"))
     return place.run()
 
 
-def test_the_table_of_a_deleted_model_goes_after_a_time_of_grace(place, monkeypatch):
+def test_the_table_of_a_deleted_model_is_dropped_after_a_time_of_grace(place, monkeypatch):
     facts = delete_averages(place)
     assert (facts["outcome"], list(facts["gone"])) == ("unchanged", ["averages"])
     assert "averages" in facts["tables"]
@@ -506,7 +506,7 @@ def test_the_table_of_a_deleted_model_is_not_called_fresh(place):
     assert told() == (state, reason, as_of, due)
 
 
-def test_what_others_built_on_the_table_of_a_deleted_model_holds_up_no_other(place, monkeypatch):
+def test_objects_of_others_on_the_table_of_a_deleted_model_hold_no_other_table(place, monkeypatch):
     delete_averages(place)
     place.owner.execute(
         "create view public.v as select * from transformed.averages, transformed.towns"
@@ -527,7 +527,7 @@ def test_what_others_built_on_the_table_of_a_deleted_model_holds_up_no_other(pla
 # The moment of publication
 
 
-def test_the_commit_may_be_done_though_its_answer_is_lost(place, monkeypatch):
+def test_a_commit_whose_response_was_lost_is_recognised(place, monkeypatch):
     publish = publication.publish
 
     def lose_the_answer(*words):
@@ -540,7 +540,7 @@ def test_the_commit_may_be_done_though_its_answer_is_lost(place, monkeypatch):
     assert (place.run()["generation"], len(place.rows("towns"))) == (2, 3)
 
 
-def test_nobody_lets_go_and_the_next_night_publishes(place):
+def test_the_night_after_a_postponed_publication_publishes(place):
     place.load("towns", "ulm, bonn, kiel")
     with psycopg.connect(place.here.database_url) as reader:
         reader.execute("select * from transformed.towns")

@@ -1,4 +1,4 @@
-"""The ledger goes from any version to the newest, whole or not at all; a newer one is refused."""
+"""The ledger is migrated from any version to the newest, or not at all; a newer one is refused."""
 
 import threading
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ insert into pipeline.steps (run_id, stage, name, outcome, rows, fingerprint, fac
 values ('a night', 'load', 'airports', 'new', 3, 'made of', '{"generation": 7}');
 """
 VERSION = "select version from pipeline.ledger_version"
-# All tables, columns and indexes of the ledger, and what is said of them.
+# All tables, columns and indexes of the ledger, with their comments.
 SHAPE = """
 select string_agg(line, chr(10) order by line) from (
     select format('%s %s %s %s', attrelid::regclass, attname, atttypid::regtype,
@@ -57,7 +57,7 @@ def value(connection: psycopg.Connection, statement: str):
     return connection.execute(statement).fetchone()[0]
 
 
-def test_a_ledger_from_before_versions_keeps_its_rows_and_becomes_as_a_new_one(owner):
+def test_a_ledger_from_before_versions_keeps_its_rows_and_is_migrated(owner):
     database.prepare(owner)
     new = value(owner, SHAPE)
     owner.execute("drop schema pipeline cascade")
@@ -70,7 +70,7 @@ def test_a_ledger_from_before_versions_keeps_its_rows_and_becomes_as_a_new_one(o
     assert ledger.loaded(owner) == {"airports": "made of"}
 
 
-def test_the_newest_ledger_is_left_as_it_is(owner):
+def test_a_ledger_of_the_newest_version_is_not_changed(owner):
     database.prepare(owner)
     before = value(owner, SHAPE), owner.execute("table pipeline.ledger_version").fetchall()
     identity = ledger.identity(owner)
@@ -80,7 +80,7 @@ def test_the_newest_ledger_is_left_as_it_is(owner):
 
 
 @pytest.mark.parametrize("version", range(len(ledger_versions.STEPS) + 1))
-def test_every_version_becomes_the_newest(owner, monkeypatch, version):
+def test_every_version_is_migrated_to_the_newest(owner, monkeypatch, version):
     whole = ledger_versions.STEPS
     database.prepare(owner)
     new = value(owner, SHAPE)
@@ -105,7 +105,7 @@ def test_a_newer_ledger_is_refused_and_nothing_is_changed(owner):
     assert value(owner, "select to_regnamespace('staging')") is None
 
 
-def test_a_step_that_fails_leaves_the_ledger_of_before(owner, monkeypatch):
+def test_a_failed_migration_leaves_the_ledger_as_it_was(owner, monkeypatch):
     owner.execute(UNCOUNTED)
     before = value(owner, SHAPE)
     steps = (*ledger_versions.STEPS, "alter table pipeline.steps add more text; select 1 / 0")
@@ -119,7 +119,7 @@ def test_a_step_that_fails_leaves_the_ledger_of_before(owner, monkeypatch):
     assert value(owner, VERSION) == len(steps)
 
 
-def test_two_runs_that_begin_at_once_migrate_it_once(owner, database_url, monkeypatch):
+def test_two_simultaneous_runs_migrate_the_ledger_once(owner, database_url, monkeypatch):
     owner.execute(UNCOUNTED)
     once = "alter table pipeline.steps add more text; select pg_sleep(0.2)"
     monkeypatch.setattr(ledger_versions, "STEPS", (*ledger_versions.STEPS, once))

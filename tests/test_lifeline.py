@@ -1,4 +1,4 @@
-"""Whoever is killed leaves no server, no process and no folder behind."""
+"""A killed test run leaves no server, no process and no folder behind."""
 
 import os
 import subprocess

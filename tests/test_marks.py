@@ -1,4 +1,4 @@
-"""Whether somebody changed a table is found out by counts, file and columns."""
+"""Changes of a table are detected by counts, file and columns."""
 
 import random
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from pipeline.settings import Settings
 
 ROWS = 40
 TABLE = sql.Identifier("source", "kept")
-# What somebody may do to a table, and whether another table is left by it.
+# What somebody may do to a table. The first group changes it.
 CHANGES = (
     "delete from source.kept where id % 7 = 0",
     "delete from source.kept",
@@ -47,7 +47,7 @@ HARMLESS = (
     "alter table source.kept set (fillfactor = 90); cluster source.kept using kept_pkey",
     "alter table source.kept rename to away; alter table source.away rename to kept",
 )
-IN_VAIN = (
+ROLLED_BACK = (
     "begin; delete from source.kept; rollback",
     "begin; truncate source.kept; rollback",
     "begin; update source.kept set value = null; rollback",
@@ -72,7 +72,7 @@ def owner(request, here: Settings, server_settings: Settings) -> Iterator[psycop
 
 
 def make(owner, number: int, *, with_hash: bool) -> Version:
-    """Make the table anew and note it, as a stage does."""
+    """Create the table again and record it, as a stage does."""
     owner.execute("drop table if exists source.kept")
     owner.execute("create table source.kept (id integer, value text)")
     values = f"select n, 'value ' || n from generate_series(1, {ROWS}) as n"
@@ -90,7 +90,7 @@ def make(owner, number: int, *, with_hash: bool) -> Version:
 
 
 def do(owner, statements: str) -> None:
-    """Do it in another session, which reports what it did."""
+    """Execute statements in another session, which then reports its counts."""
     with psycopg.connect(owner.info.dsn, password=owner.info.password, autocommit=True) as somebody:
         for statement in statements.split(";"):
             somebody.execute(statement)
@@ -112,8 +112,8 @@ def test_each_change_is_found_and_nothing_else(owner, with_hash):
 
 
 @pytest.mark.parametrize("with_hash", [True, False])
-def test_what_was_done_in_vain_is_no_change(owner, with_hash):
-    for number, statements in enumerate(IN_VAIN):
+def test_what_was_rolled_back_is_no_change(owner, with_hash):
+    for number, statements in enumerate(ROLLED_BACK):
         made = make(owner, number, with_hash=with_hash)
         do(owner, statements)
         assert not found(owner, made), statements
@@ -121,7 +121,7 @@ def test_what_was_done_in_vain_is_no_change(owner, with_hash):
         assert found(owner, made) is not with_hash, statements
 
 
-def test_what_was_done_in_vain_to_an_empty_table_is_no_change(owner):
+def test_what_was_rolled_back_in_an_empty_table_is_no_change(owner):
     owner.execute("create table source.kept (id integer)")
     marks.record(owner, "source", "kept", Version("nothing", 0))
     do(owner, "begin; insert into source.kept values (1); rollback")
@@ -136,8 +136,8 @@ def test_a_row_that_was_updated_while_counts_were_lost_is_found(owner):
     assert found(owner, made)
 
 
-def test_random_series_leave_no_change_unfound(owner, is_long):
-    """With a hash the answer is whether the rows are the same; without one no change is missed."""
+def test_every_change_in_a_random_series_is_found(owner, is_long):
+    """With a hash exactly the changes are found; without one at least the changes."""
     chance = random.Random(8)
     for number in range(300 if is_long else 12):
         with_hash = chance.random() < 0.6
@@ -146,12 +146,12 @@ def test_random_series_leave_no_change_unfound(owner, is_long):
         for _ in range(chance.randint(1, 4)):
             is_change = chance.random() < 0.3
             is_touched |= is_change
-            pool = CHANGES[:9] if is_change else (*HARMLESS[:8], *IN_VAIN)
+            pool = CHANGES[:9] if is_change else (*HARMLESS[:8], *ROLLED_BACK)
             do(owner, chance.choice(pool))
             if chance.random() < 0.3 and not is_change and with_hash:
-                found(owner, made)  # a check between, which may note it anew
+                found(owner, made)  # a check in between, which may record it again
         is_changed = shape_and_rows(owner) != before
-        # Without a hash a row that was put back as it was is another row.
+        # Without a hash a restored row is another row.
         expected = is_changed if with_hash else is_changed or is_touched
         assert is_changed <= found(owner, made) <= expected, number
 
@@ -160,22 +160,22 @@ def shape_and_rows(owner) -> list[tuple]:
     return sorted(owner.execute("select kept::text from source.kept").fetchall())
 
 
-def test_a_crash_that_empties_the_counts_changes_nothing(owner):
+def test_counters_emptied_by_a_crash_are_no_change(owner):
     made = make(owner, 1, with_hash=False)
     do(owner, "select pg_stat_reset()")
     assert not found(owner, made)
     do(owner, "update source.kept set value = 'by hand' where id = 1")
-    assert found(owner, made), "it was noted anew, and goes on from there"
+    assert found(owner, made), "it was recorded again"
 
 
-def test_nothing_is_read_while_nothing_changed(owner, monkeypatch):
+def test_an_unchanged_table_is_not_read(owner, monkeypatch):
     made = make(owner, 1, with_hash=True)
     monkeypatch.setattr(marks, "_difference", lambda *words: pytest.fail("the table was read"))
     assert not found(owner, made)
 
 
-def test_a_note_of_an_earlier_making_says_nothing(owner):
-    """The run was killed after it made the table and before it noted it."""
+def test_a_record_of_an_earlier_version_does_not_count(owner):
+    """The run was killed after it wrote the table and before it recorded it."""
     make(owner, 1, with_hash=True)
     owner.execute("truncate source.kept")
     owner.execute("insert into source.kept values (1, 'one'), (2, 'two')")
@@ -186,7 +186,7 @@ def test_a_note_of_an_earlier_making_says_nothing(owner):
     assert found(owner, later)
 
 
-def test_counts_that_were_not_reported_yet_are_not_noted(owner):
+def test_counts_that_were_not_reported_yet_are_not_recorded(owner):
     """They would be taken for a change when they come."""
     with psycopg.connect(owner.info.dsn, password=owner.info.password, autocommit=True) as maker:
         maker.execute("create table source.kept (id integer)")
@@ -200,7 +200,7 @@ def test_counts_that_were_not_reported_yet_are_not_noted(owner):
         assert not found(owner, made)
 
 
-def test_a_table_whose_rows_nobody_noted_is_not_judged(owner):
+def test_a_table_without_recorded_rows_is_taken_for_unchanged(owner):
     make(owner, 1, with_hash=False)
     do(owner, "truncate source.kept")
     assert not found(owner, Version("making 1"))

@@ -1,4 +1,4 @@
-"""Which nights `--if-missed` makes up for."""
+"""Which nights `--if-missed` repeats."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -13,12 +13,12 @@ OPTIONS = SimpleNamespace(force=False, offline=True, accept_contract=[], accept_
 
 
 class Killed(BaseException):
-    """Stands for what no code of the run survives."""
+    """Replaces a kill, which no code of the run survives."""
 
 
 @pytest.fixture
 def end(here, monkeypatch):
-    """Begin a whole night that ends in its first stage: well, with an error, or not at all."""
+    """Begin a night that ends in its first stage: with success, with an error, or not at all."""
     monkeypatch.setattr(night.Books, "meet_database", lambda books: None)
 
     def run(error: BaseException | None = None) -> None:
@@ -34,7 +34,7 @@ def end(here, monkeypatch):
     return run
 
 
-def test_a_night_that_was_never_run_is_missed(here):
+def test_a_night_that_never_ran_is_missed(here):
     assert last_night.was_missed()
 
 
@@ -64,7 +64,7 @@ def test_a_night_of_another_day_or_of_the_future_does_not_count(end, hours):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", '{"ended_at": 3}', '{"ended_at": "soon"}'])
-def test_a_damaged_note_is_none(here, content):
+def test_a_damaged_record_counts_as_none(here, content):
     here.state.mkdir(parents=True)
     (here.state / "night.json").write_text(content)
     assert last_night.was_missed()

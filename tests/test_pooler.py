@@ -1,4 +1,4 @@
-"""Poolers: one that serves transactions is refused before anything is set; none is left soiled."""
+"""Poolers: transaction mode is refused before anything is set; sessions are left as they were."""
 
 import subprocess
 import sys
@@ -40,7 +40,7 @@ def name(database_url: str) -> str:
 
 @pytest.mark.parametrize("size", [1, 2, 5])
 @pytest.mark.parametrize("choice", CHOICES)
-def test_a_pooler_of_transactions_is_refused_before_anything_is_set(
+def test_a_pooler_in_transaction_mode_is_refused_before_anything_is_set(
     path, name, choice, size, is_long
 ):
     with pooling(path, name, "transaction", choice, size) as pool:
@@ -75,7 +75,7 @@ def test_pgbouncer_in_transaction_mode_is_refused(through_pgbouncer, is_long):
 
 
 @pytest.mark.parametrize("through_pgbouncer", ["session"], indirect=True)
-def test_pgbouncer_in_session_mode_is_used_and_its_sessions_are_left_as_they_were(
+def test_pgbouncer_in_session_mode_is_used_and_its_sessions_are_restored(
     through_pgbouncer,
 ):
     for _ in range(6):  # of a pool of five
@@ -85,7 +85,7 @@ def test_pgbouncer_in_session_mode_is_used_and_its_sessions_are_left_as_they_wer
             assert other.execute("show search_path").fetchone() == ('"$user", public',)
 
 
-def test_a_connection_without_a_pooler_is_none(database_url, is_long):
+def test_a_direct_connection_is_not_taken_for_a_pooler(database_url, is_long):
     for _ in range(300 if is_long else 10):
         with psycopg.connect(database_url, autocommit=True) as connection:
             connect = lambda: psycopg.connect(database_url, autocommit=True)  # noqa: E731
@@ -93,7 +93,7 @@ def test_a_connection_without_a_pooler_is_none(database_url, is_long):
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_a_pooler_of_sessions_is_used_and_its_sessions_are_left_as_they_were(path, name, choice):
+def test_a_pooler_in_session_mode_is_used_and_its_sessions_are_restored(path, name, choice):
     with pooling(path, name, "session", choice) as pool:
 
         def states() -> list[tuple]:
@@ -121,8 +121,8 @@ def test_a_pooler_of_sessions_is_used_and_its_sessions_are_left_as_they_were(pat
             assert states() == before
 
 
-def test_a_session_that_nobody_closed_is_left_as_it_was(path, name):
-    """Also in the middle of a transaction, by the end of the process."""
+def test_a_session_that_was_not_closed_is_restored(path, name):
+    """Even in the middle of a transaction, when the process ends."""
     with pooling(path, name, "session", size=2) as pool:
         program = f"""
 import sys
@@ -139,15 +139,13 @@ kept.execute("select 1")
             assert client.execute("show search_path").fetchone() != ("pg_catalog",)
 
 
-def test_a_pool_of_which_all_sessions_are_in_use_is_no_pool_of_transactions(
-    path, name, monkeypatch
-):
+def test_a_pool_without_a_free_session_is_not_taken_for_transaction_mode(path, name, monkeypatch):
     monkeypatch.setattr(pooler, "PATIENCE", 0.1)
     with pooling(path, name, "session", size=1) as pool:
         database.connect_to(pool.url, "MY_URL").close()
 
 
-def test_prod_behind_a_pooler_of_transactions_ends_with_78(place: Place):  # noqa: F811
+def test_prod_behind_a_pooler_in_transaction_mode_ends_with_78(place: Place):  # noqa: F811
     parts = urlsplit(place.here.prod_database_url)
     path = Path(parse_qs(parts.query)["host"][0]) / ".s.PGSQL.5432"
     with (

@@ -1,4 +1,4 @@
-"""The embedded server: made, found, killed, moved; as root, as an ordinary user, in odd places."""
+"""The embedded server: created, found, killed, moved; as root, as a user, in unusual folders."""
 
 import concurrent.futures
 import contextlib
@@ -36,7 +36,7 @@ CONTAINER = (
     "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,"
     "+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap"
 )
-# Start a server in a process of its own; tell its URL, who we are in it, and leave it running.
+# Start a server in another process; print its URL and our role, and leave it running.
 SCRIPT = """
 import sys
 from dataclasses import replace
@@ -56,12 +56,12 @@ except PipelineError as error:
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder everybody may enter; a place for /var/lib stands in it as well."""
+    """A folder everybody may enter, with another one in it that replaces /var/lib."""
     made = Path(tempfile.mkdtemp(prefix="pg-", dir=os.environ[lifeline.MARK])).resolve()
     made.chmod(0o755)
     (made / "elsewhere").mkdir(mode=0o755)
     monkeypatch.setattr(layout, "ELSEWHERE", made / "elsewhere")
-    # No machine fails here: a cluster need not be on the disk, for which initdb waits seconds.
+    # No machine crashes here, so initdb need not flush the cluster, which takes seconds.
     monkeypatch.setattr(embedded, "INITDB", (*embedded.INITDB, "--no-sync"))
     yield made
     shutil.rmtree(made)
@@ -96,7 +96,7 @@ def query(url: str, statement: str, **options) -> list[tuple]:
 
 
 def postmaster(settings: Settings) -> int:
-    """The process id; fails when no server lives."""
+    """The process id; fails when no server runs."""
     found = postgres_process.find(layout.find(settings))
     assert found
     return found[0]
@@ -125,7 +125,7 @@ def alive(process: int) -> bool:
 def start_apart(
     data: Path, *before: str, environment: dict[str, str] | None = None, umask: int = 0o022
 ) -> str:
-    """Start a server by a process of its own behind a command such as setpriv; what it said."""
+    """Start a server in another process, behind a command such as setpriv; returns its output."""
     probe = subprocess.run([*before, sys.executable, "-c", "import psycopg"], capture_output=True)
     if probe.returncode != 0:
         pytest.skip(f"this Python is out of that user's reach: {probe.stderr.decode()[-200:]}")
@@ -135,14 +135,14 @@ def start_apart(
         env=environment or {},
         umask=umask,
         stdin=subprocess.DEVNULL,
-        capture_output=True,  # a server that held these pipes open would never let this return
+        capture_output=True,  # this would never return if a server kept these pipes open
         text=True,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
 
 
-def test_makes_cluster_and_database_and_finds_them_again(server):
+def test_cluster_and_database_are_created_and_found_again(server):
     assert embedded.url(server) is None
     assert embedded.stop(server) is False
     assert "none yet" in embedded.describe(server)["cluster"]
@@ -162,11 +162,9 @@ def test_makes_cluster_and_database_and_finds_them_again(server):
     assert list(server.postgres.glob("cluster.new-*")) == []
 
 
-def test_a_server_that_was_stopped_on_purpose_stays_down_until_somebody_starts_it(
-    server, monkeypatch, capfd
-):
+def test_a_server_stopped_on_purpose_stays_down_until_it_is_started(server, monkeypatch, capfd):
     def does(start, *, is_up: bool) -> bool:
-        """Whether something leaves the server so."""
+        """Whether the server is up, or down, afterwards."""
         start()
         return bool(embedded.url(server)) == is_up == (not embedded.is_stopped(server))
 
@@ -194,8 +192,8 @@ def test_a_server_that_was_stopped_on_purpose_stays_down_until_somebody_starts_i
     monkeypatch.undo()
 
 
-def test_a_stop_between_the_look_and_the_start_of_cron_is_not_undone(server, monkeypatch):
-    """The look is under the lock: a `keep_up` that waits for a `stop` finds what that did."""
+def test_cron_does_not_undo_a_stop_between_its_check_and_its_start(server, monkeypatch):
+    """The check is under the lock: a `keep_up` that waits for a `stop` sees that it was stopped."""
     embedded.ensure_running(server)
     held = embedded._lock
 
@@ -270,12 +268,12 @@ def test_another_user_cannot_reach_it(server_settings):
         assert os_user.run(nobody, "test", "-r", path).returncode == 1, path
 
 
-def test_a_dropped_database_is_made_again(running):
+def test_a_dropped_database_is_created_again(running):
     query(embedded.url(running, "postgres"), "drop database dev")
     assert query(embedded.ensure_running(running), "select current_database()") == [("dev",)]
 
 
-def test_a_database_that_cannot_be_made_is_an_error_with_the_log(running):
+def test_a_database_that_cannot_be_created_is_an_error_with_the_log(running):
     query(embedded.url(running, "postgres"), "drop database dev")
     query(
         embedded.url(running, "postgres"),
@@ -285,7 +283,7 @@ def test_a_database_that_cannot_be_made_is_an_error_with_the_log(running):
         embedded.ensure_running(running)
 
 
-def test_several_at_once_start_one_server(server):
+def test_several_processes_start_one_server(server):
     command = [sys.executable, "-c", SCRIPT, str(ROOT), str(server.data_dir)]
     several = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     said = {process.communicate()[0].splitlines()[-1] for process in several}
@@ -295,7 +293,7 @@ def test_several_at_once_start_one_server(server):
     assert log.count("ready to accept connections") == 1
 
 
-def test_the_folder_of_another_run_that_began_at_the_same_time(server):
+def test_several_runs_create_the_folder_at_the_same_time(server):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         made = set(pool.map(lambda _: layout.create_root(server), range(50)))
     assert made == {server.postgres}
@@ -307,7 +305,7 @@ def test_environment_variables_of_libpq_change_nothing(server, monkeypatch):
     assert query(embedded.ensure_running(server), "select current_user") == [("postgres",)]
 
 
-def test_the_server_is_apart_from_the_terminal(server_settings):
+def test_the_server_is_detached_from_the_terminal(server_settings):
     process = postmaster(server_settings)
     assert os.getsid(process) != os.getsid(0)
     assert os.getpgid(process) != os.getpgid(0)
@@ -367,7 +365,7 @@ def test_a_stale_postmaster_pid(running, left):
         sleeper.wait()
 
 
-def test_the_socket_vanished_under_the_running_server(running):
+def test_the_socket_of_the_running_server_vanished(running):
     process = postmaster(running)
     shutil.rmtree(running.postgres / "socket")
     assert embedded.url(running) is None
@@ -423,7 +421,7 @@ def test_a_long_path_and_its_short_folder(server, folder):
 
 
 @pytest.mark.parametrize("name", ["it's ünï; 100% & more", "com,ma"])
-def test_odd_names(server, folder, name):
+def test_unusual_paths(server, folder, name):
     odd = replace(server, data_dir=folder / name)
     try:
         assert query(embedded.ensure_running(odd), "select current_database()") == [("dev",)]
@@ -432,7 +430,7 @@ def test_odd_names(server, folder, name):
 
 
 @pytest.mark.parametrize("name", ['a"b', "a$b", "a`b", "a\\b"])
-def test_names_that_a_shell_would_read_are_refused(server, folder, name):
+def test_paths_that_a_shell_would_interpret_are_refused(server, folder, name):
     odd = replace(server, data_dir=folder / name)
     with pytest.raises(SetupError, match="move the clone"):
         embedded.ensure_running(odd)
@@ -455,7 +453,7 @@ def test_a_start_that_fails_shows_the_last_lines_of_the_log(running):
     assert "server.log" in caught.value.remedy
 
 
-def test_a_server_that_does_not_answer_in_time(running, monkeypatch):
+def test_a_server_that_accepts_no_connections_in_time(running, monkeypatch):
     monkeypatch.setattr(embedded, "PATIENCE", 0.3)
     monkeypatch.setattr(embedded, "_ask", lambda folders: None)
     with pytest.raises(PipelineError, match=r"accepts no connections: .*ready to accept"):
@@ -501,7 +499,7 @@ def test_an_initdb_that_hangs(server, monkeypatch):
     assert list(server.postgres.glob("cluster.new-*")) == []
 
 
-def test_killed_while_it_makes_the_cluster(server):
+def test_killed_while_it_creates_the_cluster(server):
     making = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(ROOT), str(server.data_dir)], stdout=subprocess.PIPE
     )
@@ -516,7 +514,7 @@ def test_killed_while_it_makes_the_cluster(server):
     assert list(server.postgres.glob("cluster.new-*")) == []
 
 
-def test_the_log_is_bounded_under_the_running_server(running, monkeypatch):
+def test_the_log_of_the_running_server_is_bounded(running, monkeypatch):
     monkeypatch.setattr(postgres_process, "LOG_LIMIT", 200)
     log = running.postgres / "server.log"
     assert log.stat().st_size > 200
@@ -550,7 +548,7 @@ def test_the_wheel_is_missing(server, monkeypatch):
         programs.binaries()
 
 
-def test_programs_for_people_are_there_and_run():
+def test_client_programs_exist_and_run():
     for name in ("initdb", "pg_ctl", "psql", "pg_dump", "pg_restore"):
         done = subprocess.run([programs.binaries() / name, "--version"], capture_output=True)
         assert b" 18." in done.stdout
@@ -558,7 +556,7 @@ def test_programs_for_people_are_there_and_run():
 
 
 @as_root
-def test_programs_that_nobody_can_run(server, folder, monkeypatch):
+def test_programs_that_the_server_s_user_cannot_run(server, folder, monkeypatch):
     wheel = folder / "wheel"
     (wheel / programs.BIN).mkdir(parents=True)
     (wheel / programs.BIN / "postgres").write_text("#!/bin/sh\nexit 1\n")
@@ -569,7 +567,7 @@ def test_programs_that_nobody_can_run(server, folder, monkeypatch):
 
 @pytest.fixture
 def closed(folder: Path, here: Settings, monkeypatch) -> Iterator[Settings]:
-    """A clone that root alone can enter: its data and its copy of the wheel."""
+    """A clone that only root can enter: its data and its copy of the wheel."""
     clone = folder / "closed clone"
     clone.mkdir(mode=0o700)
     wheel = programs._wheel()
@@ -606,7 +604,7 @@ def test_a_closed_clone_has_its_server_elsewhere(closed, folder):
 
 
 @as_root
-def test_a_new_clone_at_an_old_path_adopts_nothing(closed):
+def test_a_new_clone_at_an_old_path_takes_nothing_over(closed):
     first = embedded.ensure_running(closed)
     query(first, "create table old()")
     old = layout.find(closed)
@@ -646,7 +644,7 @@ def test_a_closed_clone_that_was_moved_keeps_its_server(closed):
 
 
 @as_root
-def test_killed_before_the_folder_elsewhere_was_made(closed, folder):
+def test_killed_before_the_folder_elsewhere_was_created(closed, folder):
     closed.postgres.mkdir(parents=True)
     named = folder / "elsewhere" / "county-hazards-named"
     (closed.postgres / "moved_to").write_text(f"{named}\n")
@@ -655,7 +653,7 @@ def test_killed_before_the_folder_elsewhere_was_made(closed, folder):
 
 
 @as_root
-def test_a_new_wheel_is_linked_anew(closed):
+def test_the_links_to_a_new_wheel_are_replaced(closed):
     embedded.ensure_running(closed)
     embedded.stop(closed)
     wheel = closed.data_dir.parent / programs.BIN / "postgres"
@@ -746,7 +744,7 @@ def test_the_server_of_another_user(running, folder):
 
 
 @as_root
-def test_a_clone_closed_after_its_server_was_made(running):
+def test_a_clone_closed_after_its_server_was_created(running):
     running.data_dir.chmod(0o700)
     assert embedded.ensure_running(running) == embedded.url(running)
     embedded.stop(running)

@@ -1,4 +1,4 @@
-"""Publication: readers see the old tables or the new ones; what others own is kept or refused."""
+"""Publication: readers see old or new tables; objects of others are kept, or the table is held."""
 
 import os
 import random
@@ -42,7 +42,7 @@ def owner(place: Settings) -> Iterator[psycopg.Connection]:
 
 
 def build(connection: psycopg.Connection, number: int, tables=("one", "two")) -> int:
-    """What dbt does: tables of a generation, in a schema of their own. Returns the schema's oid."""
+    """What dbt does: builds tables of a generation in another schema. Returns its oid."""
     room = build_schema.create(connection, patience=20)
     for table in tables:
         connection.execute(
@@ -57,7 +57,7 @@ def build(connection: psycopg.Connection, number: int, tables=("one", "two")) ->
 
 
 def noting(number: int, tables=("one", "two")):
-    """What the ledger is told of a publication, as stage transform tells it."""
+    """Records a publication in the ledger, as stage transform does."""
 
     def note(connection: psycopg.Connection, generation: int) -> list:
         ledger.begin(connection, f"run {number}", "transform", "2026-01-01T00:00:00Z")
@@ -70,7 +70,7 @@ def noting(number: int, tables=("one", "two")):
 
 
 def publish(here: Settings, number: int, tables=("one", "two"), gone=()) -> int:
-    """One whole publication; returns the generation."""
+    """Build and publish; returns the generation."""
     with database.connect(here) as connection:
         room = build(connection, number, tables)
         note = noting(number, tables)
@@ -87,7 +87,7 @@ def value(connection: psycopg.Connection, statement: str):
     return connection.execute(statement).fetchone()[0]
 
 
-def test_a_first_publication_and_a_second_one(place, owner):
+def test_two_publications(place, owner):
     assert publish(place, 1) == 1
     assert generations(owner) == {1}
     assert publish(place, 2) == 2
@@ -99,13 +99,13 @@ def test_a_first_publication_and_a_second_one(place, owner):
     assert value(owner, schemas) == ["transformed"]
 
 
-def test_the_constraints_and_indexes_come_along(place, owner):
+def test_constraints_and_indexes_are_published_too(place, owner):
     publish(place, 1)
     publish(place, 2)
     assert value(owner, "select 'transformed.one_pkey'::regclass::text") == "transformed.one_pkey"
 
 
-def test_what_is_not_built_stays_and_what_is_gone_goes(place, owner):
+def test_tables_that_are_not_built_stay_and_deleted_ones_are_dropped(place, owner):
     publish(place, 1)
     publish(place, 2, ("one", "three"))
     assert list(catalog.tables(owner)) == ["one", "three", "two"]
@@ -117,11 +117,11 @@ def test_what_is_not_built_stays_and_what_is_gone_goes(place, owner):
     assert list(catalog.tables(owner)) == ["one"]
 
 
-def test_published_tables_stand_in_for_what_is_not_built(place, owner):
+def test_views_show_the_published_tables_that_are_not_built(place, owner):
     publish(place, 1)
     build(owner, 2, ("one", "three"))
     build_schema.show_published(owner, ["one", "two", "three"])
-    build_schema.show_published(owner, ["one", "two", "three"])  # as often as it takes
+    build_schema.show_published(owner, ["one", "two", "three"])  # can be repeated
     found = owner.execute(
         """select generation from transformed_next.one
         union select generation from transformed_next.two"""
@@ -130,7 +130,7 @@ def test_published_tables_stand_in_for_what_is_not_built(place, owner):
     assert value(owner, "select to_regclass('transformed_next.three')") is None
 
 
-def test_leftovers_of_a_killed_build_are_tidied(place, owner):
+def test_leftovers_of_a_killed_build_are_dropped(place, owner):
     build(owner, 1, ("half",))
     publish(place, 2)
     assert generations(owner) == {2}
@@ -198,7 +198,7 @@ def test_default_privileges_of_the_schema_reach_new_tables_and_stay(place, owner
     assert may(owner, "select", "four")
 
 
-def test_a_privilege_taken_back_is_not_given_again_by_default(place, owner, reader):
+def test_a_revoked_privilege_is_not_granted_again_by_default(place, owner, reader):
     owner.execute(f"alter default privileges grant select on tables to {reader}")
     publish(place, 1)
     assert may(owner, "select", "one")
@@ -209,10 +209,10 @@ def test_a_privilege_taken_back_is_not_given_again_by_default(place, owner, read
     owner.execute(f"alter default privileges revoke select on tables from {reader}")
 
 
-# What others built
+# Objects of others
 
 
-def test_views_of_others_are_made_anew_as_they_were(place, owner, reader):
+def test_views_of_others_are_recreated_as_they_were(place, owner, reader):
     publish(place, 1)
     owner.execute(
         f"""
@@ -274,7 +274,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("statement", REFUSED)
-def test_what_others_built_and_cannot_be_kept_is_named_and_nothing_changes(place, owner, statement):
+def test_objects_of_others_that_cannot_be_kept_are_named_and_nothing_changes(
+    place, owner, statement
+):
     publish(place, 1)
     owner.execute(f"create schema other; {statement}")
     with database.connect(place) as connection:
@@ -289,8 +291,8 @@ def test_what_others_built_and_cannot_be_kept_is_named_and_nothing_changes(place
     owner.execute("drop schema other cascade")
 
 
-def test_a_publisher_that_is_no_superuser(place, owner):
-    """It owns its tables alone: what it may not replace is named, what it need not is no matter."""
+def test_publishing_without_superuser(place, owner):
+    """It owns only its tables: a table it may not replace is named, the others do not matter."""
     owner.execute("drop schema source, staging, pipeline cascade; create role publisher")
     owner.execute(f"grant create on database {owner.info.dbname} to publisher")
 
@@ -323,7 +325,7 @@ def test_a_publisher_that_is_no_superuser(place, owner):
         owner.execute("drop role publisher")
 
 
-def test_what_others_put_into_the_schema_stays(place, owner):
+def test_objects_of_others_in_the_schema_stay(place, owner):
     publish(place, 1)
     owner.execute("create table transformed.mine as select 1 as generation")
     owner.execute("create function transformed.f() returns int return 1")
@@ -336,7 +338,7 @@ def test_what_others_put_into_the_schema_stays(place, owner):
     assert generations(owner) == {2}
 
 
-def test_without_its_ledger_the_pipeline_replaces_the_tables_of_its_models(place, owner):
+def test_without_a_ledger_the_tables_of_the_models_are_replaced(place, owner):
     publish(place, 1)
     owner.execute("drop schema pipeline cascade")
     database.prepare(owner)
@@ -371,7 +373,7 @@ READS = (
 )
 
 
-def test_readers_meet_no_error_no_empty_table_and_no_mixture(place, owner):
+def test_readers_see_no_error_no_empty_table_and_no_mixture(place, owner):
     publish(place, 1)
     owner.execute(
         """create view public.both as
@@ -389,8 +391,8 @@ def test_readers_meet_no_error_no_empty_table_and_no_mixture(place, owner):
         assert reader.longest < 3
 
 
-def test_a_snapshot_from_before_the_build_finds_the_new_tables_full(place, owner):
-    """It began before the build, reads first after the publication, and must not find nothing."""
+def test_a_snapshot_from_before_the_build_finds_complete_new_tables(place, owner):
+    """It began before the build, and its first read after the publication must find all rows."""
     publish(place, 1)
     with psycopg.connect(place.database_url) as reader:
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -433,7 +435,7 @@ def test_a_snapshot_from_before_the_commit_finds_the_status_of_the_new_tables(
 
 
 def publish_with_status(place: Settings, owner: psycopg.Connection, number: int) -> None:
-    """A publication that tells readers its generation in `data_status`."""
+    """A publication with its generation in `data_status`."""
 
     def note(connection: psycopg.Connection, generation: int) -> list:
         noting(number)(connection, generation)
@@ -447,7 +449,7 @@ def publish_with_status(place: Settings, owner: psycopg.Connection, number: int)
 
 
 def wait_for(connection: psycopg.Connection, condition: str) -> None:
-    """Wait until a session of this database is as the condition says."""
+    """Wait until a session of this database fulfils the condition."""
     count = f"""select count(*) from pg_stat_activity
         where datname = current_database() and pid <> pg_backend_pid() and {condition}"""
     eventually(lambda: value(connection, count), condition, every=0.01)
@@ -468,7 +470,7 @@ def test_a_privilege_granted_just_before_its_lock_is_kept(place, owner, reader, 
     assert not may(owner, "select", "two")
 
 
-# What its owner does with view public.v, and what is true of it after the publication.
+# A change of view public.v by its owner, and a query that is true after the publication.
 CHANGED = {
     "create or replace view public.v as select generation + 9 as generation from transformed.one": (
         "select min(generation) = 11 from public.v"
@@ -489,9 +491,7 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("change", CHANGED)
-def test_what_is_done_with_a_view_just_before_its_lock_is_kept(
-    place, owner, reader, monkeypatch, change
-):
+def test_a_change_of_a_view_just_before_its_lock_is_kept(place, owner, reader, monkeypatch, change):
     publish(place, 1)
     owner.execute("create view public.v as select generation from transformed.one")
     owner.execute(f"grant create on schema public to {reader}")
@@ -509,7 +509,7 @@ def test_what_is_done_with_a_view_just_before_its_lock_is_kept(
     owner.execute("drop view if exists public.v cascade")
 
 
-def test_what_is_done_with_a_view_while_the_publication_waits_for_it_is_kept(place, owner):
+def test_a_change_of_a_view_while_the_publication_waits_for_it_is_kept(place, owner):
     publish(place, 1)
     owner.execute("create view public.v as select generation from transformed.one")
     publishing = threading.Thread(target=publish, args=(place, 2))
@@ -517,7 +517,7 @@ def test_what_is_done_with_a_view_while_the_publication_waits_for_it_is_kept(pla
         psycopg.connect(place.database_url) as reader,
         psycopg.connect(place.database_url) as analyst,
     ):
-        generations(reader)  # so that the build is over, and the publication tries again
+        generations(reader)  # so that the build ends, and the publication repeats its attempts
         publishing.start()
         wait_for(owner, "query like 'lock table%exclusive mode' and wait_event_type = 'Lock'")
         analyst.execute(next(iter(CHANGED)))
@@ -530,7 +530,9 @@ def test_what_is_done_with_a_view_while_the_publication_waits_for_it_is_kept(pla
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
-def test_a_reader_that_does_not_let_go_puts_it_off_and_is_named(place, owner, isolation):
+def test_a_reader_that_holds_a_table_postpones_the_publication_and_is_named(
+    place, owner, isolation
+):
     publish(place, 1)
     with psycopg.connect(place.database_url, application_name="a report") as reader:
         reader.execute(f"set transaction isolation level {isolation}")
@@ -544,7 +546,7 @@ def test_a_reader_that_does_not_let_go_puts_it_off_and_is_named(place, owner, is
     assert generations(owner) == {3}
 
 
-def test_new_readers_wait_but_briefly_behind_a_publication_that_waits(place, owner):
+def test_new_readers_wait_only_briefly_behind_a_waiting_publication(place, owner):
     publish(place, 1)
     with psycopg.connect(place.database_url) as holder:
         generations(holder)
@@ -558,7 +560,7 @@ def test_new_readers_wait_but_briefly_behind_a_publication_that_waits(place, own
 
 
 def test_new_readers_do_not_wait_for_one_lock_after_another(place, owner, monkeypatch):
-    """The limit of a single lock does not bound how long the first is held meanwhile."""
+    """The limit of a single lock does not limit how long the first one is held."""
     monkeypatch.setattr(locks, "LOCK_TIMEOUT", "5s")
     monkeypatch.setattr(locks, "LONGEST_ATTEMPT", 0.3)
     publish(place, 1)
@@ -594,8 +596,8 @@ def test_new_readers_of_a_view_do_not_wait_for_the_lock_of_another(place, owner,
     assert reader.longest < 2
 
 
-def test_who_wrote_before_the_build_is_named(place, owner):
-    """It has no snapshot, but a number that is older than the new rows."""
+def test_a_session_that_wrote_before_the_build_is_named(place, owner):
+    """It has no snapshot, but a transaction number older than the new rows."""
     publish(place, 1)
     with (
         psycopg.connect(place.database_url) as writer,
@@ -622,7 +624,7 @@ def test_autovacuum_of_an_old_table_is_cancelled(place, owner):
 
 @contextmanager
 def autovacuum_of_one(owner: psycopg.Connection) -> Iterator[None]:
-    """Autovacuum is at work on transformed.one, for minutes if it is let."""
+    """Autovacuum works on transformed.one, for minutes unless it is cancelled."""
     owner.execute("alter system set autovacuum_naptime = '1s'")
     owner.execute("select pg_reload_conf()")
     owner.execute(
@@ -642,7 +644,7 @@ def autovacuum_of_one(owner: psycopg.Connection) -> Iterator[None]:
         owner.execute("select pg_reload_conf()")
 
 
-def test_who_reads_what_a_build_left_is_waited_for_and_named(place, owner):
+def test_a_reader_of_leftovers_is_waited_for_and_named(place, owner):
     build(owner, 1)
     with psycopg.connect(place.database_url, application_name="a look") as reader:
         reader.execute("select count(*) from transformed_next.one")
@@ -653,15 +655,15 @@ def test_who_reads_what_a_build_left_is_waited_for_and_named(place, owner):
     assert generations(owner) == {2}
 
 
-def test_no_patience_is_a_time_limit_too():
+def test_zero_patience_is_a_time_limit_too():
     assert [locks.milliseconds(n) for n in (0, 0.25, 300.0)] == ["1ms", "250ms", "300000ms"]
 
 
-# Patience, told by a clock of the tests' own
+# Patience, measured by a simulated clock
 
 
 class Clock:
-    """Time that passes only where it is slept."""
+    """A clock that advances only in `sleep`."""
 
     def __init__(self):
         self.now = 0.0
@@ -674,7 +676,7 @@ class Clock:
 
 
 class Connection:
-    """A connection to nothing: remembers the statements, and fails as it is told."""
+    """A simulated connection: records the statements, and fails as given."""
 
     def __init__(self, *failures: Exception):
         self.statements: list[str] = []
@@ -712,7 +714,7 @@ WAITED = [
 ]
 
 
-def test_a_schema_that_is_held_is_tried_until_patience_ends(clock):
+def test_a_schema_that_is_read_is_tried_until_patience_ends(clock):
     held = Connection(*[psycopg.errors.LockNotAvailable()] * 9)
     with pytest.raises(SourceError, match="hold what is left in schema x; the oldest is somebody"):
         build_schema.drop(held, "x", patience=0.4)
@@ -721,7 +723,7 @@ def test_a_schema_that_is_held_is_tried_until_patience_ends(clock):
 
 
 @pytest.mark.parametrize("waited", WAITED)
-def test_a_schema_that_was_held_for_a_moment_is_dropped(clock, waited):
+def test_a_schema_that_was_read_for_a_moment_is_dropped(clock, waited):
     held = Connection(waited())
     build_schema.drop(held, "x", patience=5)
     one = ["set local lock_timeout = '200ms'", "drop schema if exists x cascade"]
@@ -757,7 +759,7 @@ def test_a_publication_is_tried_until_patience_ends(place, clock, monkeypatch, w
     with pytest.raises(SourceError, match="hold published tables; the oldest is somebody"):
         publication.publish(Connection(), here, 1, [], lambda *words: [])
     assert len(attempts) == 4
-    assert bounds == [(0.05, 0.5)] * 3  # by chance, so that two do not meet for ever
+    assert bounds == [(0.05, 0.5)] * 3  # random, so that two publications do not collide forever
 
 
 def test_the_time_for_all_locks_ends(clock):
@@ -770,7 +772,7 @@ def test_the_time_for_all_locks_ends(clock):
             publication._limit_next_statement(asked, until)
 
 
-def test_the_limits_are_those_that_readers_are_promised():
+def test_the_limits_are_those_promised_to_readers():
     assert locks.LOCK_TIMEOUT == "200ms"
     assert locks.LONGEST_ATTEMPT <= 0.9
 
@@ -782,7 +784,7 @@ def test_the_limits_are_those_that_readers_are_promised():
         ("cache lookup failed", psycopg.errors.InternalError_),
     ],
 )
-def test_a_view_that_is_dropped_this_instant_is_no_error(monkeypatch, message, expected):
+def test_a_view_that_is_dropped_at_this_moment_is_no_error(monkeypatch, message, expected):
     def fail(*words):
         raise psycopg.errors.InternalError_(message)
 
@@ -791,7 +793,7 @@ def test_a_view_that_is_dropped_this_instant_is_no_error(monkeypatch, message, e
         publication._views(Connection(), {})
 
 
-# What a session is left with
+# The settings of the session
 
 
 def test_a_publication_leaves_no_setting_of_the_session_behind(place, owner):
@@ -806,7 +808,7 @@ def test_a_publication_leaves_no_setting_of_the_session_behind(place, owner):
         assert value(connection, "show statement_timeout") == "5min"
 
 
-def test_the_limits_hold_until_the_locks_are_there_and_no_longer(place, owner, monkeypatch):
+def test_the_limits_end_with_the_locks(place, owner, monkeypatch):
     seen = []
 
     def noted(name: str, setting: str) -> None:
@@ -825,7 +827,7 @@ def test_the_limits_hold_until_the_locks_are_there_and_no_longer(place, owner, m
     assert seen == [("_exchange", "200ms"), ("_move_in", "0")] * 2
 
 
-def test_who_holds_the_ledger_puts_the_publication_off(place, owner):
+def test_a_session_that_locks_the_ledger_postpones_the_publication(place, owner):
     with psycopg.connect(place.database_url) as other:
         other.execute("lock table pipeline.steps in access exclusive mode")
         with pytest.raises(SourceError, match=r"postponed: .*the oldest is gone by now"):
@@ -833,8 +835,8 @@ def test_who_holds_the_ledger_puts_the_publication_off(place, owner):
     assert publish(place, 2) == 1
 
 
-def test_only_who_holds_a_published_table_is_named(place, owner):
-    """The oldest of them, not who reads elsewhere, nor who waits, though both began before."""
+def test_only_a_session_that_holds_a_published_table_is_named(place, owner):
+    """The oldest of them; not one that reads elsewhere or waits, though both began before."""
     publish(place, 1)
     names = ("elsewhere", "waits", "holds", "holds too")
     elsewhere, waits, holds, too = sessions = [
@@ -853,11 +855,11 @@ def test_only_who_holds_a_published_table_is_named(place, owner):
     eventually(lambda: locks.oldest_holder(owner, "transformed") == "gone by now", "their end")
 
 
-# What a build left
+# After a build
 
 
 def test_a_new_table_is_frozen_at_once_and_analyzed_unless_it_was(place, owner, monkeypatch):
-    room = build(owner, 1, ("one",))  # whose size is known, since its key was made of the rows
+    room = build(owner, 1, ("one",))  # whose size is known, because creating its key read the rows
     owner.execute("create table transformed_next.bare as select 1 as id")
     monkeypatch.setattr(publication, "time", Clock())
     publication.publish(owner, place, room, ["one", "bare"], noting(1, ["one", "bare"]))
@@ -867,7 +869,7 @@ def test_a_new_table_is_frozen_at_once_and_analyzed_unless_it_was(place, owner, 
 
 
 def test_a_table_without_long_values_is_waited_for_too(place, owner):
-    """It has no TOAST table whose age would tell."""
+    """It has no TOAST table whose age would show it."""
     with psycopg.connect(place.database_url) as reader:
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         reader.execute("select 1")
@@ -879,7 +881,7 @@ def test_a_table_without_long_values_is_waited_for_too(place, owner):
         assert "narrow" not in catalog.tables(owner)
 
 
-def test_the_views_that_stood_in_go_with_the_schema_of_the_build(place, owner):
+def test_the_views_on_published_tables_are_dropped_with_the_schema_of_the_build(place, owner):
     publish(place, 1)
     room = build(owner, 2, ("one",))
     build_schema.show_published(owner, ["two"])
@@ -919,7 +921,7 @@ def publishing(place: Settings, number: int) -> Iterator[subprocess.Popen]:
         process.stdout.close()
 
 
-def test_killed_at_any_moment_it_leaves_the_old_or_the_new(place, owner):
+def test_killed_at_any_moment_it_leaves_the_old_or_the_new_tables(place, owner):
     publish(place, 1)
     with publishing(place, 2) as process:
         began = time.monotonic()
@@ -940,7 +942,7 @@ def test_killed_at_any_moment_it_leaves_the_old_or_the_new(place, owner):
     assert generations(owner) == {99}
 
 
-def test_a_backend_that_is_terminated_leaves_the_old(place, owner):
+def test_a_terminated_backend_leaves_the_old_tables(place, owner):
     publish(place, 1)
     with psycopg.connect(place.database_url) as holder:
         generations(holder)  # so that the publication is in its transaction, and waits

@@ -64,7 +64,7 @@ def test_a_mart_in_a_schema_that_is_not_published_is_held(made_as):
 
 
 @pytest.mark.parametrize("kind", ["model", "seed"])
-def test_what_a_crash_would_empty_is_held(kind):
+def test_an_unlogged_table_is_held(kind):
     made = node(kind, "table", "transformed_next")
     made.config._extra = {"unlogged": True}
     assert "take unlogged out" in resources.refusal(made, "transformed_next")
@@ -99,7 +99,7 @@ def test_a_seed_keeps_its_leading_zeros_or_is_held(tmp_path: Path, text, types, 
     assert (words in told) if words else told == ""
 
 
-def test_a_seed_that_is_no_utf8_is_held(tmp_path: Path):
+def test_a_seed_that_is_not_utf8_is_held(tmp_path: Path):
     (tmp_path / "codes.csv").write_bytes(b"a\n\xff\n")
     seed = node("seed", "seed", "staging", root_path=str(tmp_path), original_file_path="codes.csv")
     assert "not a CSV in UTF-8" in resources.refusal(seed, "transformed_next")
@@ -134,7 +134,7 @@ functions:
 }
 
 
-def test_seeds_ephemeral_models_functions_aliases_and_packages_are_published_as_all_else(place):  # noqa: F811
+def test_resources_of_every_kind_are_published_by_the_same_rules(place):  # noqa: F811
     for name, text in BUILT.items():
         place.write(name, text)
     facts = place.run()
@@ -144,7 +144,7 @@ def test_seeds_ephemeral_models_functions_aliases_and_packages_are_published_as_
     assert place.rows("published") == [(1, "one"), (2, "two")]
     about = place.owner.execute("select obj_description('transformed.town_kinds'::regclass)")
     assert about.fetchone()[0].startswith("Sources: towns (")
-    place.load("towns", "ulm, bonn, kiel")  # what nothing changed below stays well
+    place.load("towns", "ulm, bonn, kiel")  # still correct though nothing below changed
     facts = place.run()
     assert (facts["held"], facts["failed"]) == ({}, {})
     assert facts["published"] == ["town_kinds", "towns"]
@@ -157,7 +157,7 @@ def test_seeds_ephemeral_models_functions_aliases_and_packages_are_published_as_
     assert place.rows("published") == [(1, "one"), (3, "three")]
 
 
-def test_what_keeps_rows_of_earlier_nights_is_held_and_all_else_published(place):  # noqa: F811
+def test_models_that_keep_rows_of_earlier_nights_are_held_and_the_others_published(place):  # noqa: F811
     place.write(MARTS + "grown.sql", FREE + ", materialized='incremental') }} select 1 as x")
     place.write(STAGING + "int_grown.sql", "{{ config(materialized='incremental') }} select 1 as x")
     place.write(MARTS + "of_grown.sql", FREE + ") }} select * from {{ ref('int_grown') }}")
@@ -186,7 +186,7 @@ snapshots:
 # Sources that were never loaded
 
 
-def test_an_empty_table_stands_in_for_a_source_that_was_never_loaded(place, monkeypatch, tmp_path):  # noqa: F811
+def test_an_empty_table_replaces_a_source_that_was_never_loaded(place, monkeypatch, tmp_path):  # noqa: F811
     declared = tmp_path / "fires.sql"
     declared.write_text('create table if not exists source.fires (\n    "fire" text\n);\n')
     monkeypatch.setattr(table.declaration, "path", lambda source: tmp_path / f"{source}.sql")
@@ -205,13 +205,13 @@ def test_an_empty_table_stands_in_for_a_source_that_was_never_loaded(place, monk
     assert place.rows("all_fires") == []
     assert "no load/gone.sql that would make it" in facts["held"]["all_gone"]
     assert "cannot be made by load/broken.sql" in facts["held"]["all_broken"]
-    # Declared since: a table that was never loaded follows its declaration.
+    # A table that was never loaded follows its declaration.
     declared.write_text(
         declared.read_text().replace('"fire" text', '"fire" text,\n    "size" text')
     )
     assert table.make_sure(place.owner, "fires", is_loaded=False) == ""
     assert "size" in place.owner.execute("select * from source.fires").description[1].name
-    # One that was loaded and is gone is no empty one: what is made of it stays at its last rows.
+    # A dropped table that was loaded before is not empty: what is made from it keeps its last rows.
     place.owner.execute("drop table source.towns cascade")
     place.write(MARTS + "towns.sql", "select town from {{ ref('stg_towns') }} where true")
     facts = place.run()
@@ -257,7 +257,7 @@ def test_a_table_that_loses_most_of_its_rows_is_held_until_it_is_accepted(place)
 def test_a_table_may_lose_the_share_that_its_sources_lost(place):  # noqa: F811
     place.load("towns", "a, b, c, d, e, f, ulm, bonn")
     assert place.run()["published"] == ["towns"]
-    place.load("towns", "ulm, bonn")  # which the guard of sources let in
+    place.load("towns", "ulm, bonn")  # which the guard of sources accepted
     facts = place.run()
     assert (facts["published"], facts["held"]) == (["towns"], {})
     place.load("towns", "a, b, c, d, e, f, g, h, ulm, bonn")
@@ -289,7 +289,7 @@ def test_names_that_can_be_accepted_are_known():
 
 
 @pytest.mark.parametrize("option", ["--accept-rows", "--accept-contract"])
-def test_a_model_that_there_is_not_cannot_be_accepted(option):
+def test_an_unknown_model_cannot_be_accepted(option):
     command = [sys.executable, "-m", "pipeline", "transform", option, "countie"]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"STAGES": "transform"}, capture_output=True, text=True

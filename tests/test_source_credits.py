@@ -1,4 +1,4 @@
-"""Whose data stand behind each table: read from the scripts, told in the comments of the tables."""
+"""The credits of a table's sources: read from the scripts, added to the comments of the tables."""
 
 import json
 import random
@@ -79,7 +79,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("called", ["Source", "api.Source", "Origin", "replace"])
-def test_constants_are_understood_in_every_usual_way(script, tmp_path, way, called):
+def test_constants_are_evaluated_however_they_are_written(script, tmp_path, way, called):
     arguments, before = (text.replace("DATE", DATED) for text in WAYS[way])
     script(f"{arguments}, {REST}", before)
     path = tmp_path / "api" / "x.py"
@@ -98,7 +98,7 @@ def test_constants_are_understood_in_every_usual_way(script, tmp_path, way, call
     assert credits.is_static("x")
 
 
-def test_what_a_script_makes_otherwise_is_told_by_its_snapshot(script, here: Settings):
+def test_what_a_script_computes_is_taken_from_its_snapshot(script, here: Settings):
     script(f'title="T", page=address(), as_of="", {REST}')
     assert credits.of("x") == "x (its script in api/ declares no page)"
     declared = Source("Old", "P", "https://made/", "L", "https://l/", "csv")
@@ -113,7 +113,7 @@ def test_what_a_script_makes_otherwise_is_told_by_its_snapshot(script, here: Set
 
 
 @pytest.mark.parametrize("text", ["SOURCE = Source(", "SOURCE = made()", "", "\0"])
-def test_what_cannot_be_read_is_said(script, tmp_path: Path, text):
+def test_a_script_that_cannot_be_read_is_named(script, tmp_path: Path, text):
     script("")
     (tmp_path / "api" / "x.py").write_text(text)
     assert credits.of("x") == "x (its script in api/ declares no page)"
@@ -128,7 +128,7 @@ def test_only_a_declared_date_makes_a_source_static(script):
 
 
 @pytest.mark.parametrize("source", settings.sources())
-def test_every_script_of_the_project_is_understood(source):
+def test_every_script_of_the_project_can_be_read(source):
     known = credits.declared(source)
     for name in ("title", "publisher", "page", "licence", "licence_page"):
         assert known[name], f"api/{source}.py: {name}"
@@ -136,7 +136,7 @@ def test_every_script_of_the_project_is_understood(source):
     assert credits.is_static(source) is is_static
 
 
-def test_no_comment_ends_in_white_space(database_url):
+def test_no_comment_ends_with_white_space(database_url):
     chance = random.Random(1)
     texts = {name: "".join(chance.choices("a'\n \t%{", k=6)) for name in "abcdefgh"}
     with psycopg.connect(database_url, autocommit=True) as owner:
@@ -160,10 +160,8 @@ def test_no_comment_ends_in_white_space(database_url):
 
 
 @pytest.mark.long  # a build of the whole project
-def test_of_nothing_but_sources_never_loaded_every_table_says_whose_data_it_is_for(
-    here: Settings, database_url
-):
-    """The whole project on an empty database: all is published, nothing of it is called fresh."""
+def test_every_table_made_only_from_sources_never_loaded_names_them(here: Settings, database_url):
+    """The whole project on an empty database: all tables are published, and none is fresh."""
     place = replace(here, database_url=database_url)
     place.state.mkdir(parents=True)
     facts = transform.run(place)

@@ -52,7 +52,7 @@ def run(folder: Path, test: str, **limits: float) -> subprocess.CompletedProcess
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="needs Linux")
-def test_a_test_that_waits_for_ever_fails_with_its_stacks(tmp_path):
+def test_a_test_that_waits_forever_fails_with_its_stacks(tmp_path):
     done = run(tmp_path, WAITS, still=2, longest=600)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "nothing was done for 2 s" in done.stdout
@@ -60,7 +60,7 @@ def test_a_test_that_waits_for_ever_fails_with_its_stacks(tmp_path):
     assert "1 failed, 1 passed" in done.stdout
 
 
-def test_a_test_that_is_busy_for_ever_fails(tmp_path):
+def test_a_test_that_is_busy_forever_fails(tmp_path):
     done = run(tmp_path, IS_BUSY, still=600, longest=2)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "it was not over after 2 s" in done.stdout
