@@ -1,8 +1,8 @@
-"""One injector instead of many tests: the n-th call, message or answer fails or kills.
+"""One injector instead of many tests: the n-th call, message or response fails or kills.
 
 By SQLite's method (sqlite.org/testing.html, 3.1 to 3.3): a fault at every point that a step has,
-then one checker of all that must hold, then the next night without a fault, then the checker again.
-`--long` goes through every point; without it a sample that is always the same.
+then a check of all invariants, then the next night without a fault, then the check again.
+`--long` tests every point; without it, a sample that is always the same.
 """
 
 import json
@@ -73,7 +73,7 @@ def test_a_fault_anywhere_is_survived(stage, tallies, is_long, capsys, step, whe
     assert tally.points
 
 
-# The checker itself: what is wrong is seen
+# The checker itself finds what is wrong
 
 
 def leftovers(stage: Scene) -> list[str]:
@@ -96,13 +96,15 @@ def test_the_checker_sees_a_damaged_file(stage):
 
 
 def test_the_checker_sees_rows_that_are_not_the_files(stage):
-    stage.learn_files()
+    stage.record_files()
     assert invariants.of_sources(stage.connection, stage.files) == []
     assert "never was" in invariants.of_sources(stage.connection, {})[0]
     with stage.connection.transaction(force_rollback=True):
         stage.connection.execute(f"update source.{PLAIN} set rate = '1' where id = '1003'")
         wrong = invariants.of_sources(stage.connection, stage.files)
-    marks.flush(stage.connection)  # an undone UPDATE is counted: not in the midst of the next night
+    marks.flush(
+        stage.connection
+    )  # a rolled-back UPDATE is counted: report it before the next night
     assert len(wrong) == 1
     assert f"source.{PLAIN}" in wrong[0]
 
@@ -117,7 +119,7 @@ def test_the_checker_sees_a_status_that_is_not_true(stage):
     assert "rates is of generation" in wrong[0]
 
 
-def test_the_checker_sees_what_is_left(stage, monkeypatch):
+def test_the_checker_sees_leftovers(stage, monkeypatch):
     monkeypatch.setattr(invariants, "PATIENCE", 0.1)
     assert leftovers(stage) == []
     with lock.held_by_this_run(settings_of(stage)):
@@ -136,19 +138,19 @@ def test_the_checker_sees_what_is_left(stage, monkeypatch):
 
 
 def settings_of(stage: Scene) -> Settings:
-    """Settings whose data folder is the scene's."""
+    """Settings with the data folder of the scene."""
     given = {field.name: None for field in fields(Settings)}
     return Settings(**given | {"data_dir": stage.data})
 
 
-def test_the_checker_sees_a_branch_that_lost_its_past(stage):
+def test_the_checker_sees_a_branch_that_lost_its_history(stage):
     head = subprocess.run(
         ["git", "-C", stage.root, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
     )
     assert "does not go on" in invariants.of_git(stage.root, head.stdout.strip())[0]
 
 
-def test_the_checker_sees_an_exit_nobody_knows_and_a_secret():
+def test_the_checker_sees_an_unknown_exit_code_and_a_secret():
     assert invariants.of_exit(Done(2, "rates: kept")) == []
     assert invariants.of_exit(Done(-9, ""), killed_by=9) == []
     for done in (Done(3, "so"), Done(-9, ""), Done(1, ""), Done(0, TRACEBACK)):
@@ -168,7 +170,7 @@ def test_the_checker_sees_a_table_of_no_generation():
         assert invariants.of_generations(old, between, held, new, made)
 
 
-def test_the_checker_knows_what_a_table_of_a_kept_source_is(stage):
+def test_the_checker_accepts_a_table_of_a_kept_source(stage):
     connection = stage.connection
     assert invariants.made_of_kept(connection, MARTS) == {}
     facts = "update transformed.data_status_facts set state = '{}' where name = '{}'"
@@ -186,7 +188,7 @@ def test_the_readers_see_two_generations_in_one():
         assert len(readers.mixtures({frozenset(seen.items())}, old, new)) == 1
 
 
-def test_how_many_points_were_passed_through(stage, tallies, capsys):
+def test_the_number_of_points(stage, tallies, capsys):
     total = series.Tally()
     for tally in tallies:
         total.points += tally.points

@@ -1,11 +1,11 @@
 """The n-th system call of a step fails, or is its last one.
 
 `faulty.c` is preloaded into a process that has everything imported (`zygote.py`) and forks a child
-for each step, so that a step costs what it does and not what Python needs to start. What is
-counted: calls that change files below the clone, and connections, in the step's own process and in
-those it starts with its environment (the data tests, the scripts of a stage). Not counted: git,
-which gets an environment of its own, git-lfs, whose calls do not go through libc, and PostgreSQL,
-whose writes are its own affair.
+for each step, so that a step does not cost the start of Python. Counted are calls that change files
+below the clone, and connections, in the step's own process and in those that it starts with its
+environment (the data tests, the scripts of a stage). Not counted: git, which gets another
+environment, git-lfs, whose calls bypass libc, and PostgreSQL, which is responsible for its own
+writes.
 """
 
 import contextlib
@@ -94,7 +94,7 @@ class Zygote:
         assert self._process.stdout.readline() == "ready\n"
 
     def run(self, words: list[str], environment: dict[str, str]) -> Done:
-        """Run a script or module with its words in a child; one that hangs is ended."""
+        """Run a script or module with its arguments in a child; one that hangs is ended."""
         asked = {"words": words, "environment": environment}
         print(json.dumps(asked), file=self._process.stdin, flush=True)
         self._await_answer()

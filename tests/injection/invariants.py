@@ -1,6 +1,6 @@
-"""What must hold after every fault, and what more after the next, honest night.
+"""What must hold after every fault, and what else after the next night, which has no fault.
 
-All of it is read from the outside, with as little of the pipeline's own code as can be.
+All of it is checked from outside, with as little of the pipeline's own code as possible.
 """
 
 import base64
@@ -23,7 +23,7 @@ from psycopg import sql
 from injection import injector
 from injection.injector import Done, Page
 
-PATIENCE = STANDSTILL  # seconds without a sign of life, for what a killed run left to end by itself
+PATIENCE = STANDSTILL  # seconds without any activity, until what a killed run left has ended
 EXITS = (0, 1, 2, 64, 75, 78, 129, 130, 143)
 POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d+)\n"
@@ -32,9 +32,9 @@ Tables = dict[str, tuple[int, str]]  # rows of each table and a hash of them
 
 
 def of_exit(done: Done, killed_by: int = 0, says: str = "") -> list[str]:
-    """The exit code is one of the documented ones, and what is said is no traceback.
+    """The exit code is a documented one, and the output contains no traceback.
 
-    says: how the lines begin that count, where another program's log stands beside them.
+    says: how the step's own lines begin, if the output contains another program's log.
     """
     wrong = []
     if says:
@@ -45,7 +45,7 @@ def of_exit(done: Done, killed_by: int = 0, says: str = "") -> list[str]:
     if "Traceback (most recent call last)" in done.output:
         wrong.append("a traceback is shown")
     if done.code in (1, 2, 75, 78) and not done.output.strip():
-        wrong.append(f"exit code {done.code} without a word")
+        wrong.append(f"exit code {done.code} without a message")
     return [f"{what}: {done.output[-300:]}" for what in wrong]
 
 
@@ -79,7 +79,7 @@ def _of_snapshot(folder: Path) -> list[str]:
 
 
 def of_leftovers(data: Path, clone: Path, page: Page, connection, *, settled: bool) -> list[str]:
-    """No lock, process or idle transaction stays; no temporary file once a night was honest."""
+    """No lock, process or idle transaction is left; after a faultless night no temporary file."""
     if left := _stays(lambda: _alive(page, connection)):
         return left
     wrong = []
@@ -99,7 +99,7 @@ def of_leftovers(data: Path, clone: Path, page: Page, connection, *, settled: bo
 
 
 def _stays(left: Callable[[], list[str]]) -> list[str]:
-    """What is still left when all that we started stand still."""
+    """What is still left when all processes that we started are idle."""
     with not_counted(threading.get_native_id()):
         watch = Watch()
         while (found := left()) and watch.still_for() < PATIENCE:
@@ -131,7 +131,7 @@ def _of_room(connection) -> list[str]:
 
 
 def of_git(clone: Path, tip_before: str) -> list[str]:
-    """Branch raw-data is sound, goes on from where it was, and has pointers for data."""
+    """Branch raw-data is valid, continues from its last commit, and has pointers for data."""
     tip = tip_of(clone)
     if not tip:
         return [f"branch raw-data is gone: it was at {tip_before}"] if tip_before else []
@@ -177,7 +177,7 @@ def _git(clone: Path, *words: str, check: bool = True) -> subprocess.CompletedPr
 def of_sources(connection, known: dict[str, tuple[int, str]]) -> list[str]:
     """Each source's table has the rows of the file that its newest load in the ledger names.
 
-    known: rows and hash of every file that was ever to be loaded, by its fingerprint.
+    known: rows and hash of every file that was ever loaded, by its fingerprint.
     """
     wrong = []
     rows = connection.execute(
@@ -203,7 +203,7 @@ def contents(connection, schema: str, name: str) -> tuple[int, str]:
 
 
 def published(connection) -> Tables:
-    """What readers have, but for the table of facts behind `data_status`, in one snapshot."""
+    """The published tables except the one behind `data_status`, in one snapshot."""
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read")
         names = connection.execute(
@@ -214,7 +214,7 @@ def published(connection) -> Tables:
 
 
 def held(connection) -> set[str]:
-    """The tables that readers are told are not newer than they are."""
+    """The tables that `data_status` calls held."""
     rows = connection.execute(
         "select name from transformed.data_status where kind = 'table' and state = 'held'"
     )
@@ -222,10 +222,10 @@ def held(connection) -> set[str]:
 
 
 def made_of_kept(connection, marts: dict[str, tuple[tuple[str, ...], str]]) -> Tables:
-    """What a table must have if readers are told that a source of it is kept: what is loaded.
+    """The tables as they must be if a source of theirs is kept: made from what is loaded.
 
-    A fault in one source leaves the others their night: a mart of both is then neither the old one
-    nor that of the next night. marts: the sources of each and its query upon schema source.
+    A fault in one source does not stop the others: a mart made from both is then neither the old
+    one nor that of the next night. marts: the sources of each, and its query on schema source.
     """
     rows = connection.execute(
         "select name from transformed.data_status where kind = 'source' and state = 'kept'"
@@ -243,9 +243,9 @@ def made_of_kept(connection, marts: dict[str, tuple[tuple[str, ...], str]]) -> T
 def of_generations(
     before: Tables, between: Tables, held: set[str], after: Tables, made: Tables
 ) -> list[str]:
-    """After a fault there is the old generation or the new one.
+    """After a fault the tables are of the old generation or of the new one.
 
-    But for tables told as held, and those made of a source told as kept (`made_of_kept`).
+    Except held tables, and those made from a kept source (`made_of_kept`).
     """
     if between in (before, after):
         return []
@@ -258,7 +258,7 @@ def of_generations(
 
 
 def of_status(connection, *, settled: bool) -> list[str]:
-    """`data_status` says of every table its generation and state as ledger and schema have it."""
+    """`data_status` agrees with ledger and schema on generation and state of every table."""
     tables = published(connection).keys()
     wrong = []
     rows = connection.execute(
@@ -285,7 +285,7 @@ def of_status(connection, *, settled: bool) -> list[str]:
 
 
 def of_prod(connection) -> list[str]:
-    """No session and no half of a replication stays in prod; `data_status` names what is there."""
+    """No session and no partial replication is left in prod; `data_status` names its tables."""
     if left := _stays(lambda: _sessions(connection)):
         return left
     there = set(published(connection))
@@ -303,7 +303,7 @@ def of_prod(connection) -> list[str]:
 
 
 def of_secrets(markers: list[str], folders: list[Path], outputs: list[str]) -> list[str]:
-    """No secret stands in what was printed, logged or noted, whatever its spelling."""
+    """No secret is in what was printed, logged or recorded, however it is encoded."""
     forms = {form for marker in markers for form in _forms(marker)}
     wrong = [
         f"a secret is printed: {text[-200:]}" for text in outputs if _has(text.encode(), forms)

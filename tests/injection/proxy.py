@@ -1,6 +1,6 @@
-"""A proxy before PostgreSQL that counts what clients ask, and spoils the n-th.
+"""A proxy for PostgreSQL that counts the requests of clients, and puts a fault into the n-th.
 
-Counted is what the server answers to, or what data is brought in by: the start of a session, a
+Counted is what the server responds to, or what contains data: the start of a session, a
 query, the end of an extended query, a block of COPY, its end.
 """
 
@@ -19,7 +19,7 @@ _LATE = 0.5  # seconds
 
 
 class Proxy:
-    """Listens on a port of loopback and leads to a server's socket."""
+    """Listens on a port of loopback and forwards to a server's socket."""
 
     def __init__(self, server: Path):
         self._server = server
@@ -30,19 +30,19 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def arm(self, at: int = 0, kind: str = "") -> None:
-        """Count from now on; spoil the `at`-th message as `kind` says (0: none)."""
+        """Count from now on; put a fault of a kind into the `at`-th message (0: none)."""
         with self._guard:
             self.count, self._at, self._kind = 0, at, kind
 
     def disarm(self) -> tuple[int, str]:
-        """Spoil nothing any more; returns the messages counted, and what was done or ''."""
+        """Inject no more faults; returns the messages counted, and the fault that happened or ''."""
         with self._guard:
             done = self._kind if 0 < self._at <= self.count else ""
             count, self._at = self.count, 0
             return count, done
 
     def stop(self) -> None:
-        """Take no more clients."""
+        """Accept no more clients."""
         stop_listening(self._listener)
 
     def _accept(self) -> None:
@@ -66,7 +66,7 @@ class Proxy:
                 end.close()
 
     def trouble(self) -> str:
-        """Count a message; what is to be done to it, '' for nothing."""
+        """Count a message; returns the kind of fault to inject, '' for none."""
         with self._guard:
             self.count += 1
             return self._kind if self.count == self._at else ""
@@ -75,7 +75,7 @@ class Proxy:
 class _Session:
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket):
         self._proxy, self._client, self._server = proxy, client, server
-        self._is_mute = False  # answers are lost from now on
+        self._is_mute = False  # responses are lost from now on
 
     def run(self) -> None:
         threading.Thread(target=self._answers, daemon=True).start()
@@ -107,7 +107,7 @@ class _Session:
         return bytes(parts)
 
     def _answers(self) -> None:
-        """Pass on what the server says, whole; a lost answer takes the connection with it."""
+        """Forward the server's messages, each complete; a lost response ends the connection."""
         with contextlib.suppress(OSError):
             while data := self._server.recv(1 << 16):
                 if self._is_mute:
@@ -118,6 +118,6 @@ class _Session:
 
 
 def _hang_up(end: socket.socket) -> None:
-    """Close for good: a thread that waits to read from it is woken."""
+    """Close it, and wake a thread that waits to read from it."""
     with contextlib.suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)

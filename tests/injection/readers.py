@@ -1,8 +1,8 @@
-"""Five readers of the published tables, who note whatever no reader may meet.
+"""Five readers of the published tables, which record everything that no reader may see.
 
-Two read in autocommit, one table at a time, one of them by statements that the server has planned
-once; the others read all tables in one transaction, READ COMMITTED, REPEATABLE READ, and the same
-with a snapshot that is taken a while before it reads, often before a build is published.
+Two read in autocommit, one table at a time, one of them by prepared statements. The others read all
+tables in one transaction: READ COMMITTED, REPEATABLE READ, and the same with a snapshot that is
+taken a while before it reads, often before a build is published.
 """
 
 from psycopg import sql
@@ -11,7 +11,7 @@ from readers import Read, Reader, from_a_snapshot, in_one_transaction, stop
 from injection.invariants import Tables, contents
 
 PAUSE = 0.1  # seconds at least between two readings
-REST = 2.0  # no more than a third of the time of a core each
+REST = 2.0  # each uses at most a third of a core
 EARLY = 1.2  # seconds between a snapshot and the first reading in it
 
 

@@ -1,4 +1,4 @@
-"""A clone with two sources and three marts, its publishers, and a proxy before its database."""
+"""A clone with two sources and three marts, its publishers, and a proxy for its database."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ from pipeline.settings import BUNDLED
 PLAIN, PAGED = "bls_unemployment", "fema_disaster_declarations"
 SOURCES = (PLAIN, PAGED)
 SECRETS = {"SOCRATA_APP_TOKEN": "marker-of-a-token"}
-PASSWORD = "marker-of-a-password"  # of DATABASE_URL; the server, which knows us, asks for none
+PASSWORD = "marker-of-a-password"  # of DATABASE_URL; over its socket the server asks for none
 SAVED = ("raw", "state", "preprocessed", "quarantine")
 RATES = next(path for path, file in PACKAGED.items() if file.startswith(PLAIN))
 
@@ -74,12 +74,12 @@ MARTS = {
 
 @dataclass
 class Publishers:
-    """What the publishers say in a version, and the answer of theirs that is spoilt."""
+    """The publishers' data in a version, and the response with a fault."""
 
     known: Twelve
     version: int = 0
     few: bool = False  # a tenth of the rows
-    count: int = 0  # answers since `arm`
+    count: int = 0  # responses since `arm`
     at: int = 0
     spoil: faults.Fault | None = None
     _rows: bytes = field(default_factory=(BUNDLED / PLAIN / "unemployment.tsv").read_bytes)
@@ -90,13 +90,13 @@ class Publishers:
             self.known.publisher.answers[path] = self._counted(answers)
 
     def rates(self) -> bytes:
-        """The file of rates: that of the first county tells the version."""
+        """The file of rates: the rate of the first county is the version."""
         lines = self._rows.splitlines(keepends=True)
         lines[1] = b"1001\t.%06d\n" % self.version
         return b"".join(lines[: len(lines) // 10] if self.few else lines)
 
     def tell(self, version: int) -> None:
-        """Let both data sets be of another version."""
+        """Give both data sets another version."""
         self.version = version
         data = self.known.declarations
         data.refreshed = f"2026-03-02T10:{version // 60 % 60:02}:{version % 60:02}.000Z"
@@ -104,7 +104,7 @@ class Publishers:
         data.rows = [[*row[:at], f"FLOOD {version}", *row[at + 1 :]] for row in data.rows]
 
     def arm(self, at: int = 0, spoil: faults.Fault | None = None) -> None:
-        """Count from now on, and spoil the `at`-th answer (0: none)."""
+        """Count from now on, and put the fault into the `at`-th response (0: none)."""
         self.count, self.at, self.spoil = 0, at, spoil
 
     def _counted(self, answers):
@@ -117,7 +117,7 @@ class Publishers:
 
 
 class Scene:
-    """All that a step needs, and all that the checker must know of it."""
+    """Everything that a step needs, and that the checker must know."""
 
     def __init__(self, clone: Clone, server_url: str, database: str, folder: Path, known: Twelve):
         self.clone, self.root, self.data = clone, clone.folder, clone.folder / "data"
@@ -129,7 +129,7 @@ class Scene:
         self.proxy = Proxy(socket / f".s.PGSQL.{port}")
         self.page = Page(folder / "page", self.root)
         self.saved = folder / "saved"
-        self.turns, self.versions = 0, {}  # of the legible versions that are saved
+        self.turns, self.versions = 0, {}  # the legible versions that are saved
         self.files: dict[str, tuple[int, str]] = {}  # rows and hash of files, by fingerprint
         self.outputs: list[str] = []
         self.environment = clone.environment | SECRETS | {
@@ -154,9 +154,9 @@ class Scene:
         return f"postgresql://postgres:{PASSWORD}@{place}?sslmode=disable&gssencmode=disable"
 
     def run(self, *words: str, are_calls_counted: bool = False) -> Done:
-        """Run a script or module of the clone; what it prints is kept for the checker.
+        """Run a script or module of the clone; its output is kept for the checker.
 
-        are_calls_counted: those of the processes too that it starts, which costs what they import.
+        are_calls_counted: also in the processes that it starts, which then import everything again.
         """
         is_warm = self.clone.warmth and not are_calls_counted
         environment = self.clone.warmth | {"LD_PRELOAD": ""} if is_warm else {}
@@ -165,32 +165,32 @@ class Scene:
         self.outputs.append(done.output)
         return done
 
-    def honest(self, *words: str, codes: tuple[int, ...] = (0,), **how: bool) -> Done:
-        """Run a step that nothing ails, and see that it ends so."""
+    def run_without_fault(self, *words: str, codes: tuple[int, ...] = (0,), **how: bool) -> Done:
+        """Run a step without a fault, and check its exit code."""
         done = self.run(*words, **how)
         assert done.code in codes, f"{words} ended with {done.code}: {done.output[-1500:]}"
         return done
 
     def night(self) -> Done:
-        """An honest night of all stages."""
-        return self.honest("pipeline.__main__", "night")
+        """A night of all stages without a fault."""
+        return self.run_without_fault("pipeline.__main__", "night")
 
     def save(self, name: str) -> None:
-        """Keep what lies on the disk now, to `rewind` to it."""
-        self.learn_files()
+        """Save the state of the disk, to `rewind` to it."""
+        self.record_files()
         for folder in SAVED:
             if (self.data / folder).exists():
                 shutil.copytree(self.data / folder, self.saved / name / folder)
 
     def rewind(self, name: str) -> None:
-        """Let the disk be as it was saved."""
+        """Restore a saved state of the disk."""
         for folder in SAVED:
             shutil.rmtree(self.data / folder, ignore_errors=True)
             if (self.saved / name / folder).exists():
                 shutil.copytree(self.saved / name / folder, self.data / folder)
 
-    def learn_files(self) -> None:
-        """Know what table each whole legible file must become: COPY itself says, beside."""
+    def record_files(self) -> None:
+        """Record the table that each complete legible file must become, by copying it elsewhere."""
         for source in SOURCES:
             path = self.data / "preprocessed" / f"{source}.csv"
             try:
@@ -205,14 +205,14 @@ class Scene:
                 self.files[fingerprint] = self._loaded(source, content)
 
     def _fingerprint(self, source: str, sha256: str) -> str:
-        """As docs/ledger has it: the file and the declaration without its comments."""
+        """The fingerprint of a load: the file and the declaration without its comments."""
         from pipeline.schema import declaration
 
         declared = declaration.without_comments((self.root / "load" / f"{source}.sql").read_text())
         return hashlib.sha256(f"{sha256} {declared}".encode()).hexdigest()
 
     def _loaded(self, source: str, content: bytes) -> tuple[int, str]:
-        """Rows and hash of a table that a file is copied into, made for it and dropped again."""
+        """Rows and hash of a temporary table that a file is copied into."""
         connection = self.connection
         with connection.transaction(force_rollback=True):
             ddl = (self.root / "load" / f"{source}.sql").read_text()
@@ -226,7 +226,7 @@ class Scene:
             return invariants.contents(connection, "beside", source)
 
     def stop(self) -> None:
-        """End all that was started."""
+        """End everything that was started."""
         self.zygote.stop()
         self.proxy.stop()
         self.connection.close()
@@ -235,15 +235,15 @@ class Scene:
 
 @contextmanager
 def scene(clone: Clone, server_url: str, database: str, folder: Path) -> Iterator[Scene]:
-    """A scene after its first honest night, for as long as the context lasts."""
+    """A scene after a first night without a fault, as long as the context lasts."""
     shrink(clone, SOURCES, MODELS)
     with twelve() as known:
         made = Scene(clone, server_url, database, folder, known)
         try:
             made.publishers.tell(1)
             made.night()
-            made.honest("pipeline.stages.publish")
-            made.learn_files()
+            made.run_without_fault("pipeline.stages.publish")
+            made.record_files()
             yield made
         finally:
             made.readers.stop()

@@ -1,7 +1,7 @@
 """Series of faults: a step, what is counted in it, and what is checked after each point.
 
-After every point the step comes again without a fault, or with it the whole night, and nobody
-helps; what must hold is checked before and after that. `settle` is a whole night at the end.
+After every point the step, or a complete night, runs again without a fault and without help; the
+invariants are checked before and after that. `settle` is a complete night at the end.
 """
 
 import random
@@ -22,26 +22,26 @@ ANSWERS: dict[str, faults.Fault] = {
     "closed": lambda answer: faults.Answer(send=lambda file: None),
     "html": faults.html(),
 }
-ALLOWED = "--allow-older"  # of two versions that take turns one is older
+ALLOWED = "--allow-older"  # of two alternating versions one is older
 KINDS = {"calls": tuple(injector.KINDS), "sql": proxy.KINDS, "http": tuple(ANSWERS)}
-WELL, REFUSED = "well", "refused"  # how states of the disk are saved
+WELL, REFUSED = "well", "refused"  # the names of saved states of the disk
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the night: how it is prepared, run, and run again by the next night."""
+    """A step of the night: how it is prepared, run, and repeated by the next night."""
 
     words: tuple[str, ...]
     prepare: Callable[[Scene], object]
     next_night: Callable[[Scene], object]
-    is_whole: bool = False  # whether that is a whole night, after which nothing may be left
-    says: str = ""  # how its own line begins, where dbt's log stands beside it
-    is_of_prod: bool = False  # whether it publishes to prod, else to dev if at all
+    is_whole: bool = False  # whether that is a complete night, after which nothing may be left
+    says: str = ""  # how its own line begins, if its output contains dbt's log
+    is_of_prod: bool = False  # whether it publishes to prod; otherwise to dev, if at all
 
 
 @dataclass
 class Tally:
-    """Points passed through, and what was violated at them."""
+    """The points that were tested, and the violations found."""
 
     points: int = 0
     violations: list[str] = field(default_factory=list)
@@ -52,18 +52,18 @@ class Tally:
 
 
 def newer(scene: Scene) -> None:
-    """Let the publishers have a newer version."""
+    """Give the publishers a newer version."""
     scene.publishers.tell(scene.publishers.version + 1)
 
 
 def fetched(scene: Scene) -> None:
-    """Have a newer version fetched, not yet legible."""
+    """Fetch a newer version, which is not yet preprocessed."""
     newer(scene)
-    scene.honest(f"api/{PLAIN}.py")
+    scene.run_without_fault(f"api/{PLAIN}.py")
 
 
 def legible(scene: Scene, other_than: str = f"source.{PLAIN}") -> None:
-    """Have another version legible than a table has: one of two that were made once."""
+    """Preprocess another version than a table has: one of two that alternate."""
     _take_turns(scene)
     query = f"select rate::numeric * 1000000 from {other_than} where id = '1001'"
     if scene.connection.execute(query).fetchone()[0] == scene.publishers.version:
@@ -78,61 +78,61 @@ def _take_turns(scene: Scene) -> None:
         scene.publishers.tell(scene.versions[name])
         return
     newer(scene)
-    scene.honest("pipeline.__main__", "api")
-    scene.honest("pipeline.__main__", "preprocess")
+    scene.run_without_fault("pipeline.__main__", "api")
+    scene.run_without_fault("pipeline.__main__", "preprocess")
     scene.save(name)
     scene.versions[name] = scene.publishers.version
 
 
 def loaded(scene: Scene) -> None:
-    """Have another version loaded, not yet published."""
+    """Load another version, which is not yet published."""
     legible(scene, other_than="transformed.rates")
     for source in (PLAIN, PAGED):
-        scene.honest("pipeline.stages.load", source, ALLOWED)
+        scene.run_without_fault("pipeline.stages.load", source, ALLOWED)
 
 
 def published(scene: Scene) -> None:
-    """Have another version published in dev, not yet in prod."""
+    """Publish another version in dev, which is not yet in prod."""
     loaded(scene)
-    scene.honest("pipeline.stages.transform")
+    scene.run_without_fault("pipeline.stages.transform")
 
 
 def refused(scene: Scene) -> None:
-    """Have a version with few rows refused, waiting to be accepted."""
+    """Let a version with few rows be rejected, so that it can be accepted."""
     scene.publishers.few = True
     if not (scene.saved / REFUSED).exists():
         scene.save(WELL)
         newer(scene)
-        scene.honest(f"api/{PLAIN}.py")
-        scene.honest(f"preprocess/{PLAIN}.py", codes=(2,))
+        scene.run_without_fault(f"api/{PLAIN}.py")
+        scene.run_without_fault(f"preprocess/{PLAIN}.py", codes=(2,))
         scene.save(REFUSED)
     scene.rewind(REFUSED)
 
 
 def _again(*words: str) -> Callable[[Scene], object]:
-    return lambda scene: scene.honest(*words)
+    return lambda scene: scene.run_without_fault(*words)
 
 
 def _fetch_file(scene: Scene) -> None:
-    scene.honest(f"api/{PLAIN}.py")
+    scene.run_without_fault(f"api/{PLAIN}.py")
     raw = scene.data / "raw" / PLAIN / "unemployment.tsv"
     assert raw.read_bytes() == scene.publishers.rates(), "the honest night has other bytes"
 
 
 def _fetch_pages(scene: Scene) -> None:
-    scene.honest(f"api/{PAGED}.py")
+    scene.run_without_fault(f"api/{PAGED}.py")
     raw = b"".join(path.read_bytes() for path in (scene.data / "raw" / PAGED).glob("*.csv"))
     assert b"FLOOD %d" % scene.publishers.version in raw, "the honest night has other rows"
 
 
 def _accept_again(scene: Scene) -> None:
-    scene.honest("pipeline.__main__", "accept", PLAIN, codes=(0, 64))
-    scene.honest(f"preprocess/{PLAIN}.py")
+    scene.run_without_fault("pipeline.__main__", "accept", PLAIN, codes=(0, 64))
+    scene.run_without_fault(f"preprocess/{PLAIN}.py")
     _fetch_file(scene)
 
 
 def _publish_again(scene: Scene) -> None:
-    scene.honest("pipeline.stages.publish")
+    scene.run_without_fault("pipeline.stages.publish")
     here, there = map(invariants.published, (scene.connection, scene.prod))
     assert here == there, "the honest night left prod behind"
 
@@ -161,10 +161,10 @@ STEPS = {
 
 
 def count(scene: Scene, step: Step, where: str) -> int:
-    """How many points a step has; it runs once, without a fault."""
+    """The number of points of a step, which runs once without a fault."""
     step.prepare(scene)
     _arm(scene, where)
-    scene.honest(*step.words, are_calls_counted=where == "calls")
+    scene.run_without_fault(*step.words, are_calls_counted=where == "calls")
     points, _ = _disarm(scene, where)
     step.next_night(scene)
     return points
@@ -182,7 +182,7 @@ def points(total: int, where: str, sample: int, seed: str) -> Iterator[tuple[int
 
 
 def run(scene: Scene, name: str, where: str, sample: int) -> Tally:
-    """Pass through the points of a step."""
+    """Test the points of a step."""
     step, tally, started = STEPS[name], Tally(), time.monotonic()
     total = count(scene, step, where)
     public, readers = _public(scene, step)
@@ -194,10 +194,10 @@ def run(scene: Scene, name: str, where: str, sample: int) -> Tally:
         at = f"{name}, {where} {n} of {total}, {kind}: {what}"
         tally.violations += [f"{at}: {text}" for text in wrong]
     readers.stop()
-    if step.is_whole or step.is_of_prod:  # what they saw last is not for the next series to judge
+    if step.is_whole or step.is_of_prod:  # what they saw last does not belong to the next series
         last = readers.take(invariants.published(public))
         tally.violations += [f"{name}, {where}, after the last point: {text}" for text in last]
-    if scene.publishers.few:  # they were accepted: all rows are too many now
+    if scene.publishers.few:  # they were accepted, so that all rows would be too many now
         scene.publishers.few = False
         scene.rewind(WELL)
     tally.seconds = time.monotonic() - started
@@ -212,7 +212,7 @@ def _public(scene: Scene, step: Step) -> tuple[psycopg.Connection, Readers]:
 
 
 def settle(scene: Scene) -> list[str]:
-    """A whole, honest night with a newer version; returns what is wrong after it."""
+    """A complete night with a newer version and without a fault; returns what is wrong after it."""
     newer(scene)
     _night(scene)
     return _check(scene, "", settled=True)
@@ -221,7 +221,7 @@ def settle(scene: Scene) -> list[str]:
 def _pass(scene: Scene, step: Step, where: str, n: int, kind: str) -> tuple[str, list[str]]:
     """One point: the fault, the checks, the next night, the checks again."""
     step.prepare(scene)
-    scene.learn_files()
+    scene.record_files()
     public, readers = _public(scene, step)
     tip, before = invariants.tip_of(scene.root), invariants.published(public)
     noted = _steps_noted(scene)
@@ -249,7 +249,7 @@ def _pass(scene: Scene, step: Step, where: str, n: int, kind: str) -> tuple[str,
 
 
 def _check(scene: Scene, tip: str, *, settled: bool) -> list[str]:
-    scene.learn_files()
+    scene.record_files()
     connection, outputs = scene.connection, list(scene.outputs)
     scene.outputs.clear()
     wrong = invariants.of_leftovers(scene.data, scene.root, scene.page, connection, settled=settled)
@@ -277,7 +277,7 @@ def _arm(scene: Scene, where: str, n: int = 0, kind: str = "") -> None:
 
 
 def _disarm(scene: Scene, where: str) -> tuple[int, str]:
-    """Points counted since, and what the fault was put into; '' when it was not reached."""
+    """The points counted since, and the one with the fault; '' when it was not reached."""
     if where == "calls":
         return scene.page.disarm()
     if where == "sql":

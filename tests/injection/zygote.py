@@ -2,7 +2,7 @@
 
     zygote.py CLONE PAGE OUTPUT
 
-It imports what the steps import first, and only imports: nothing of a step is remembered.
+It only imports what the steps import: nothing of a step is kept.
 """
 
 import importlib
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _become(asked: dict, page: str, output: str) -> None:
-    """Be the step, from its first word to its exit code."""
+    """Become the step, from its first argument to its exit code."""
     os.setsid()
     said = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     nothing = os.open(os.devnull, os.O_RDONLY)
