@@ -35,7 +35,7 @@ class Proxy:
             self.count, self._at, self._kind = 0, at, kind
 
     def disarm(self) -> tuple[int, str]:
-        """Inject no more faults; returns the messages counted, and the fault that happened or ''."""
+        """Inject no more faults; returns the messages counted, and the fault that happened."""
         with self._guard:
             done = self._kind if 0 < self._at <= self.count else ""
             count, self._at = self.count, 0
