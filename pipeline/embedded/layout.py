@@ -31,6 +31,7 @@ ELSEWHERE = Path("/var/lib")
 # Both survive the night: the server touches its socket every hour, so that nothing cleans it up.
 SHORT_FOLDERS = (Path("/var/tmp"), Path("/tmp"))  # noqa: S108 - mkdtemp, 0700, owner checked
 PORT = 5432
+SOCKET = f".s.PGSQL.{PORT}"  # the name that libpq expects
 SOCKET_PATH_LIMIT = 100
 
 
@@ -47,6 +48,11 @@ class Folders:
     def cluster(self) -> Path:
         """PGDATA."""
         return self.home / "cluster"
+
+    @property
+    def socket_file(self) -> Path:
+        """The socket."""
+        return self.socket / SOCKET
 
     @property
     def log(self) -> Path:
@@ -201,7 +207,7 @@ def _create_elsewhere(root: Path, user: pwd.struct_passwd, say: Callable[[str], 
 
 def _fits(socket: Path) -> bool:
     """Whether libpq and the server accept this folder: short, and no comma, which separates two."""
-    path = os.fsencode(socket / f".s.PGSQL.{PORT}")
+    path = os.fsencode(socket / SOCKET)
     return len(path) <= SOCKET_PATH_LIMIT and not set(b',"') & set(path)
 
 

@@ -112,11 +112,6 @@ def stop(folders: Folders) -> bool:
     return True
 
 
-def socket_of(folders: Folders) -> Path:
-    """The socket itself."""
-    return folders.socket / f".s.PGSQL.{PORT}"
-
-
 def open_own(path: Path, flags: int) -> int:
     """The descriptor of a file; creates it, owned by the owner of its folder even if root does.
 
@@ -209,6 +204,6 @@ def _clear_stale(folders: Folders) -> None:
         pid_file.unlink()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         pass
-    socket = socket_of(folders)
+    socket = folders.socket_file
     for leftover in (socket, socket.with_name(f"{socket.name}.lock")):
         leftover.unlink(missing_ok=True)

@@ -106,7 +106,7 @@ def describe(settings: Settings) -> dict[str, str]:
         postmaster, server = process.find(folders), _ask(folders)
         facts |= {
             "cluster": str(folders.cluster),
-            "socket": str(process.socket_of(folders)),
+            "socket": str(folders.socket_file),
             "log": str(folders.log),
             "user": folders.user.pw_name,
             "server": (
@@ -217,7 +217,7 @@ def _bring_up(folders: Folders, say: Callable[[str], None]) -> _Server:
             return server
         if not postmaster:
             process.start(folders, deadline, say)
-        elif postmaster.state == "ready" and (server or not process.socket_of(folders).exists()):
+        elif postmaster.state == "ready" and (server or not folders.socket_file.exists()):
             say("PostgreSQL's folder was moved, or its socket removed: restarting it")
             process.stop(folders)
         elif time.monotonic() > deadline:
@@ -248,8 +248,7 @@ def _create_database(folders: Folders) -> None:
 
 def _ask(folders: Folders) -> _Server | None:
     """What the server on the socket says of itself, if its owner alone controls the socket."""
-    socket = process.socket_of(folders)
-    if not (socket.exists() and os_user.is_private(folders.socket, folders.user)):
+    if not (folders.socket_file.exists() and os_user.is_private(folders.socket, folders.user)):
         return None
     import psycopg
 
