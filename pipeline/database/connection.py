@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import psycopg
+from psycopg.pq import Conninfo
 
 from pipeline import dsn
 from pipeline.database import pooler
@@ -20,22 +21,14 @@ GLANCE = 3.0  # seconds for a server that may be down
 # How often a server checks whether the client of a long statement is still there. Otherwise it
 # finishes the statement of a process that was killed.
 CHECK_INTERVAL = "client_connection_check_interval", "2s"
-# libpq's parameters by the variables psql reads them from: a password must not be on a command
-# line, where everybody on the machine can read it.
+# What a service file and our own sessions set is not passed on to PostgreSQL's programs.
+_NOT_PASSED = (b"service", b"application_name", b"client_encoding", b"connect_timeout")
+# The variables from which these programs read libpq's parameters: a password must not be on a
+# command line, where everybody on the machine can read it.
 VARIABLES = {
-    "host": "PGHOST",
-    "hostaddr": "PGHOSTADDR",
-    "port": "PGPORT",
-    "dbname": "PGDATABASE",
-    "user": "PGUSER",
-    "password": "PGPASSWORD",
-    "passfile": "PGPASSFILE",
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
-    "channel_binding": "PGCHANNELBINDING",
-    "options": "PGOPTIONS",
+    option.keyword.decode(): option.envvar.decode()
+    for option in Conninfo.get_defaults()
+    if option.envvar and option.keyword not in _NOT_PASSED
 }
 # An administrator's defaults are meant for readers, or for another part of the world, not for us.
 SESSION = {
