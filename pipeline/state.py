@@ -8,6 +8,7 @@ changes only when its content does, and `api/` and `preprocess/` need no databas
 import json
 import os
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from pipeline import durable
 from pipeline.settings import Settings
@@ -19,9 +20,25 @@ SOURCE_STAGES = ("api", "preprocess", "load")  # those that have a script or a f
 _MEMBERS = (*SOURCE_STAGES, "transform", "validators", "drift", "rejected", "headerless")
 _MEMBERS += ("lacking",)
 
-CHECKED = ("new", "unchanged")  # outcomes of stage `api` in which the publisher answered well
-# What leaves a source without tonight's data; the night then ends with code 2.
-DEGRADED_OUTCOMES = {"kept", "held", "bundled", "missing", "failed"}
+
+class Outcome(StrEnum):
+    """How a step of a stage ended, as the state files and the ledger record it."""
+
+    NEW = "new"  # new data was fetched, converted or loaded
+    UNCHANGED = "unchanged"  # there was nothing to do
+    PUBLISHED = "published"  # new tables replaced the old ones
+    KEPT = "kept"  # the last good data stays, because what came was not accepted
+    BUNDLED = "bundled"  # the snapshot that comes with the project is used
+    MISSING = "missing"  # there is no data yet
+    HELD = "held"  # new tables were built and are not published
+    FAILED = "failed"  # the step could not be finished
+
+
+CHECKED = (Outcome.NEW, Outcome.UNCHANGED)  # stage `api`: the publisher confirmed the snapshot
+# These leave a source without tonight's data; the night then ends with code 2.
+DEGRADED_OUTCOMES = frozenset(
+    {Outcome.KEPT, Outcome.HELD, Outcome.BUNDLED, Outcome.MISSING, Outcome.FAILED}
+)
 
 
 def now() -> str:
@@ -53,7 +70,7 @@ def update(settings: Settings, source: str, stage: str, **facts: object) -> dict
     """
     remembered = read(settings, source)
     before = remembered.get(stage, {})
-    if facts.get("outcome") == "failed":
+    if facts.get("outcome") == Outcome.FAILED:
         before = {name: value for name, value in before.items() if name not in NOTES}
     remembered[stage] = {**before, **facts}
     durable.write_json(settings.state / f"{source}.json", remembered)

@@ -17,8 +17,9 @@ from pipeline.raw import stash
 from pipeline.settings import Settings
 from pipeline.signals import Stopped
 from pipeline.stages import load, lock, preprocess, script, transform
+from pipeline.state import Outcome
 
-NOT_LOADED = ("failed", "kept")
+NOT_LOADED = (Outcome.FAILED, Outcome.KEPT)
 OF_DATABASE = {"load", "transform", "publish"}
 
 
@@ -91,10 +92,10 @@ class Night:
         options = self.options
         is_asked = options.force or options.accept_contract or options.accept_rows
         if not is_asked and transform.is_current(self.books.connect()):
-            if self._noted(ledger.ALL_MODELS, "transform").get("outcome") == "failed":
+            if self._noted(ledger.ALL_MODELS, "transform").get("outcome") == Outcome.FAILED:
                 self._forget_failure("transform", ledger.ALL_MODELS)
-            self.screen.line("transform", ledger.ALL_MODELS, {"outcome": "unchanged"})
-            return {ledger.ALL_MODELS: {"outcome": "unchanged"}}
+            self.screen.line("transform", ledger.ALL_MODELS, {"outcome": Outcome.UNCHANGED})
+            return {ledger.ALL_MODELS: {"outcome": Outcome.UNCHANGED}}
         accepted = [f"--accept-contract={name}" for name in options.accept_contract]
         accepted += [f"--accept-rows={name}" for name in options.accept_rows]
         command = ("-m", "pipeline.stages.transform", *self._flags(), *accepted)
@@ -115,13 +116,14 @@ class Night:
                 outcome = state.read(self.here, name).get(stage, {}).get("outcome")
                 if outcome in NOT_LOADED:  # mended since, and not by this stage
                     self._forget_failure(stage, name)
-                outcome = "missing" if outcome in (None, "missing") else "unchanged"
+                is_missing = outcome in (None, Outcome.MISSING)
+                outcome = Outcome.MISSING if is_missing else Outcome.UNCHANGED
                 self.screen.line(stage, name, {"outcome": outcome})
         return wanted
 
     def _forget_failure(self, stage: str, name: str) -> None:
         """Note that a stage which failed before has nothing to do now."""
-        facts = {"outcome": "unchanged", "reason": "", "remedy": "", "run": self.books.run_id}
+        facts = {"outcome": Outcome.UNCHANGED, "reason": "", "remedy": "", "run": self.books.run_id}
         facts["started_at"] = state.now()
         if stage == "preprocess":
             state.update(self.here, name, stage, **facts)
@@ -214,7 +216,7 @@ class Night:
         notes += [f"the stash is not pushed: {self.backlog}"] if self.backlog else []
         whole = state.read(self.here, ledger.ALL_MODELS).get("transform", {})
         ended_by = " ".join(map(str, self.trouble))
-        if whole.get("outcome") == "failed" and whole["reason"] not in ended_by:
+        if whole.get("outcome") == Outcome.FAILED and whole["reason"] not in ended_by:
             notes.append(f"transform: {whole['reason']} - {whole['remedy']}")
         notes += report.notes_of(whole)
         notes += report.notes_of_removed(whole, settings.sources())

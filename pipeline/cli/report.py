@@ -9,10 +9,11 @@ from rich.text import Text
 
 from pipeline import state
 from pipeline.settings import Settings
-from pipeline.state import CHECKED, SOURCE_STAGES
+from pipeline.state import CHECKED, SOURCE_STAGES, Outcome
 from pipeline.text import escaped
 
-COLOURS = {"new": "green", "unchanged": "green", "published": "green", "failed": "red"}
+COLOURS: dict[str, str] = {Outcome.FAILED: "red"}
+COLOURS |= dict.fromkeys((*CHECKED, Outcome.PUBLISHED), "green")
 
 
 def from_state(here: Settings, sources: list[str]) -> dict[str, dict[str, dict]]:
@@ -24,17 +25,17 @@ def outcome_of(stages: dict[str, dict]) -> tuple[str, str, str]:
     """What a source's readers have of it: outcome, reason, remedy."""
     fetched = stages.get("api", {})
     if not fetched:
-        return "missing", "never fetched", "./run_pipeline.sh"
-    failed = [s for s in SOURCE_STAGES if stages.get(s, {}).get("outcome") == "failed"]
-    older = ["load"] if stages.get("load", {}).get("outcome") == "kept" else []
+        return Outcome.MISSING, "never fetched", "./run_pipeline.sh"
+    failed = [s for s in SOURCE_STAGES if stages.get(s, {}).get("outcome") == Outcome.FAILED]
+    older = ["load"] if stages.get("load", {}).get("outcome") == Outcome.KEPT else []
     told = [stages[stage] for stage in dict.fromkeys(["api", *failed, *older])]
     reasons = [facts["reason"] for facts in told if facts.get("reason")]
     remedies = [facts["remedy"] for facts in told if facts.get("remedy")]
     outcome = fetched["outcome"]
     if failed:
-        outcome = "kept" if stages.get("load", {}).get("rows") else "missing"
+        outcome = Outcome.KEPT if stages.get("load", {}).get("rows") else Outcome.MISSING
     elif older:
-        outcome = "kept"
+        outcome = Outcome.KEPT
     return outcome, "; ".join(reasons), "; ".join(dict.fromkeys(remedies))
 
 
@@ -81,7 +82,7 @@ def notes_of_removed(whole: dict, names: list[str]) -> list[str]:
 def notes_of_prod(published: dict) -> list[str]:
     """What is not well with prod, from the facts of stage publish."""
     notes = []
-    if published.get("outcome") in ("failed", "held"):
+    if published.get("outcome") in (Outcome.FAILED, Outcome.HELD):
         notes = [f"prod: {published['outcome']}, {published['reason']} - {published['remedy']}"]
     if revoked := published.get("revoked"):
         what = "1 right was" if len(revoked) == 1 else f"{len(revoked)} rights were"
@@ -126,7 +127,7 @@ def _sources_table(stages_of: dict[str, dict[str, dict]]) -> Table:
         outcome = outcome_of(stages)[0]
         fetched, loaded = stages.get("api", {}), stages.get("load", {})
         rows = loaded.get("rows") or stages.get("preprocess", {}).get("rows")
-        if loaded.get("outcome") == "kept":  # the rows are of a newer snapshot than the one here
+        if loaded.get("outcome") == Outcome.KEPT:  # the rows are of a newer snapshot
             fetched = loaded.get("kept") or {}
         seconds = sum(float(stages.get(stage, {}).get("seconds") or 0) for stage in SOURCE_STAGES)
         as_of = _instant(
@@ -166,7 +167,7 @@ def _advice(stages_of: dict[str, dict[str, dict]]) -> list[str]:
     groups: dict[tuple[str, str, str], list[str]] = {}
     for source, stages in stages_of.items():
         outcome, reason, remedy = outcome_of(stages)
-        if outcome not in ("new", "unchanged") or reason:
+        if outcome not in CHECKED or reason:
             groups.setdefault((outcome, reason.removeprefix(f"{source}: "), remedy), []).append(
                 source
             )

@@ -19,6 +19,7 @@ from pipeline import errors, settings, state
 from pipeline.errors import PipelineError, SettingError
 from pipeline.settings import ROOT, Settings
 from pipeline.stages import script
+from pipeline.state import Outcome
 
 GRACE = 5.0  # seconds between asking a process to end and ending it
 # With which codes a child ends that ends the run too, and as what.
@@ -184,7 +185,7 @@ class Runner:
         is_rejected: bool = False,
     ) -> dict:
         """Note a failure; `is_rejected`: the job failed by itself, as `script.run` notes it."""
-        facts = {"run": self.run_id, "outcome": "failed", "reason": what, "remedy": remedy}
+        facts = {"run": self.run_id, "outcome": Outcome.FAILED, "reason": what, "remedy": remedy}
         facts |= {"started_at": state.now(), "seconds": round(seconds, 3)}
         facts |= {"rejected_in": self.run_id} if is_rejected else {}
         try:

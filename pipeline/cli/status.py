@@ -15,6 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.marts import data_status
 from pipeline.settings import Settings
 from pipeline.stages import lock, publish
+from pipeline.state import CHECKED, Outcome
 
 NOTHING = "nothing has run yet: ./run_pipeline.sh"
 STOPPED = (
@@ -70,7 +71,7 @@ def _show_tables(here: Settings, connection, running: str, notes: list[str]) -> 
     overdue = [row for row in data_status.read(connection) if row["is_overdue"]]
     if not tables:
         notes.append("nothing is published yet" + ("" if running else ": ./run_pipeline.sh"))
-    if newest and newest["outcome"] == "failed":
+    if newest and newest["outcome"] == Outcome.FAILED:
         notes.append(f"transform: {newest['reason']} - {newest['remedy']}")
     notes += report.notes_of(built["facts"]) if built else []
     removed = report.notes_of_removed(built["facts"], settings.sources()) if built else []
@@ -80,9 +81,11 @@ def _show_tables(here: Settings, connection, running: str, notes: list[str]) -> 
     report.show(sys.stdout, stages_of, tables, notes)
     if public:
         print(f"prod: {public['outcome']}, generation {public.get('generation')}")
-    is_well = all(report.outcome_of(s)[0] in ("new", "unchanged") for s in stages_of.values())
-    is_well = bool(is_well and tables and newest and newest["outcome"] not in ("failed", "held"))
-    is_well = is_well and (not public or public["outcome"] in ("published", "unchanged"))
+    is_well = all(report.outcome_of(s)[0] in CHECKED for s in stages_of.values())
+    not_well = (Outcome.FAILED, Outcome.HELD)
+    is_well = is_well and bool(tables and newest and newest["outcome"] not in not_well)
+    well = (Outcome.PUBLISHED, Outcome.UNCHANGED)
+    is_well = is_well and (not public or public["outcome"] in well)
     return is_well and not overdue and not removed
 
 
@@ -93,7 +96,7 @@ def _prod(here: Settings, connection: psycopg.Connection) -> dict:
         return {}
     public = step["facts"] | step
     pinned = publish.noted(here).get("pinned")
-    if pinned and public["outcome"] != "failed":
+    if pinned and public["outcome"] != Outcome.FAILED:
         public |= publish.held(pinned) | {"generation": pinned["generation"]}
     return public
 

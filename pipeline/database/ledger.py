@@ -8,13 +8,13 @@ import psycopg
 
 from pipeline.database.queries import dicts, scalar
 from pipeline.errors import DEGRADED, OK
-from pipeline.state import CHECKED, DEGRADED_OUTCOMES, SOURCE_STAGES, now
+from pipeline.state import CHECKED, DEGRADED_OUTCOMES, SOURCE_STAGES, Outcome, now
 
 ALL_MODELS = "all models"  # the step of a whole build; no source or model has this name
 PROD = "database prod"  # the step of stage publish; no source has this name
-ENDED = ("published", "held", "unchanged")  # outcomes of a complete build
+ENDED = (Outcome.PUBLISHED, Outcome.HELD, Outcome.UNCHANGED)  # outcomes of a complete build
 # The outcomes with which a step describes what is in the tables of its stage.
-MADE = {"load": ("new",), "transform": ENDED}
+MADE = {"load": (Outcome.NEW,), "transform": ENDED}
 # Facts that have a column of their own.
 _COLUMNS = ("outcome", "started_at", "seconds", "rows", "bytes", "reason", "remedy")
 
@@ -101,7 +101,7 @@ def copy(connection: psycopg.Connection, stage: str, steps: Mapping[str, dict | 
         [stage, [facts["run"] for facts in steps_on_disk.values()]],
     ).fetchall()
     for name, facts in steps_on_disk.items():
-        is_of_database = stage in MADE and facts["outcome"] in ("new", *ENDED)
+        is_of_database = stage in MADE and facts["outcome"] in (Outcome.NEW, *ENDED)
         if (name, facts["run"]) not in recorded and not is_of_database:
             with connection.transaction():
                 begin(connection, facts["run"], stage, facts["started_at"])
@@ -121,7 +121,7 @@ def amend(connection: psycopg.Connection, stage: str, name: str, **facts: object
 
 
 def newest(
-    connection: psycopg.Connection, stage: str, outcomes: tuple[str, ...] = ()
+    connection: psycopg.Connection, stage: str, outcomes: tuple[Outcome, ...] = ()
 ) -> dict[str, dict]:
     """The newest step of each name in a stage, among those with one of the outcomes."""
     steps = dicts(
@@ -153,7 +153,7 @@ def sources(connection: psycopg.Connection, names: list[str]) -> dict[str, dict[
 
 def published(connection: psycopg.Connection) -> dict[str, dict]:
     """The step that published each of the tables that readers have, by name."""
-    steps = newest(connection, "transform", ("published",))
+    steps = newest(connection, "transform", (Outcome.PUBLISHED,))
     whole = last_build(connection)
     names = whole["facts"]["tables"] if whole else []
     return {name: steps[name] for name in names if name in steps}

@@ -19,6 +19,7 @@ from pipeline.drill.verdict import Night, Verdict
 from pipeline.errors import PipelineError, SetupError, SourceError
 from pipeline.raw import snapshot
 from pipeline.settings import ROOT
+from pipeline.state import Outcome
 from pipeline.text import escaped
 
 REST = ("preprocess", "load", "transform")  # the stages after `api`
@@ -80,7 +81,7 @@ def record(drill: Drill, names: list[str]) -> None:
                 "see to the network, or lead to a mirror with MIRRORS",
             )
         facts = state.read(drill.scratch.here, source).get("api", {})
-        taken = facts.get("outcome") == "new" and snapshot.current(drill.scratch.here, source)
+        taken = facts.get("outcome") == Outcome.NEW and snapshot.current(drill.scratch.here, source)
         if not taken:
             _leave_out(drill, source, facts.get("reason") or "its script told nothing")
         elif not drill.server.asked:

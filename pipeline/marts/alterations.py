@@ -13,6 +13,7 @@ from pipeline.database.catalog import PUBLISHED, SOURCE
 from pipeline.errors import SourceError
 from pipeline.marts import marks
 from pipeline.marts.marks import Version
+from pipeline.state import Outcome
 
 
 def altered_sources(
@@ -30,7 +31,7 @@ def altered_sources(
 
 def altered_tables(connection: psycopg.Connection) -> dict[str, str]:
     """The published tables that are not as they were published: how, by name."""
-    steps = ledger.newest(connection, "transform", ("published",))
+    steps = ledger.newest(connection, "transform", (Outcome.PUBLISHED,))
     versions = {
         name: Version(str(step["facts"]["generation"]), step["rows"])
         for name, step in steps.items()

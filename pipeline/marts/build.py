@@ -15,6 +15,7 @@ from pipeline.marts.freshness import Row
 from pipeline.marts.lineage import Lineage
 from pipeline.marts.marks import Version
 from pipeline.marts.verdict import Verdict
+from pipeline.state import Outcome
 
 GRACE = timedelta(days=7)  # for the table of a deleted model
 
@@ -36,7 +37,7 @@ class Build:
 
     def without_model(self, connection: psycopg.Connection) -> dict[str, str]:
         """Since when published tables have been without a model, by name."""
-        ours = ledger.newest(connection, "transform", ("published",)).keys()
+        ours = ledger.newest(connection, "transform", (Outcome.PUBLISHED,)).keys()
         names = (ours & catalog.tables(connection).keys()) - self.lineage.marts.keys()
         before = self.last.get("gone", {})
         return {name: before.get(name, state.now()) for name in sorted(names)}
@@ -55,8 +56,9 @@ class Build:
         other_failures = self.verdict.other_failures
         is_well = not (held or other_failures)
         published = catalog.tables(connection).keys()
-        facts = {
-            "outcome": "held" if not is_well else "published" if passing else "unchanged",
+        outcome = Outcome.PUBLISHED if passing else Outcome.UNCHANGED
+        facts: dict = {
+            "outcome": outcome if is_well else Outcome.HELD,
             "tables": sorted({*passing, *without_model} | (graph.marts.keys() & published)),
             "published": passing,
             "held": held,
@@ -103,13 +105,13 @@ class Build:
         for name in facts["published"]:
             uid = self.lineage.marts[name]
             rows, seconds = self.results[uid].rows, self.results[uid].seconds
-            step = shared | {"outcome": "published", "rows": rows, "seconds": seconds}
+            step = shared | {"outcome": Outcome.PUBLISHED, "rows": rows, "seconds": seconds}
             ledger.note(connection, run_id, "transform", name, step, self.fingerprints[uid])
             writer = marks.writer(connection, catalog.NEXT, name)
             version = Version(str(facts["generation"]), rows, writer=writer)
             marks.record(connection, catalog.PUBLISHED, name, version, built_in=catalog.NEXT)
         for name, reason in facts["held"].items():
-            step = shared | {"outcome": "held", "reason": reason}
+            step = shared | {"outcome": Outcome.HELD, "reason": reason}
             ledger.note(connection, run_id, "transform", name, step)
         whole = facts | shared
         ledger.note(connection, run_id, "transform", ledger.ALL_MODELS, whole, self.fingerprint)

@@ -20,6 +20,7 @@ from pipeline.database.queries import detail, dicts, scalar
 from pipeline.errors import SourceError
 from pipeline.marts import credits, freshness
 from pipeline.marts.freshness import Row, Table
+from pipeline.state import Outcome
 
 FACTS, VIEW = "data_status_facts", "data_status"
 LOCK_TIMEOUT = "1s"
@@ -177,7 +178,7 @@ def read(connection: psycopg.Connection) -> list[dict]:
 
 def _tables(connection: psycopg.Connection, build: dict) -> dict[str, Table]:
     """The table of each model of a build (its facts in the ledger), by name."""
-    published = ledger.newest(connection, "transform", ("published",))
+    published = ledger.newest(connection, "transform", (Outcome.PUBLISHED,))
     reasons = _outdated(connection, build)
     reasons |= dict.fromkeys(build.get("gone", {}), "its model was deleted")
     reasons |= build.get("held", {})
@@ -203,7 +204,7 @@ def _outdated(connection: psycopg.Connection, build: dict) -> dict[str, str]:
     loaded_now, loaded_then = ledger.loaded(connection), build.get("loaded", {})
     newest = ledger.newest(connection, "transform").get(ledger.ALL_MODELS)
     reason = "newer rows are loaded and not yet published"
-    if newest and newest["outcome"] == "failed":
+    if newest and newest["outcome"] == Outcome.FAILED:
         reason = newest["reason"].partition("; the oldest is")[0]  # other sessions are private
     return {
         name: reason

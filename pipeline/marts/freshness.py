@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from pipeline.settings import ROOT, redact
-from pipeline.state import CHECKED
+from pipeline.state import CHECKED, Outcome
 from pipeline.text import escaped
 
 # The state of a source, worst first, and the state of a table that is made of it.
@@ -138,12 +138,12 @@ def _source_state(stages: Mapping[str, dict], loaded: dict) -> str:
 def _failures(stages: Mapping[str, dict]) -> list[dict]:
     """The facts of the stages after `api` that failed: the snapshot did not become rows."""
     later = (stages.get(stage, {}) for stage in ("preprocess", "load"))
-    return [facts for facts in later if facts.get("outcome") == "failed"]
+    return [facts for facts in later if facts.get("outcome") == Outcome.FAILED]
 
 
 def _is_older(stages: Mapping[str, dict]) -> bool:
     """Whether what was fetched is older than the loaded rows, and did not replace them."""
-    return stages.get("load", {}).get("outcome") == "kept"
+    return stages.get("load", {}).get("outcome") == Outcome.KEPT
 
 
 def _source_reason(name: str, state: str, stages: Mapping[str, dict]) -> str | None:

@@ -34,6 +34,7 @@ from pipeline.marts import data_status, dependents
 from pipeline.marts.build_schema import postponed
 from pipeline.marts.freshness import Row
 from pipeline.settings import Settings
+from pipeline.state import Outcome
 
 
 class _Changed(Exception):
@@ -131,7 +132,7 @@ def _our_tables(connection: psycopg.Connection, names: set[str]) -> dict[str, in
 
     The ledger tells which did; if it is lost, all of them count.
     """
-    ours = ledger.newest(connection, "transform", ("published",)).keys() or names
+    ours = ledger.newest(connection, "transform", (Outcome.PUBLISHED,)).keys() or names
     return {name: oid for name, oid in catalog.tables(connection).items() if name in ours & names}
 
 

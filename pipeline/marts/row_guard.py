@@ -13,6 +13,7 @@ from psycopg import sql
 
 from pipeline.database import catalog, ledger
 from pipeline.database.queries import one, scalar
+from pipeline.state import Outcome
 
 SHARE = 0.5  # of the rows of the last generation
 
@@ -25,7 +26,7 @@ def losses(
     sources_of: the sources of each table to be checked, which was built in `transformed_next`. A
     table that was never published has none to lose.
     """
-    steps = ledger.newest(connection, "transform", ("published",))
+    steps = ledger.newest(connection, "transform", (Outcome.PUBLISHED,))
     reasons = {}
     for name in sources_of.keys() & catalog.tables(connection).keys():
         step = steps.get(name)

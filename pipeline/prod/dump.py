@@ -25,6 +25,7 @@ from pipeline.embedded.programs import program
 from pipeline.errors import SourceError
 from pipeline.marts import alterations, data_status, marks
 from pipeline.settings import Settings
+from pipeline.state import Outcome
 
 SUMS = "SHA256SUMS"
 # zlib's fastest level: the others take longer than the rest of a replication. The programs of the
@@ -108,7 +109,7 @@ def generations(tables: dict[str, dict]) -> dict[str, int]:
 def published(dev: psycopg.Connection) -> dict[str, dict]:
     """The tables that are published in dev, by name: columns and generation."""
     whole = ledger.last_build(dev)
-    steps = ledger.newest(dev, "transform", ("published",))
+    steps = ledger.newest(dev, "transform", (Outcome.PUBLISHED,))
     names = whole["facts"]["tables"] if whole else []
     return {
         name: {

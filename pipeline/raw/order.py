@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pipeline import state
 from pipeline.raw.snapshot import Snapshot
 from pipeline.settings import Settings
+from pipeline.state import Outcome
 
 LONGEST_LINE = 10  # contents of a machine that are remembered
 
@@ -83,7 +84,7 @@ def kept(source: str, ours: dict, loads: list[dict]) -> dict:
     if not reason:
         return {}
     return {
-        "outcome": "kept",
+        "outcome": Outcome.KEPT,
         "reason": f"not loaded: {reason}",
         "remedy": f"the rows stay; ./run_pipeline.sh load {source} --allow-older replaces them",
         "rows": loads[0]["rows"],

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pipeline import state
 from pipeline.raw.snapshot import Snapshot
 from pipeline.settings import Settings
+from pipeline.state import Outcome
 
 
 class Rejected(NamedTuple):
@@ -46,7 +47,7 @@ def due(here: Settings, source: str, current: Snapshot | None) -> Rejected | Non
     remembered = state.read(here, source)
     tried, fetched = remembered.get("preprocess", {}), remembered.get("api", {})
     run = tried.get("run")
-    if tried.get("outcome") != "failed" or not run or tried.get("rejected_in") != run:
+    if tried.get("outcome") != Outcome.FAILED or not run or tried.get("rejected_in") != run:
         return None
     if run == fetched.get("refetched_for"):
         return None

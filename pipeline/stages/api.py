@@ -20,6 +20,7 @@ from pipeline.raw.refetch import Rejected
 from pipeline.raw.snapshot import Snapshot
 from pipeline.settings import Settings
 from pipeline.stages import script
+from pipeline.state import Outcome
 
 KEEP_LOST = 5  # of the snapshots that never entered the stash, the newest
 FETCH_SHARE = 0.9  # of SOURCE_TIMEOUT; the rest is left to fall back in good order
@@ -69,7 +70,7 @@ def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
         trouble = script.understood(error)
         taken, outcome = _fall_back(here, name, current, network)
     told = facts(here, name, taken, outcome, note)
-    if taken and rejected and outcome in ("new", "unchanged"):
+    if taken and rejected and outcome in state.CHECKED:
         told |= rejected.facts(taken.content)
     told |= {"may_shrink": source.may_shrink, "may_be_empty": source.may_be_empty}
     told["reason"] = "; ".join(filter(None, [damage.what, trouble.what, told["reason"]]))
@@ -108,7 +109,7 @@ def _from_stash(here: Settings, name: str, network: bool) -> Snapshot | None:
     return None
 
 
-def _fetch(here, source, name, fetch, current, force, rejected) -> tuple[Snapshot, str, str]:
+def _fetch(here, source, name, fetch, current, force, rejected) -> tuple[Snapshot, Outcome, str]:
     """The snapshot, what came of it, and what its publisher says that an operator should know.
 
     Without `current` no reader can ask for changes alone: nothing of a rejected snapshot is reused.
@@ -137,11 +138,11 @@ def _fetch(here, source, name, fetch, current, force, rejected) -> tuple[Snapsho
     described = descriptor(source, name, "live", candidate.resources, **candidate.extra)
     if current and _is_the_same(described, current, rejected):
         snapshot.discard(candidate.folder)
-        taken, outcome = current, "unchanged"
+        taken, outcome = current, Outcome.UNCHANGED
     else:
         content = described["fingerprints"]["content"]
         described["replaces"] = order.replaced(here, name, current, content)
-        taken, outcome = snapshot.commit(here, name, candidate.folder, described), "new"
+        taken, outcome = snapshot.commit(here, name, candidate.folder, described), Outcome.NEW
     state.replace(here, name, validators=candidate.validators)
     return taken, outcome, str(candidate.extra.get("note", ""))
 
@@ -190,21 +191,21 @@ def _within(seconds: float) -> Generator[None]:
 
 def _fall_back(
     here: Settings, name: str, current: Snapshot | None, network: bool
-) -> tuple[Snapshot | None, str]:
+) -> tuple[Snapshot | None, Outcome]:
     """The next rung below a live answer."""
     taken = current or _from_stash(here, name, network)
     if taken and taken.origin == "live":
-        return taken, "kept"
+        return taken, Outcome.KEPT
     if state.read(here, name).get("api", {}).get("was_live"):
-        return None, "kept"  # older data must not take the place of newer rows in the database
+        return None, Outcome.KEPT  # older data must not replace newer rows in the database
     capture = snapshot.bundled(name)
     if capture and (taken is None or taken.content != capture.content):
         taken = snapshot.install_bundled(here, capture)
-    return taken, "bundled" if taken else "missing"
+    return taken, Outcome.BUNDLED if taken else Outcome.MISSING
 
 
 def facts(
-    here: Settings, name: str, taken: Snapshot | None, outcome: str, note: str | None = None
+    here: Settings, name: str, taken: Snapshot | None, outcome: Outcome, note: str | None = None
 ) -> dict:
     """What is noted of the stage when a snapshot is the current one; it is stashed on the way.
 
@@ -214,10 +215,10 @@ def facts(
     facts = {"note": remembered.get("note", "") if note is None else note}
     facts |= {"outcome": outcome, "reason": "", "remedy": "", "content": None, "fetched_at": None}
     facts["was_live"] = bool(remembered.get("was_live")) or bool(taken and taken.origin == "live")
-    if outcome in ("new", "unchanged"):
+    if outcome in state.CHECKED:
         facts["checked_at"] = state.now()
     if not taken:
-        if outcome == "kept":
+        if outcome == Outcome.KEPT:
             facts["reason"] = "no copy on disk or in the stash; the database keeps its rows"
         return facts
     facts |= {

@@ -26,6 +26,7 @@ from pipeline.schema import declaration
 from pipeline.schema import table as source_table
 from pipeline.settings import Settings, sources
 from pipeline.stages import preprocess, script
+from pipeline.state import Outcome
 
 BLOCK = 1024 * 1024
 LOCK_TIMEOUT = "2s"  # for how long new readers may queue behind our TRUNCATE
@@ -149,11 +150,11 @@ def _attempt(here: Settings, source: str, force: bool, allow_older: bool = False
             source_table.make_empty(connection, source)
         if not noted.get("sha256"):
             return {
-                "outcome": "missing",
+                "outcome": Outcome.MISSING,
                 "reason": "there is no legible file; the table is unchanged",
             }
         if not is_waiting:
-            return {"outcome": "unchanged", "rows": noted["rows"]}
+            return {"outcome": Outcome.UNCHANGED, "rows": noted["rows"]}
         loaded = ledger.newest(connection, "load", ledger.MADE["load"]).get(source)
         before = (loaded or {"facts": {}})["facts"] or {}
         is_same = is_there and loaded and _file_of(loaded) == fingerprint_of(here, source)
@@ -214,7 +215,7 @@ def _describe(connection: psycopg.Connection, source: str, noted: dict) -> dict:
         connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
         connection.execute(declaration.text_of(source).encode())
         ledger.amend(connection, "load", source, declared=_words_of(source))
-    return {"outcome": "unchanged", "rows": noted["rows"], "reason": "its comments are new"}
+    return {"outcome": Outcome.UNCHANGED, "rows": noted["rows"], "reason": "its comments are new"}
 
 
 def _load(
@@ -244,7 +245,7 @@ def _load(
                 f"{source}: {rows:,} rows were copied where the file has {noted['rows']:,}",
                 "the old rows stay; this is a fault of the pipeline, please report it",
             )
-        facts = about | {"outcome": "new", "rows": rows, "bytes": noted["bytes"]}
+        facts = about | {"outcome": Outcome.NEW, "rows": rows, "bytes": noted["bytes"]}
         facts["declared"] = _words_of(source)
         facts["snapshot"] = order.of_legible(here, source) | {"is_overruled": is_overruled}
         facts["seconds"] = round(time.monotonic() - started, 3)

@@ -20,6 +20,7 @@ from pipeline.raw.snapshot import Snapshot
 from pipeline.schema import drift
 from pipeline.settings import ROOT, Settings
 from pipeline.stages import closure, data_tests, guards, script
+from pipeline.state import Outcome
 
 TESTS_PASSED = 0
 
@@ -54,9 +55,9 @@ def is_current(here: Settings, source: str) -> bool:
     remembered = state.read(here, source)
     noted, fetched = remembered.get("preprocess", {}), remembered.get("api", {}).get("content")
     if fetched is None:
-        return not noted or noted["outcome"] in ("missing", "unchanged", "new")
+        return not noted or noted["outcome"] in (Outcome.MISSING, *state.CHECKED)
     return (
-        noted.get("outcome") in ("new", "unchanged")
+        noted.get("outcome") in state.CHECKED
         and noted.get("input") == fetched
         and noted.get("code") == code_fingerprint(source)
         and noted.get("stamp") == _stamp(output_of(here, source))
@@ -85,10 +86,10 @@ def _stamp(path: Path) -> list[int] | None:
 def _work(here: Settings, options, source: str, make_legible) -> dict:
     taken = snapshot.current(here, source)
     if taken is None:
-        return {"outcome": "missing", "reason": "there is no raw snapshot"}
+        return {"outcome": Outcome.MISSING, "reason": "there is no raw snapshot"}
     noted = state.read(here, source).get("preprocess", {})
     if not options.force and noted.get("input") == taken.content and is_current(here, source):
-        return noted | {"outcome": "unchanged", "reason": "", "remedy": ""}
+        return noted | {"outcome": Outcome.UNCHANGED, "reason": "", "remedy": ""}
     output = output_of(here, source)
     output.parent.mkdir(parents=True, exist_ok=True)
     aside = output.with_name(f".{source}.csv.new")
@@ -107,7 +108,7 @@ def _work(here: Settings, options, source: str, make_legible) -> dict:
     # Stage load takes it from here, though the file may be the same as before.
     forced = {"forced_at": datetime.now(UTC).isoformat()} if options.force else {}
     return forced | {
-        "outcome": "new",
+        "outcome": Outcome.NEW,
         "input": taken.content,
         "snapshot": order.of_snapshot(here, source, taken),
         "code": code_fingerprint(source),

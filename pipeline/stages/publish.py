@@ -20,6 +20,7 @@ from pipeline.prod import audit, dump, ownership, permissions, replicate
 from pipeline.prod.dump import Dump
 from pipeline.settings import Settings
 from pipeline.stages import script
+from pipeline.state import Outcome
 
 STAYS = "the next night catches up"
 
@@ -50,7 +51,7 @@ def run(here: Settings, force: bool = False, take_over: bool = False) -> dict:
 def _run(here: Settings, dev: psycopg.Connection, force: bool, take_over: bool) -> dict:
     database.prepare(dev)
     if not dump.published(dev):
-        return {"outcome": "missing", "reason": "nothing is published in dev yet"}
+        return {"outcome": Outcome.MISSING, "reason": "nothing is published in dev yet"}
     pinned = noted(here).get("pinned")
     made = dump.make(here, dev, pinned and pinned["generation"])
     about = {"generation": made.generation, "bytes": made.path.stat().st_size}
@@ -81,7 +82,11 @@ def _bring_or_once_more(here: Settings, dev: psycopg.Connection, made: Dump, *ho
 def _failed(trouble: PipelineError) -> dict:
     """The facts of a night that did not reach prod, or that prod did not take."""
     remedy = "; ".join(filter(None, [trouble.remedy, STAYS]))
-    facts = {"outcome": "failed", "reason": f"prod is behind: {trouble.what}", "remedy": remedy}
+    facts = {
+        "outcome": Outcome.FAILED,
+        "reason": f"prod is behind: {trouble.what}",
+        "remedy": remedy,
+    }
     return facts | {"not_checked": [], "revoked": []}  # of this night nothing is known
 
 
@@ -104,7 +109,7 @@ def _bring(
         if not pinned and (force or is_behind):
             facts = put(here, connection, made, rights, tell, force)
         else:
-            facts = held(pinned) if pinned else {"outcome": "unchanged"}
+            facts = held(pinned) if pinned else {"outcome": Outcome.UNCHANGED}
             if not pinned and noted(here).get("generation") != made.generation:
                 _remember(here, connection, made)  # the run that brought it was killed then
             with connection.transaction():
@@ -151,7 +156,7 @@ def put(
         kept_out = None
     _remember(here, connection, source)
     rows_in_all = sum(facts["rows"] for facts in source.tables.values())
-    return {"outcome": "published", "rows": rows_in_all, "readers_waited": kept_out}
+    return {"outcome": Outcome.PUBLISHED, "rows": rows_in_all, "readers_waited": kept_out}
 
 
 def _remember(here: Settings, connection: psycopg.Connection, source: Dump) -> None:
@@ -187,7 +192,7 @@ def note(here: Settings, **facts: object) -> None:
 def held(pinned: dict) -> dict:
     """The facts of a prod that does not follow; pinned: the generation, and since when."""
     return {
-        "outcome": "held",
+        "outcome": Outcome.HELD,
         "reason": f"prod is pinned to generation {pinned['generation']} since {pinned['since']}",
         "remedy": "./run_pipeline.sh publish --resume lets it follow again",
     }
@@ -200,7 +205,7 @@ def _audited(here: Settings, connection: psycopg.Connection, rights: permissions
     facts: dict = {"checks": len(checks), "beyond": rights.beyond}
     facts["not_checked"] = [check.what for check in checks if check.result == "not checked"]
     if failed:
-        facts["outcome"] = "failed"
+        facts["outcome"] = Outcome.FAILED
         facts["reason"] = "prod permission check failed: " + "; ".join(
             f"{check.number} {check.what} ({check.detail})" for check in failed
         )

@@ -19,6 +19,7 @@ from pathlib import Path
 from pipeline import errors, settings, state
 from pipeline.errors import PipelineError, SettingError, SourceError
 from pipeline.stages import lock
+from pipeline.state import Outcome
 from pipeline.text import escaped
 
 LONGEST_LINE = 1000
@@ -96,7 +97,7 @@ def _attempt(stage: str, source: str, work: Callable[..., dict], options) -> tup
     except Exception as error:  # noqa: BLE001 - one script's fault must not end the night
         trouble = understood(error)
         code = trouble.exit_code
-        facts = {"outcome": "failed", "reason": trouble.what, "remedy": trouble.remedy}
+        facts = {"outcome": Outcome.FAILED, "reason": trouble.what, "remedy": trouble.remedy}
     if code is None:
         code = errors.DEGRADED if facts["outcome"] in state.DEGRADED_OUTCOMES else errors.OK
     return _tell(stage, source, started, round(time.monotonic() - clock, 3), facts), code
@@ -109,7 +110,7 @@ def _tell(stage: str, source: str, started: str, seconds: float, facts: dict) ->
     told = {"reason": "", "remedy": ""} | facts
     told |= {name: settings.redact(told[name] or "") for name in ("reason", "remedy")}
     told |= {"run": run_id, "started_at": started, "seconds": seconds}
-    if told.get("outcome") == "failed":  # by the source itself, not with the run
+    if told.get("outcome") == Outcome.FAILED:  # by the source itself, not with the run
         told["rejected_in"] = run_id
     try:
         return state.update(settings.load(), source, stage, **told)

@@ -35,6 +35,7 @@ from pipeline.raw import snapshot
 from pipeline.schema import table
 from pipeline.settings import Settings
 from pipeline.stages import script
+from pipeline.state import Outcome
 from pipeline.text import escaped
 
 AUDIT = "audit"  # the schema of the rows that failed a test
@@ -97,7 +98,7 @@ def is_current(connection: psycopg.Connection) -> bool:
     last = ledger.last_build(connection)
     return (
         last is not None
-        and last["outcome"] != "held"
+        and last["outcome"] != Outcome.HELD
         and not expired(last["facts"].get("gone", {}))
         and last["fingerprint"] == fingerprint_of(connection)
         and set(last["facts"]["tables"]) <= catalog.tables(connection).keys()
@@ -126,7 +127,7 @@ def run(
         database.prepare(connection)
         is_asked = force or accepted or accepted_rows
         if not is_asked and is_current(connection):
-            return {"outcome": "unchanged"}
+            return {"outcome": Outcome.UNCHANGED}
         return _build_and_publish(here, connection, force, accepted, accepted_rows)
 
     try:
@@ -174,7 +175,7 @@ def _build_and_publish(
 
 def _changed(connection, graph: Lineage, made_of: dict[str, str]) -> set[str]:
     """The marts that are not published as they should be now."""
-    known = ledger.newest(connection, "transform", ("published",))
+    known = ledger.newest(connection, "transform", (Outcome.PUBLISHED,))
     there = catalog.tables(connection).keys() - alterations.altered_tables(connection).keys()
     return {
         name
@@ -337,8 +338,8 @@ def _publish(here: Settings, connection: psycopg.Connection, build: Build) -> di
     run_id = state.run_id()
     gone, drop = build.without_model(connection), build.to_drop(connection)
     facts = build.facts(connection, {name: gone[name] for name in gone.keys() - set(drop)})
-    if drop and facts["outcome"] == "unchanged":
-        facts["outcome"] = "published"
+    if drop and facts["outcome"] == Outcome.UNCHANGED:
+        facts["outcome"] = Outcome.PUBLISHED
 
     def note(connection: psycopg.Connection, generation: int) -> list[Row]:
         return build.record(connection, run_id, facts | {"generation": generation})
