@@ -19,7 +19,7 @@ from pipeline.cli import doctor, report
 from pipeline.cli import prod as publish_command
 from pipeline.database import ledger
 from pipeline.errors import SettingError
-from pipeline.prod import ownership, permissions, replicate
+from pipeline.prod import ownership, permissions, pin, replicate
 from pipeline.settings import ROOT, Settings
 from pipeline.stages import publish
 
@@ -336,7 +336,7 @@ def test_the_prod_of_another_dev_database_is_taken_over_by_consent_alone(
         refused(second, "another dev database", force=True)
         with pytest.raises(SettingError, match="is the copy of another dev database"):
             publish_command.rollback(second.here, 2)
-        assert not publish.noted(second.here).get("pinned")
+        assert not pin.read(second.here).pinned
         assert generations(reader) == {1}
         assert first.run()["outcome"] == "unchanged"
         assert second.run(take_over=True)["outcome"] == "published"

@@ -35,7 +35,7 @@ from pipeline.embedded.programs import program
 from pipeline.errors import PipelineError, SourceError
 from pipeline.marts import data_status, marks, publication
 from pipeline.prod import connection as prod
-from pipeline.prod import dump, pg_restore, replicate
+from pipeline.prod import dump, pg_restore, pin, replicate
 from pipeline.settings import ROOT, Settings
 from pipeline.stages import publish
 
@@ -722,7 +722,7 @@ def test_a_rollback_is_pinned_before_it_is_committed(place, reader, monkeypatch)
     pins = []
 
     def fail(*words):
-        pins.append(publish.noted(place.here)["pinned"]["generation"])
+        pins.append(pin.read(place.here).pinned.generation)
         raise psycopg.errors.DiskFull("no space")
 
     with monkeypatch.context() as patched:
@@ -730,7 +730,7 @@ def test_a_rollback_is_pinned_before_it_is_committed(place, reader, monkeypatch)
         with pytest.raises(PipelineError, match="prod stays as it was"):
             publish_command.rollback(place.here, 0)
     assert pins == [1]
-    assert not publish.noted(place.here).get("pinned")
+    assert not pin.read(place.here).pinned
     assert generations(reader) == {2}
 
 

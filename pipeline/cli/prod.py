@@ -15,8 +15,9 @@ from pipeline.database import catalog
 from pipeline.database.queries import scalar
 from pipeline.errors import PipelineError, SourceError
 from pipeline.marts import data_status
-from pipeline.prod import audit, dump, ownership, permissions
+from pipeline.prod import audit, dump, ownership, permissions, pin
 from pipeline.prod.dump import Dump
+from pipeline.prod.pin import Pin
 from pipeline.settings import Settings
 from pipeline.stages import lock, publish, script
 
@@ -38,11 +39,11 @@ def chosen(options: argparse.Namespace) -> Callable[[], int] | None:
 
 def show_dumps(here: Settings) -> int:
     """Print the dumps that are kept; returns the exit code."""
-    noted = publish.noted(here)
+    known = pin.read(here)
     table = _table("Generation", "Made at", "Tables", "Rows", "Bytes", "")
     for kept in dump.kept(here):
-        marks = ["in prod"] if kept.generation == noted.get("generation") else []
-        marks += ["pinned"] if marks and noted.get("pinned") else []
+        marks = ["in prod"] if kept.generation == known.generation else []
+        marks += ["pinned"] if marks and known.pinned else []
         table.add_row(
             str(kept.generation),
             kept.about["made_at"],
@@ -71,7 +72,7 @@ def rollback(here: Settings, generation: int, force: bool = False) -> int:
         rights = permissions.prepare(connection, here, _claimed(here, connection))
         since = state.now()
         reason = _PINNED.format(chosen.generation, since)
-        with _pinning(here, {"generation": chosen.generation, "since": since}):
+        with _pinning(here, Pin(chosen.generation, since)):
             publish.put(here, connection, chosen, rights, _held(reason), force)
     print(f"prod is at generation {chosen.generation} and pinned to it")
     print("./run_pipeline.sh publish --resume lets it follow dev again")
@@ -87,21 +88,21 @@ def _claimed(here: Settings, connection: psycopg.Connection) -> str:
     except errors.SetupError:
         raise
     except (psycopg.Error, PipelineError):
-        return ownership.recognise(connection, publish.noted(here).get("dev_id", ""))
+        return ownership.recognise(connection, pin.read(here).dev_id or "")
 
 
 @contextmanager
-def _pinning(here: Settings, pin: dict) -> Generator[None]:
+def _pinning(here: Settings, new: Pin) -> Generator[None]:
     """Pin prod, and take that back when what is done in the context fails.
 
     The pin comes first: tonight must not undo a rollback that was killed after its commit.
     """
-    before = publish.noted(here).get("pinned")
-    publish.note(here, pinned=pin)
+    before = pin.read(here).pinned
+    pin.update(here, pinned=new)
     try:
         yield
     except BaseException as error:
-        publish.note(here, pinned=before)
+        pin.update(here, pinned=before)
         if isinstance(error, psycopg.Error):
             raise database.explain(error, "prod stays as it was") from None
         raise
@@ -138,11 +139,11 @@ def _held(reason: str) -> Callable[[psycopg.Connection], None]:
 
 def resume(here: Settings) -> int:
     """Let prod follow dev again, at once; returns the exit code."""
-    if not publish.noted(here).get("pinned"):
+    if not pin.read(here).pinned:
         print("prod is not pinned")
         return errors.OK
     with lock.held_by_this_run(here):
-        publish.note(here, pinned=None)
+        pin.update(here, pinned=None)
         return _said(publish.run(here))
 
 
@@ -175,9 +176,9 @@ def dry_run(here: Settings) -> int:
             rows = [f"{size[0]:,}" if size else "-" for size in (old, new)]
             table.add_row(name, *rows, f"{new[1]:,}" if new else "-", change)
     Console(soft_wrap=True, width=140).print(table)
-    pinned = publish.noted(here).get("pinned")
+    pinned = pin.read(here).pinned
     if pinned:
-        print(f"prod is pinned to generation {pinned['generation']}: publish would change nothing")
+        print(f"prod is pinned to generation {pinned.generation}: publish would change nothing")
     elif dump.generations(wanted) == there:
         print("prod has it all: only data_status would be brought up to date")
     return errors.OK

@@ -13,8 +13,9 @@ from pipeline.database import ledger
 from pipeline.embedded import layout
 from pipeline.errors import PipelineError
 from pipeline.marts import data_status
+from pipeline.prod import pin
 from pipeline.settings import Settings
-from pipeline.stages import lock, publish
+from pipeline.stages import lock
 from pipeline.state import CHECKED, Outcome
 
 NOTHING = "nothing has run yet: ./run_pipeline.sh"
@@ -95,9 +96,9 @@ def _prod(here: Settings, connection: psycopg.Connection) -> dict:
     if not step:
         return {}
     public = step["facts"] | step
-    pinned = publish.noted(here).get("pinned")
+    pinned = pin.read(here).pinned
     if pinned and public["outcome"] != Outcome.FAILED:
-        public |= publish.held(pinned) | {"generation": pinned["generation"]}
+        public |= pin.held(pinned) | {"generation": pinned.generation}
     return public
 
 

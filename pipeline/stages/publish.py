@@ -16,7 +16,7 @@ from pipeline.database.catalog import PUBLISHED
 from pipeline.errors import PipelineError, SettingError, SourceError
 from pipeline.marts import data_status
 from pipeline.marts.freshness import Row
-from pipeline.prod import audit, dump, ownership, permissions, replicate
+from pipeline.prod import audit, dump, ownership, permissions, pin, replicate
 from pipeline.prod.dump import Dump
 from pipeline.settings import Settings
 from pipeline.stages import script
@@ -52,8 +52,8 @@ def _run(here: Settings, dev: psycopg.Connection, force: bool, take_over: bool) 
     database.prepare(dev)
     if not dump.published(dev):
         return {"outcome": Outcome.MISSING, "reason": "nothing is published in dev yet"}
-    pinned = noted(here).get("pinned")
-    made = dump.make(here, dev, pinned and pinned["generation"])
+    pinned = pin.read(here).pinned
+    made = dump.make(here, dev, pinned.generation if pinned else None)
     about = {"generation": made.generation, "bytes": made.path.stat().st_size}
     try:
         facts = _bring_or_once_more(here, dev, made, force, take_over)
@@ -102,18 +102,18 @@ def _bring(
     with prod.connect(here) as connection:
         dev_id = ownership.claim(connection, dev, here, take_over)
         is_filled = ownership.is_filled(connection)
-        note(here, dev_id=dev_id, **({} if is_filled else {"tables": None, "pinned": None}))
-        pinned = noted(here).get("pinned")
+        pin.update(here, dev_id=dev_id, **({} if is_filled else {"tables": None, "pinned": None}))
+        known = pin.read(here)
         rights = permissions.prepare(connection, here, dev_id)
         is_behind = not is_filled or prod.generations(connection) != made.generations
-        if not pinned and (force or is_behind):
+        if not known.pinned and (force or is_behind):
             facts = put(here, connection, made, rights, tell, force)
         else:
-            facts = held(pinned) if pinned else {"outcome": Outcome.UNCHANGED}
-            if not pinned and noted(here).get("generation") != made.generation:
+            facts = pin.held(known.pinned) if known.pinned else {"outcome": Outcome.UNCHANGED}
+            if not known.pinned and known.generation != made.generation:
                 _remember(here, connection, made)  # the run that brought it was killed then
             with connection.transaction():
-                if not pinned:
+                if not known.pinned:
                     tell(connection)
                 permissions.apply(connection, here, rights)
         return facts | _revoked(rights) | _audited(here, connection, rights)
@@ -140,7 +140,7 @@ def put(
 
     Raises SourceError when others changed the tables in prod, unless `force` is given.
     """
-    known = noted(here).get("tables") or {}
+    known = pin.read(here).tables or {}
     if not force and (changed := replicate.changed_by_others(connection, known)):
         raise SourceError(
             f"somebody changed prod: {changed}",
@@ -163,7 +163,7 @@ def _remember(here: Settings, connection: psycopg.Connection, source: Dump) -> N
     """Note which tables we left in prod, to tell when others change them."""
     left = {name: facts["columns"] for name, facts in source.tables.items()}
     left[data_status.FACTS] = catalog.columns(connection, PUBLISHED, data_status.FACTS)
-    note(here, tables=left, generation=source.generation)
+    pin.update(here, tables=left, generation=source.generation)
 
 
 def _has(here: Settings, source: Dump) -> bool:
@@ -177,25 +177,6 @@ def told_in(dev: psycopg.Connection) -> list[Row]:
         Row._make(row[name] for name in Row._fields)._replace(stays_old=tuple(row["stays_old"]))
         for row in data_status.read(dev)
     ]
-
-
-def noted(here: Settings) -> dict:
-    """What is remembered of prod: the tables we left there, its generation, whether pinned."""
-    return state.read(here, ledger.PROD).get("prod", {})
-
-
-def note(here: Settings, **facts: object) -> None:
-    """Remember facts about prod; None forgets one."""
-    state.update(here, ledger.PROD, "prod", **facts)
-
-
-def held(pinned: dict) -> dict:
-    """The facts of a prod that does not follow; pinned: the generation, and since when."""
-    return {
-        "outcome": Outcome.HELD,
-        "reason": f"prod is pinned to generation {pinned['generation']} since {pinned['since']}",
-        "remedy": "./run_pipeline.sh publish --resume lets it follow again",
-    }
 
 
 def _audited(here: Settings, connection: psycopg.Connection, rights: permissions.Rights) -> dict:
