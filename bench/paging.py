@@ -35,7 +35,8 @@ from upstream.world import world  # noqa: E402
 from pipeline import settings  # noqa: E402
 from pipeline.connectors import arcgis, openfema  # noqa: E402
 from pipeline.raw import snapshot  # noqa: E402
-from pipeline.raw.candidate import Candidate, Source, descriptor  # noqa: E402
+from pipeline.raw.candidate import Candidate, descriptor  # noqa: E402
+from pipeline.raw.source import Source  # noqa: E402
 
 GOAL = 1.15
 FEMA, FIRES = "www.fema.gov", "services3.arcgis.com"

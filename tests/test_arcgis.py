@@ -12,7 +12,8 @@ from pipeline.connectors import arcgis
 from pipeline.errors import SourceError, Throttled
 from pipeline.http import client as download
 from pipeline.raw import candidate, snapshot
-from pipeline.raw.candidate import Candidate, Source
+from pipeline.raw.candidate import Candidate
+from pipeline.raw.source import Source
 from pipeline.stages import api
 
 PATH = "/x/arcgis/rest/services/Fires/FeatureServer/0"

@@ -17,7 +17,8 @@ from pipeline import settings
 from pipeline.connectors import arcgis
 from pipeline.errors import SourceError
 from pipeline.raw import candidate, snapshot
-from pipeline.raw.candidate import Candidate, Source
+from pipeline.raw.candidate import Candidate
+from pipeline.raw.source import Source
 
 PACKAGES = ("@koopjs/koop-core@10.4.19", "@koopjs/provider-file-geojson@2.2.0")
 SERVER = """

@@ -23,7 +23,7 @@ from pipeline.stages import api
 
 API = """
 from pipeline.stages import api as fetch
-from pipeline.raw.candidate import Source
+from pipeline.raw.source import Source
 
 SOURCE = Source("T", "P", "https://e.gov/", "L", "https://l.gov/", {declared})
 

@@ -12,7 +12,8 @@ from pipeline import settings, state
 from pipeline.connectors import fdsn
 from pipeline.errors import SourceError
 from pipeline.raw import candidate, checks, snapshot
-from pipeline.raw.candidate import Candidate, Source
+from pipeline.raw.candidate import Candidate
+from pipeline.raw.source import Source
 
 BASE = "https://earthquake.usgs.gov/fdsnws/event/1"
 SOURCE = Source(

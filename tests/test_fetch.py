@@ -16,7 +16,7 @@ from pipeline.errors import PipelineError, SourceError
 from pipeline.http import network
 from pipeline.http.client import NoNetwork
 from pipeline.raw import snapshot, stash
-from pipeline.raw.candidate import Source
+from pipeline.raw.source import Source
 from pipeline.stages import api
 
 HOST = "data.example.gov"

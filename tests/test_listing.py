@@ -7,7 +7,8 @@ from upstream.listing import STYLES, page
 from pipeline import settings
 from pipeline.connectors import listing
 from pipeline.errors import SourceError, Transient
-from pipeline.raw.candidate import Candidate, Source
+from pipeline.raw.candidate import Candidate
+from pipeline.raw.source import Source
 
 HOST = "data.example.gov"
 FOLDER = f"https://{HOST}/pub/csvfiles/"

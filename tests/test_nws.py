@@ -13,7 +13,8 @@ from pipeline.connectors import nws
 from pipeline.errors import SourceError
 from pipeline.http import client
 from pipeline.raw import candidate, snapshot
-from pipeline.raw.candidate import Candidate, Source
+from pipeline.raw.candidate import Candidate
+from pipeline.raw.source import Source
 
 URL = "https://api.weather.gov/alerts/active"
 SOURCE = Source("T", "P", "https://e.gov/", "L", "https://l.gov/", "geojson", volatile=("updated",))

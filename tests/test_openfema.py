@@ -19,7 +19,8 @@ from pipeline.connectors.openfema import MOST_ROWS
 from pipeline.errors import SourceError, Transient
 from pipeline.http import client
 from pipeline.raw import candidate, snapshot
-from pipeline.raw.candidate import Candidate, Source
+from pipeline.raw.candidate import Candidate
+from pipeline.raw.source import Source
 from pipeline.stages import api
 
 HOST = "www.fema.gov"

@@ -25,7 +25,7 @@ from pipeline.cli import report
 from pipeline.database import ledger, ledger_versions
 from pipeline.marts import freshness
 from pipeline.raw import order
-from pipeline.raw.candidate import Source
+from pipeline.raw.source import Source
 from pipeline.schema import declaration
 from pipeline.settings import ROOT, Settings
 from pipeline.stages import api, load, preprocess

@@ -15,7 +15,7 @@ from pipeline import settings, state
 from pipeline.cli.runner import Job, Runner
 from pipeline.connectors import arcgis, fdsn, openfema, socrata
 from pipeline.errors import PipelineError, SourceError
-from pipeline.raw.candidate import Source
+from pipeline.raw.source import Source
 from pipeline.stages import api as fetch
 from pipeline.stages import script
 

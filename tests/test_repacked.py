@@ -11,8 +11,8 @@ from publisher import Answer
 from test_fetch import HOST, here, night  # noqa: F401 - `here` is a fixture
 
 from pipeline.errors import SourceError
-from pipeline.raw.candidate import Source
 from pipeline.raw.fingerprints import content_of
+from pipeline.raw.source import Source
 
 TABLE = b'name,id\n"A, b",x1\nC,x2\n'
 TABBED = b"name\tid\nA, b\tx1\nC\tx2\n"

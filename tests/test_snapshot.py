@@ -18,7 +18,7 @@ import pytest
 from pipeline import settings
 from pipeline.errors import SourceError
 from pipeline.raw import candidate, checks, manifest, snapshot
-from pipeline.raw.candidate import Source
+from pipeline.raw.source import Source
 from pipeline.settings import BUNDLED, ROOT
 
 SOURCE = Source("A title", "A publisher", "https://example.gov/", "None", "https://l.gov/", "csv")

@@ -16,7 +16,8 @@ from pipeline.connectors import socrata as protocol
 from pipeline.errors import SourceError, Transient
 from pipeline.http import client
 from pipeline.raw import candidate, snapshot
-from pipeline.raw.candidate import Candidate, Source
+from pipeline.raw.candidate import Candidate
+from pipeline.raw.source import Source
 
 HOST = "data.cdc.gov"
 PAGES = "/resource/swc5-untb.csv"

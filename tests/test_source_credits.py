@@ -11,7 +11,7 @@ import pytest
 from pipeline import database, settings
 from pipeline.marts import credits
 from pipeline.raw import candidate
-from pipeline.raw.candidate import Source
+from pipeline.raw.source import Source
 from pipeline.settings import ROOT, Settings
 from pipeline.stages import transform
 

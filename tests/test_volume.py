@@ -20,7 +20,8 @@ from pipeline.errors import SourceError
 from pipeline.formats import delimited, geojson, topojson
 from pipeline.formats.legible import Legible, Output
 from pipeline.raw import refetch, snapshot, volume
-from pipeline.raw.candidate import Candidate, Source
+from pipeline.raw.candidate import Candidate
+from pipeline.raw.source import Source
 from pipeline.stages import guards, lock, preprocess
 
 WORDS = ("T", "P", "https://e.gov/", "L", "https://l.gov/")

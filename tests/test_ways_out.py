@@ -23,7 +23,7 @@ from pipeline.cli import accept
 from pipeline.errors import SourceError, Transient
 from pipeline.formats import delimited, geojson
 from pipeline.http.client import Client, Received
-from pipeline.raw.candidate import Source
+from pipeline.raw.source import Source
 from pipeline.schema import declaration
 from pipeline.stages import api as fetch
 from pipeline.stages import preprocess, script

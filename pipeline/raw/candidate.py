@@ -5,7 +5,6 @@ The descriptor is a Data Package, https://datapackage.org/standard/data-package/
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ from pipeline.http.partial import Finished, Journal
 from pipeline.raw import checks, snapshot
 from pipeline.raw.fingerprints import content_of
 from pipeline.raw.snapshot import Snapshot
+from pipeline.raw.source import Source
 from pipeline.settings import Settings
 from pipeline.text import escaped, shown
 
@@ -33,29 +33,6 @@ _MEDIA_TYPES = {
 _CONDITIONS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
 Check = Callable[[Path, bool], None]  # of a file that came, and whether its end is proven
 _REQUESTS = 3  # for a file of which nothing proves that it came whole
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a publisher says of a data set; it goes into the manifest of every snapshot."""
-
-    title: str
-    publisher: str
-    page: str
-    licence: str
-    licence_page: str
-    kind: str  # what an answer must look like: one of content.KINDS
-    encoding: str = "utf-8"
-    final_newline: bool = True  # whether the last line of a CSV or TSV has its end
-    # JSON members that differ in every answer, as "metadata.generated".
-    volatile: tuple[str, ...] = ()
-    volatile_columns: tuple[str, ...] = ()  # columns of a CSV or TSV that move by themselves
-    as_of: str = ""  # date of the data, for a data set that no longer changes
-    # What the volume guard lets pass: no row at all, far fewer or more rows than before.
-    may_be_empty: bool = False
-    may_shrink: bool = False
-    # The host that a key is for, by the key's name: {"EIA": "api.eia.gov"} for KEY_EIA.
-    keys: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 class Candidate:

@@ -11,15 +11,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline import compressed, durable
 from pipeline.errors import SourceError
 from pipeline.raw import checks, snapshot
+from pipeline.raw.source import Source
 from pipeline.text import escaped
-
-if TYPE_CHECKING:
-    from pipeline.raw.candidate import Source
 
 _JSON = (".json", ".geojson", ".topojson")
 _TABLES = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv"}  # the members of a zip that have columns
@@ -27,7 +24,7 @@ _ZIP = b"PK\x03\x04"  # how one begins that has members (APPNOTE.TXT, 4.3.7)
 _DEEPEST = 4  # archives in archives
 
 
-def content_of(path: Path, source: "Source") -> str:
+def content_of(path: Path, source: Source) -> str:
     """The content fingerprint of a file of a source; empty where it is the SHA-256 of its bytes.
 
     Raises SourceError when the file lacks a volatile column, or is not what the source declares.
@@ -42,7 +39,7 @@ def content_of(path: Path, source: "Source") -> str:
     return _sha256(compressed.blocks(path)) if source.kind.endswith(".gz") else ""
 
 
-def _of_zip(path: Path, source: "Source") -> str:
+def _of_zip(path: Path, source: Source) -> str:
     """The fingerprint of the members by name, those of archives among them too.
 
     A member that has none of the volatile columns counts as it is: one of them must have them.
@@ -109,7 +106,7 @@ def _as_it_is(path: Path) -> Iterator[bytes]:
         yield from iter(lambda: file.read(compressed.BLOCK), b"")
 
 
-def _of_rows(data: bytes, where: str, source: "Source", kind: str) -> str:
+def _of_rows(data: bytes, where: str, source: Source, kind: str) -> str:
     """The fingerprint of the rows of a table without the volatile columns.
 
     A TSV has no quotes, by its registration (IANA, text/tab-separated-values); one that has them

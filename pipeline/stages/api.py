@@ -15,9 +15,10 @@ from pipeline.errors import DeclarationError, SourceError
 from pipeline.http import keys
 from pipeline.http.client import NoNetwork
 from pipeline.raw import checks, order, refetch, snapshot, stash
-from pipeline.raw.candidate import Candidate, Source, descriptor
+from pipeline.raw.candidate import Candidate, descriptor
 from pipeline.raw.refetch import Rejected
 from pipeline.raw.snapshot import Snapshot
+from pipeline.raw.source import Source
 from pipeline.settings import Settings
 from pipeline.stages import script
 from pipeline.state import Outcome
