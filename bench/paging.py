@@ -35,7 +35,7 @@ from upstream.world import world  # noqa: E402
 from pipeline import settings  # noqa: E402
 from pipeline.connectors import arcgis, openfema  # noqa: E402
 from pipeline.raw import snapshot  # noqa: E402
-from pipeline.raw.candidate import Candidate, descriptor  # noqa: E402
+from pipeline.raw.candidate import Candidate  # noqa: E402
 from pipeline.raw.source import Source  # noqa: E402
 
 GOAL = 1.15
@@ -99,8 +99,7 @@ def _ours(fetch: Callable[[Candidate], None]) -> None:
     source = Source("T", "P", "https://e.gov/", "L", "https://l.gov/", **_DECLARED[fetch])
     gathered = Candidate(here, source, "paged", None)
     fetch(gathered)
-    described = descriptor(source, "paged", "live", gathered.resources, **gathered.extra)
-    snapshot.commit(here, "paged", gathered.folder, described)
+    snapshot.commit(here, "paged", gathered.folder, gathered.describe())
 
 
 def _asked_by(fetch: Callable[[Candidate], None]) -> list[str]:

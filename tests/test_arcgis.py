@@ -11,7 +11,7 @@ from pipeline import settings
 from pipeline.connectors import arcgis
 from pipeline.errors import SourceError, Throttled
 from pipeline.http import client as download
-from pipeline.raw import candidate, snapshot
+from pipeline.raw import snapshot
 from pipeline.raw.candidate import Candidate
 from pipeline.raw.source import Source
 from pipeline.stages import api
@@ -45,8 +45,7 @@ def night(url=LAYER, **asked):
     here = settings.load()
     gathered = Candidate(here, SOURCE, "fires", snapshot.current(here, "fires"))
     arcgis.fetch(gathered, url, **asked)
-    described = candidate.descriptor(SOURCE, "fires", "live", gathered.resources, **gathered.extra)
-    return snapshot.commit(here, "fires", gathered.folder, described)
+    return snapshot.commit(here, "fires", gathered.folder, gathered.describe())
 
 
 def ids(taken) -> list[int]:
@@ -67,9 +66,9 @@ def test_a_file_a_page_proved_by_counts_and_ids(layer):
     taken = night()
     assert [file.name for file in taken.files] == [f"page-0000{n}.geojson" for n in (1, 2, 3)]
     assert ids(taken) == all_ids(layer)
-    assert [entry["rows"] for entry in taken.descriptor["resources"]] == [100, 100, 50]
-    assert taken.descriptor["rows"] == 250
-    assert taken.descriptor["completeness"] == {
+    assert [entry.rows for entry in taken.descriptor.resources] == [100, 100, 50]
+    assert taken.descriptor.rows == 250
+    assert taken.descriptor.completeness == {
         "order": "OBJECTID",
         "unique_key": "OBJECTID",
         "pages": 3,
@@ -153,7 +152,7 @@ def test_ranges_shrink_to_what_the_server_gives(layer):
     layer.pages, layer.real_cap = False, 40
     taken = night()
     assert sorted(ids(taken)) == all_ids(layer)
-    assert [entry["rows"] for entry in taken.descriptor["resources"]] == [40] * 6 + [10]
+    assert [entry.rows for entry in taken.descriptor.resources] == [40] * 6 + [10]
 
 
 def test_a_range_that_is_cut_to_nothing_is_refused(layer):
@@ -168,8 +167,8 @@ def test_a_range_that_is_cut_to_nothing_is_refused(layer):
 def test_an_empty_layer_is_an_answer(layer, pages):
     layer.features, layer.pages = [], pages
     taken = night()
-    assert taken.descriptor["rows"] == 0
-    assert taken.descriptor["completeness"]["verdict"] == "complete"
+    assert taken.descriptor.rows == 0
+    assert taken.descriptor.completeness["verdict"] == "complete"
     assert [file.name for file in taken.files] == ["page-00001.geojson"]
 
 
@@ -331,7 +330,7 @@ def test_ranges_are_halved_too(layer):
         else None
     )
     assert ids(night()) == all_ids(layer)
-    assert [entry["rows"] for entry in night().descriptor["resources"]] == [500, 500]
+    assert [entry.rows for entry in night().descriptor.resources] == [500, 500]
 
 
 def test_pages_are_halved_on_a_time_out(layer, monkeypatch):
@@ -382,7 +381,7 @@ def test_the_same_features_in_other_pages_are_the_same_content(layer, changed):
     if changed:
         layer.features[999]["properties"]["IncidentName"] = "Another name"
     second = night()
-    assert [entry["rows"] for entry in second.descriptor["resources"]] == [250] * 4
+    assert [entry.rows for entry in second.descriptor.resources] == [250] * 4
     assert (second.content == first.content) is not changed
 
 
@@ -461,14 +460,14 @@ def test_another_answer_is_named(layer, kind, body, message):
 def test_an_edition_that_is_here_already_is_not_read_again(layer):
     layer.edited = 1_760_000_000_000
     first = night()
-    assert first.descriptor["publisher_version"] == "1760000000000"
+    assert first.descriptor.publisher_version == "1760000000000"
     layer.asked.clear()
     second = night()
     assert [kind for kind, asked in layer.asked] == ["layer", "count"]
     assert second.content == first.content
     assert ids(second) == all_ids(layer)
     for member in ("rows", "completeness", "asked", "publisher_version"):
-        assert second.descriptor[member] == first.descriptor[member]
+        assert getattr(second.descriptor, member) == getattr(first.descriptor, member)
 
 
 def test_a_new_edition_another_query_or_another_count_is_read(layer):
@@ -491,7 +490,7 @@ def test_a_new_edition_another_query_or_another_count_is_read(layer):
 def test_without_an_edit_date_every_night_is_read(layer):
     night()
     layer.asked.clear()
-    assert "publisher_version" not in night().descriptor
+    assert not night().descriptor.publisher_version
     assert len(layer.queries()) == 3
 
 
@@ -509,7 +508,7 @@ def test_a_real_answer_is_read(layer, capture, rows):
     layer.answers = lambda what, asked: Answer(file.read_bytes()) if what == "page" else None
     taken = night()
     assert taken.file.read_bytes() == file.read_bytes()
-    assert taken.descriptor["rows"] == rows
+    assert taken.descriptor.rows == rows
 
 
 def test_a_real_error_in_200_is_refused(layer):

@@ -16,7 +16,7 @@ from upstream.arcgis import points
 from pipeline import settings
 from pipeline.connectors import arcgis
 from pipeline.errors import SourceError
-from pipeline.raw import candidate, snapshot
+from pipeline.raw import snapshot
 from pipeline.raw.candidate import Candidate
 from pipeline.raw.source import Source
 
@@ -96,8 +96,7 @@ def night(here, **asked):
     """One night; returns the new snapshot."""
     gathered = Candidate(here, SOURCE, "fires", snapshot.current(here, "fires"))
     arcgis.fetch(gathered, LAYER, **asked)
-    described = candidate.descriptor(SOURCE, "fires", "live", gathered.resources, **gathered.extra)
-    return snapshot.commit(here, "fires", gathered.folder, described)
+    return snapshot.commit(here, "fires", gathered.folder, gathered.describe())
 
 
 def ids(taken) -> list[int]:
@@ -108,8 +107,8 @@ def ids(taken) -> list[int]:
 def test_every_feature_comes_page_by_page(here_with_koop):
     taken = night(here_with_koop)
     assert ids(taken) == list(range(3, 3 * ROWS + 1, 3))
-    assert [entry["rows"] for entry in taken.descriptor["resources"]] == [500] * 4 + [345]
-    proof = taken.descriptor["completeness"]
+    assert [entry.rows for entry in taken.descriptor.resources] == [500] * 4 + [345]
+    proof = taken.descriptor.completeness
     assert proof["unique_key"] == "oid"
     assert proof["count_before"] == proof["count_after"] == proof["rows"] == ROWS
     assert proof["verdict"] == "complete"
@@ -119,7 +118,7 @@ def test_every_feature_comes_by_ranges_of_ids(here_with_koop, monkeypatch):
     monkeypatch.setattr(arcgis, "READS", 1)  # the last reading is the one by ranges
     taken = night(here_with_koop, page_size=400)
     assert ids(taken) == list(range(3, 3 * ROWS + 1, 3))
-    assert [entry["rows"] for entry in taken.descriptor["resources"]] == [400] * 5 + [345]
+    assert [entry.rows for entry in taken.descriptor.resources] == [400] * 5 + [345]
 
 
 def test_a_where_selects(here_with_koop):

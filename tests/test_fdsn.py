@@ -11,7 +11,7 @@ from publisher import Answer
 from pipeline import settings, state
 from pipeline.connectors import fdsn
 from pipeline.errors import SourceError
-from pipeline.raw import candidate, checks, snapshot
+from pipeline.raw import checks, snapshot
 from pipeline.raw.candidate import Candidate
 from pipeline.raw.source import Source
 
@@ -117,8 +117,7 @@ def night(months=3, reread=2, today=TODAY, minmagnitude=2.5):
     fdsn.fetch_months(
         gathered, BASE, months=months, reread=reread, today=today, minmagnitude=minmagnitude
     )
-    described = candidate.descriptor(SOURCE, "quakes", "live", gathered.resources, **gathered.extra)
-    taken = snapshot.commit(here, "quakes", gathered.folder, described)
+    taken = snapshot.commit(here, "quakes", gathered.folder, gathered.describe())
     state.replace(here, "quakes", validators=gathered.validators)
     return taken
 
@@ -139,7 +138,7 @@ def test_a_file_a_month_proved_by_its_counts(service):
         "2026-02.geojson": ["c"],
         "2026-03.geojson": ["b"],
     }
-    proof = taken.descriptor["completeness"]
+    proof = taken.descriptor.completeness
     assert proof == {
         "order": "time-asc",
         "unique_key": "id",
@@ -149,7 +148,7 @@ def test_a_file_a_month_proved_by_its_counts(service):
         "rows": 3,
         "verdict": "complete",
     }
-    assert taken.descriptor["rows"] == 3
+    assert taken.descriptor.rows == 3
 
 
 def test_the_parameters_are_those_of_the_service(service):
@@ -175,7 +174,7 @@ def test_older_months_are_carried_over_and_the_newest_read_again(service):
     assert starts(service) == ["2026-02", "2026-03"]
     assert (second.folder / "2026-01.geojson").read_bytes() == kept
     assert ids(second)["2026-03.geojson"] == ["new"]
-    assert second.descriptor["completeness"]["rows"] == 3  # the carried file brings its count
+    assert second.descriptor.completeness["rows"] == 3  # the carried file brings its count
     assert [file.name for file in second.files] == sorted(ids(second))
 
 
@@ -200,7 +199,7 @@ def test_the_same_events_are_the_same_content(service):
     service.events = [event("a", "2026-02-05"), event("b", "2026-03-05")]
     first = night()
     second = night()
-    assert first.descriptor["fingerprints"]["bytes"] != second.descriptor["fingerprints"]["bytes"]
+    assert first.descriptor.fingerprints.bytes != second.descriptor.fingerprints.bytes
     assert first.content == second.content
     service.events.append(event("c", "2026-03-06"))
     assert night().content != first.content
@@ -231,12 +230,12 @@ def test_a_window_over_the_cap_is_split(service):
     found = [name for events in ids(taken).values() for name in events]
     assert sorted(found) == sorted(e["id"] for e in service.events)
     assert len(taken.files) > 5
-    assert taken.descriptor["completeness"]["rows"] == 24
+    assert taken.descriptor.completeness["rows"] == 24
     # The pieces of a month that stays are carried over together.
     service.queries.clear()
     april = night(months=2, reread=1, today=datetime(2026, 4, 2, tzinfo=UTC))
     assert starts(service) == ["2026-04"]
-    assert april.descriptor["completeness"]["rows"] == 24
+    assert april.descriptor.completeness["rows"] == 24
 
 
 def test_more_at_one_instant_than_the_cap_is_an_error(service):

@@ -162,7 +162,7 @@ def test_a_script_may_gather_several_files(here, publisher):
         candidate.download(f"https://{HOST}/other/file.csv", "file.txt")
 
     night(gather=gather)
-    names = [r["name"] for r in snapshot.current(here, "alpha").descriptor["resources"]]
+    names = [r.name for r in snapshot.current(here, "alpha").descriptor.resources]
     assert names == ["file", "file.txt"]  # unique, as the standard demands
 
 

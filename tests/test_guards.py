@@ -1,9 +1,11 @@
 """The guards that hold a legible file against the one before, and what `accept` does about each."""
 
 import random
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from snapshots import described
 
 from pipeline import errors, state
 from pipeline.cli import accept
@@ -33,9 +35,7 @@ def night(here, tmp_path, monkeypatch):
     def run(text: str, **options) -> dict:
         raw.write_text(text)
         resource = {"path": raw.name, "format": "csv", "url": "https://e.gov/t", "part": raw.name}
-        described = {"resources": [resource], "fingerprints": {"content": str(next(nights))}}
-        described |= {"origin": "live", "created": "tonight"}
-        taken = snapshot.Snapshot(SOURCE, raw.parent, described)
+        taken = snapshot.Snapshot(SOURCE, raw.parent, described([resource], next(nights)))
         monkeypatch.setattr(snapshot, "current", lambda here, source: taken)
 
         def make(taken, output):
@@ -112,8 +112,8 @@ def test_the_rows_are_judged_beside_a_last_row_that_was_accepted(night):
     [(["csv"], True), (["geojson"], False), (["json"], False), (["csv", "json"], False)],
 )
 def test_the_order_of_columns_is_the_publishers_but_in_json(formats, is_ordered):
-    described = {"resources": [{"format": one} for one in formats]}
-    taken = snapshot.Snapshot(SOURCE, None, described)
+    resources = [{"path": f"{number}", "format": one} for number, one in enumerate(formats)]
+    taken = snapshot.Snapshot(SOURCE, Path(), described(resources))
     assert part_columns.is_json(taken) is not is_ordered
 
 

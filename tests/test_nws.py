@@ -12,7 +12,7 @@ from pipeline import settings
 from pipeline.connectors import nws
 from pipeline.errors import SourceError
 from pipeline.http import client
-from pipeline.raw import candidate, snapshot
+from pipeline.raw import snapshot
 from pipeline.raw.candidate import Candidate
 from pipeline.raw.source import Source
 
@@ -36,8 +36,7 @@ def night():
     here = settings.load()
     gathered = Candidate(here, SOURCE, "alerts", snapshot.current(here, "alerts"))
     nws.fetch(gathered, URL)
-    described = candidate.descriptor(SOURCE, "alerts", "live", gathered.resources, **gathered.extra)
-    return snapshot.commit(here, "alerts", gathered.folder, described)
+    return snapshot.commit(here, "alerts", gathered.folder, gathered.describe())
 
 
 def ids(taken) -> list[str]:
@@ -50,8 +49,8 @@ def test_one_answer_is_one_file(service, publisher):
     assert publisher.paths() == ["/alerts/active"]
     assert [file.name for file in taken.files] == ["alerts.geojson"]
     assert ids(taken) == [one["id"] for one in service.alerts]
-    assert taken.descriptor["rows"] == taken.descriptor["resources"][0]["rows"] == 700
-    assert taken.descriptor["completeness"] == {
+    assert taken.descriptor.rows == taken.descriptor.resources[0].rows == 700
+    assert taken.descriptor.completeness == {
         "order": "as sent",
         "unique_key": "id",
         "pages": 1,
@@ -64,15 +63,15 @@ def test_one_answer_is_one_file(service, publisher):
 
 def test_no_alert_is_an_answer(service):
     taken = night()
-    assert taken.descriptor["rows"] == 0
-    assert taken.descriptor["completeness"]["verdict"] == "complete"
+    assert taken.descriptor.rows == 0
+    assert taken.descriptor.completeness["verdict"] == "complete"
     assert ids(taken) == []
 
 
 def test_the_time_of_the_answer_is_no_content(service):
     service.alerts = [alert(1)]
     first, second = night(), night()
-    assert first.descriptor["fingerprints"]["bytes"] != second.descriptor["fingerprints"]["bytes"]
+    assert first.descriptor.fingerprints.bytes != second.descriptor.fingerprints.bytes
     assert first.content == second.content
     service.alerts.append(alert(2))
     assert night().content != first.content
@@ -84,8 +83,8 @@ def test_further_parts_are_followed(service):
     names = ["alerts.geojson", "alerts-0002.geojson", "alerts-0003.geojson"]
     assert [file.name for file in taken.files] == names
     assert ids(taken) == [one["id"] for one in service.alerts]
-    assert [entry["rows"] for entry in taken.descriptor["resources"]] == [3, 3, 1]
-    assert taken.descriptor["completeness"]["pages"] == 3
+    assert [entry.rows for entry in taken.descriptor.resources] == [3, 3, 1]
+    assert taken.descriptor.completeness["pages"] == 3
 
 
 @pytest.mark.parametrize("told", [{}, {"next": None}, None])
@@ -202,4 +201,4 @@ def test_a_real_answer_is_read(service, publisher):
     publisher.answers["/alerts/active"] = [Answer(capture.read_bytes())]
     taken = night()
     assert taken.file.read_bytes() == capture.read_bytes()
-    assert taken.descriptor["rows"] == 2
+    assert taken.descriptor.rows == 2

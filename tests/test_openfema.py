@@ -18,7 +18,7 @@ from pipeline.connectors import paging
 from pipeline.connectors.openfema import MOST_ROWS
 from pipeline.errors import SourceError, Transient
 from pipeline.http import client
-from pipeline.raw import candidate, snapshot
+from pipeline.raw import snapshot
 from pipeline.raw.candidate import Candidate
 from pipeline.raw.source import Source
 from pipeline.stages import api
@@ -69,10 +69,7 @@ def work(offline=False) -> dict:
 def night(source=SOURCE, **asked):
     """One night; returns the new snapshot."""
     gathered = gather(source, **asked)
-    described = candidate.descriptor(
-        gathered.source, "fema", "live", gathered.resources, **gathered.extra
-    )
-    return snapshot.commit(settings.load(), "fema", gathered.folder, described)
+    return snapshot.commit(settings.load(), "fema", gathered.folder, gathered.describe())
 
 
 def rows(taken, column="id") -> list[str]:
@@ -99,7 +96,7 @@ def test_a_file_a_page_proved_by_counts_and_keys(data):
     taken = night()
     assert [file.name for file in taken.files] == [f"page-0000{n}.csv" for n in (1, 2, 3)]
     assert rows(taken) == [row[-1] for row in data.rows]
-    assert taken.descriptor["completeness"] == {
+    assert taken.descriptor.completeness == {
         "order": "id",
         "unique_key": "id",
         "pages": 3,
@@ -108,10 +105,10 @@ def test_a_file_a_page_proved_by_counts_and_keys(data):
         "rows": 250,
         "verdict": "complete",
     }
-    assert taken.descriptor["rows"] == 250
-    assert [entry["rows"] for entry in taken.descriptor["resources"]] == [100, 100, 50]
-    assert taken.descriptor["publisher_version"] == data.refreshed
-    assert "note" not in taken.descriptor
+    assert taken.descriptor.rows == 250
+    assert [entry.rows for entry in taken.descriptor.resources] == [100, 100, 50]
+    assert taken.descriptor.publisher_version == data.refreshed
+    assert not taken.descriptor.note
 
 
 def test_the_parameters_are_those_of_the_documentation(fema, data):
@@ -134,7 +131,7 @@ def test_no_page_is_larger_than_the_service_allows(data):
 def test_a_filter_is_for_the_counts_and_the_pages(data):
     data.selections["disasterNumber ge 4020"] = lambda row: int(row["disasterNumber"]) >= 4020
     taken = night(where="disasterNumber ge 4020")
-    assert len(rows(taken)) == taken.descriptor["completeness"]["count_before"] == 50
+    assert len(rows(taken)) == taken.descriptor.completeness["count_before"] == 50
 
 
 def test_rows_may_be_ordered_by_several_columns(data):
@@ -151,8 +148,8 @@ def test_an_unrefreshed_data_set_is_not_read_again(data):
     assert [what for what, asked in data.asked] == ["catalogue"]
     assert [file.read_bytes() for file in second.files] == before
     assert second.content == first.content
-    assert second.descriptor["completeness"] == first.descriptor["completeness"]
-    assert second.descriptor["rows"] == 250
+    assert second.descriptor.completeness == first.descriptor.completeness
+    assert second.descriptor.rows == 250
 
 
 def test_a_refresh_without_a_change_is_read_once(data):
@@ -198,7 +195,7 @@ def test_what_may_have_changed_is_read_again(data, what):
 
 def test_an_elder_service_counts_by_inlinecount(data):
     data.knows_count = False
-    assert night().descriptor["completeness"]["count_after"] == 250
+    assert night().descriptor.completeness["count_after"] == 250
     assert data.queries("count")[1] == {"$inlinecount": "allpages", "$select": "id", "$top": "1"}
 
 
@@ -206,22 +203,22 @@ def test_fewer_rows_a_page_than_asked_are_gone_on_with(data):
     data.real_cap = 40
     taken = night()
     assert rows(taken) == [row[-1] for row in data.rows]
-    assert taken.descriptor["completeness"]["pages"] == 7
+    assert taken.descriptor.completeness["pages"] == 7
 
 
 def test_an_empty_data_set_is_one_page_without_rows(data):
     data.rows = []
     taken = night()
     assert rows(taken) == []
-    assert taken.descriptor["completeness"]["rows"] == taken.descriptor["rows"] == 0
+    assert taken.descriptor.completeness["rows"] == taken.descriptor.rows == 0
 
 
 def test_pages_are_one_part_of_a_snapshot_however_they_are_cut(data):
     for cap in (40, 400):
         data.real_cap = cap
         work()
-        resources = snapshot.current(settings.load(), "fema").descriptor["resources"]
-        assert {entry["part"] for entry in resources} == {"pages"}
+        resources = snapshot.current(settings.load(), "fema").descriptor.resources
+        assert {entry.part for entry in resources} == {"pages"}
 
 
 @pytest.mark.parametrize(
@@ -235,7 +232,7 @@ def test_pages_are_one_part_of_a_snapshot_however_they_are_cut(data):
             "https://n.gov/v3",
         ),
         ({}, [3], "v3 is there: compare the columns before changing to it"),
-        ({}, [1], None),
+        ({}, [1], ""),
     ],
 )
 def test_a_deprecated_version_and_a_newer_one_are_told_and_not_switched_to(
@@ -244,7 +241,7 @@ def test_a_deprecated_version_and_a_newer_one_are_told_and_not_switched_to(
     data.described = described
     data.listed = [{"name": data.name, "version": version} for version in listed]
     taken = night()
-    assert taken.descriptor.get("note") == note
+    assert taken.descriptor.note == note
     assert capsys.readouterr().err == (f"fema: {note}\n" if note else "")
     assert len(rows(taken)) == 250
     night()  # carried over, and told again
@@ -272,7 +269,7 @@ def test_a_data_set_that_grows_while_it_is_read_is_read_again(data):
 
     data.before = grow
     taken = night()
-    assert len(rows(taken)) == taken.descriptor["completeness"]["rows"] == 251
+    assert len(rows(taken)) == taken.descriptor.completeness["rows"] == 251
     assert len(data.queries("page")) == 6
 
 
@@ -285,7 +282,7 @@ def test_a_refresh_while_it_is_read_is_noticed_although_the_count_stays(data):
 
     data.before = refresh
     taken = night()
-    assert taken.descriptor["publisher_version"] == "2026-03-02T09:20:00.000Z"
+    assert taken.descriptor.publisher_version == "2026-03-02T09:20:00.000Z"
     assert len(data.queries("page")) == 6
 
 
@@ -379,7 +376,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name(fema, data):
 def test_a_field_may_be_large(data):
     data.rows[0][2] = "x" * 200_000
     taken = night()
-    assert taken.descriptor["completeness"]["rows"] == 250
+    assert taken.descriptor.completeness["rows"] == 250
     assert b"x" * 200_000 in taken.files[0].read_bytes()
 
 
@@ -461,7 +458,7 @@ def test_a_page_cut_between_two_lines_is_gone_on_with_where_it_ended(fema, data)
     fema.answer(HOST, ADDRESS, switched(data.rows_of, faults.cut_at_a_line(), when=second_page))
     taken = night()
     assert rows(taken) == [row[-1] for row in data.rows]
-    assert taken.descriptor["resources"][1]["rows"] < 100
+    assert taken.descriptor.resources[1].rows < 100
 
 
 def test_a_page_that_comes_in_chunks_is_whole(fema, data):
@@ -528,7 +525,7 @@ def test_real_rows_arrive_as_they_are(fema, name, count, comma, end):
             came += page
     place = header.index("id")
     assert came == sorted(records, key=lambda row: row[place])
-    assert len(came) == taken.descriptor["completeness"]["rows"] == count
+    assert len(came) == taken.descriptor.completeness["rows"] == count
 
 
 def test_two_real_nights_differ_although_the_key_is_no_key(fema):
@@ -547,7 +544,7 @@ def test_two_real_nights_differ_although_the_key_is_no_key(fema):
             night(dataset=data.name, version=1, order="disasterNumber,id", page_size=1000)
         )
     assert nights[0].content != nights[1].content
-    assert nights[1].descriptor["completeness"]["rows"] == 4844
+    assert nights[1].descriptor.completeness["rows"] == 4844
 
 
 def test_what_is_asked_stands_in_the_manifest(data):

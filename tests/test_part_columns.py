@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from snapshots import described
 
 from pipeline import state
 from pipeline.cli import accept
@@ -50,9 +51,7 @@ def night(here, tmp_path, monkeypatch):
             resources.append(entry | {"url": f"https://e.gov/{part}"})
             values = [{name: f"{name}{row}" for name in names} for row in range(rows)]
             (folder / entry["path"]).write_text(TEXT[kind](names, values))
-        described = {"resources": resources, "fingerprints": {"content": str(number)}}
-        described |= {"origin": "live", "created": "tonight"}
-        taken = snapshot.Snapshot(SOURCE, folder, described)
+        taken = snapshot.Snapshot(SOURCE, folder, described(resources, number))
         monkeypatch.setattr(snapshot, "current", lambda here, source: taken)
         write = delimited.write_csv if kind == "csv" else geojson.write_csv
         make = SimpleNamespace(force=True)

@@ -13,11 +13,14 @@ from datetime import date, datetime
 from importlib import util
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pipeline import settings
 from pipeline.errors import SourceError
-from pipeline.raw import candidate, checks, manifest, snapshot
+from pipeline.raw import checks, manifest, snapshot
+from pipeline.raw.descriptor import Descriptor, describe, describe_file
+from pipeline.raw.fingerprints import fingerprint_of
 from pipeline.raw.source import Source
 from pipeline.settings import BUNDLED, ROOT
 
@@ -25,17 +28,15 @@ SOURCE = Source("A title", "A publisher", "https://example.gov/", "None", "https
 BODIES = {"one.csv": b"a\n1\n", "two words.csv": b"a\n2\n"}
 
 
-def gather(folder: Path, bodies=BODIES, name="alpha") -> dict:
+def gather(folder: Path, bodies=BODIES, name="alpha") -> Descriptor:
     """Write files into a folder; returns the descriptor of them."""
     entries = []
     for file, body in bodies.items():
         (folder / file).write_bytes(body)
         sha256 = hashlib.sha256(body).hexdigest()
         url = f"https://example.gov/{file}"
-        entries.append(
-            candidate.resource(folder / file, url, sha256, len(body), "text/csv", SOURCE)
-        )
-    return candidate.descriptor(SOURCE, name, "live", entries)
+        entries.append(describe_file(folder / file, url, sha256, "text/csv", SOURCE))
+    return describe(SOURCE, name, entries)
 
 
 def commit(here, bodies=BODIES, name="alpha"):
@@ -143,7 +144,9 @@ DAMAGES = [
     (redescribe(resources=[]), "name different files"),
     (redescribe(resources="x"), "cannot be read"),
     (redescribe(fingerprints={}), "cannot be read"),
-    (redescribe(origin=None), "lacks what a snapshot must tell"),
+    (redescribe(origin=None), "cannot be read: .*origin"),
+    (redescribe(created=1), "cannot be read: .*created"),
+    (redescribe(origin="elsewhere"), "cannot be read: .*origin"),
     (edit("one.csv", lambda body: POINTER), "one.csv is a Git LFS pointer, not the data"),
 ]
 
@@ -338,14 +341,15 @@ def test_the_descriptor_is_a_data_package(taken):
 
 @pytest.mark.parametrize("sent", ["", "csv", "text/csv/x", "text/ csv", "<script>/x"])
 def test_a_media_type_that_is_none_is_made_good(tmp_path, sent):
-    entry = candidate.resource(tmp_path / "a.csv", "https://e.gov/a.csv", "0", 1, sent, SOURCE)
-    assert entry["mediatype"] == "text/csv"
+    (tmp_path / "a.csv").write_text("a\n")
+    entry = describe_file(tmp_path / "a.csv", "https://e.gov/a.csv", "0", sent, SOURCE)
+    assert entry.mediatype == "text/csv"
 
 
 def test_the_bytes_and_the_content_have_fingerprints_of_their_own(here):
     first, same = commit(here), commit(here)
     other = commit(here, BODIES | {"one.csv": b"a\n9\n"})
-    assert first.descriptor["fingerprints"] == same.descriptor["fingerprints"]
+    assert first.descriptor.fingerprints == same.descriptor.fingerprints
     assert first.content != other.content
 
 
@@ -366,7 +370,7 @@ def test_five_sources_are_bundled():
 @pytest.mark.parametrize("name", sorted(path.name for path in BUNDLED.iterdir()))
 def test_a_bundled_capture_is_a_whole_snapshot(name):
     source, capture = source_of(name), snapshot.bundled(name)
-    described = capture.descriptor
+    described = msgspec.to_builtins(capture.descriptor)
     assert_is_a_data_package(described)
     assert described["name"] == name
     assert capture.origin == "bundled"
@@ -385,7 +389,7 @@ def test_a_bundled_capture_is_a_whole_snapshot(name):
             checks.fingerprint(file, source.volatile) if source.volatile else whole
         )
         assert entry["content"] == prints[entry["path"]]
-    assert capture.content == snapshot.fingerprint_of(prints)
+    assert capture.content == fingerprint_of(prints)
 
 
 @pytest.mark.parametrize("name", settings.sources())

@@ -15,7 +15,7 @@ from pipeline import settings
 from pipeline.connectors import socrata as protocol
 from pipeline.errors import SourceError, Transient
 from pipeline.http import client
-from pipeline.raw import candidate, snapshot
+from pipeline.raw import snapshot
 from pipeline.raw.candidate import Candidate
 from pipeline.raw.source import Source
 
@@ -56,8 +56,7 @@ def gather(dataset="swc5-untb", source=SOURCE, **asked) -> Candidate:
 def night(source=SOURCE, **asked):
     """One night; returns the new snapshot."""
     gathered = gather(source=source, **asked)
-    described = candidate.descriptor(source, "places", "live", gathered.resources, **gathered.extra)
-    return snapshot.commit(settings.load(), "places", gathered.folder, described)
+    return snapshot.commit(settings.load(), "places", gathered.folder, gathered.describe())
 
 
 def rows(taken, column=":id") -> list[str]:
@@ -80,7 +79,7 @@ def test_a_file_a_page_in_the_order_of_the_row_identifiers(data):
     taken = night()
     assert [file.name for file in taken.files] == [f"page-0000{n}.csv" for n in (1, 2, 3)]
     assert rows(taken) == sorted(row[0] for row in data.rows)
-    assert taken.descriptor["completeness"] == {
+    assert taken.descriptor.completeness == {
         "order": ":id",
         "unique_key": ":id",
         "pages": 3,
@@ -89,7 +88,7 @@ def test_a_file_a_page_in_the_order_of_the_row_identifiers(data):
         "rows": 250,
         "verdict": "complete",
     }
-    assert taken.descriptor["publisher_version"] == str(data.updated)
+    assert taken.descriptor.publisher_version == str(data.updated)
 
 
 def test_the_parameters_are_those_of_the_documentation(cdc, data):
@@ -108,7 +107,7 @@ def test_columns_and_rows_may_be_chosen(data):
     taken = night(select="locationid,data_value", where="measureid='DIABETES' AND year > '2021'")
     header = taken.files[0].read_text().splitlines()[0]
     assert header == '":id","locationid","data_value"'
-    assert taken.descriptor["completeness"]["rows"] == 249
+    assert taken.descriptor.completeness["rows"] == 249
 
 
 def test_features_come_as_rows_do(data):
@@ -117,7 +116,7 @@ def test_features_come_as_rows_do(data):
     assert [file.name for file in taken.files] == [f"page-0000{n}.geojson" for n in (1, 2, 3)]
     features = [f for file in taken.files for f in json.loads(file.read_bytes())["features"]]
     assert [f["properties"][":id"] for f in features] == sorted(row[0] for row in data.rows)
-    assert taken.descriptor["completeness"]["rows"] == 250
+    assert taken.descriptor.completeness["rows"] == 250
     data.updated += 1
     for number, row in enumerate(data.rows):  # a release gives every row another identifier
         row[0] = f"row-{number:06}"
@@ -164,7 +163,7 @@ def test_rows_that_were_not_updated_are_not_read_again(data):
     second = night()
     assert [what for what, asked in data.asked] == ["view"]
     assert second.content == first.content
-    assert second.descriptor["completeness"] == first.descriptor["completeness"]
+    assert second.descriptor.completeness == first.descriptor.completeness
     data.updated += 1
     night()
     assert len(data.queries("page")) == 3
@@ -204,7 +203,7 @@ def test_what_changes_while_it_is_read_is_read_again(data, what):
     data.before = change
     taken = night()
     assert len(rows(taken)) == len(data.rows)
-    assert taken.descriptor["publisher_version"] == str(data.updated)
+    assert taken.descriptor.publisher_version == str(data.updated)
     first_reading = {"rows": 4, "update": 3}  # pages; a row that was missed was looked for
     assert len(data.queries("page")) == first_reading[what] + 3
 

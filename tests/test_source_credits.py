@@ -5,12 +5,13 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 
 from pipeline import database, settings
 from pipeline.marts import credits
-from pipeline.raw import candidate
+from pipeline.raw import descriptor
 from pipeline.raw.source import Source
 from pipeline.settings import ROOT, Settings
 from pipeline.stages import transform
@@ -103,7 +104,7 @@ def test_what_a_script_computes_is_taken_from_its_snapshot(script, here: Setting
     assert credits.of("x") == "x (its script in api/ declares no page)"
     declared = Source("Old", "P", "https://made/", "L", "https://l/", "csv")
     (here.raw / "x").mkdir(parents=True)
-    told = candidate.descriptor(declared, "x", "live", [])
+    told = msgspec.to_builtins(descriptor.describe(declared, "x", []))
     (here.raw / "x" / "datapackage.json").write_text(json.dumps(told))
     assert credits.of("x") == "T by P <https://made/>, licence: L <https://l/>"
     assert not credits.is_static("x")

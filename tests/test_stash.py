@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from patience import Stopwatch, end_of, eventually
+from snapshots import described
 
 from pipeline import settings
 from pipeline.errors import PipelineError
@@ -127,9 +128,7 @@ def write(folder, files):
         (folder / name).write_bytes(content)
         sha = hashlib.sha256(content).hexdigest()
         resources.append({"path": name, "bytes": len(content), "hash": f"sha256:{sha}"})
-    facts = {"origin": "live", "created": "2024-01-01T00:00:00Z", "resources": resources}
-    prints = {"fingerprints": {"bytes": "b", "content": "c"}}
-    snapshot.write_manifest(folder, {"name": folder.name} | facts | prints)
+    snapshot.write_manifest(folder, described(resources, "c", name=folder.name))
     return folder
 
 

@@ -6,7 +6,7 @@ import pytest
 from upstream.twelve import twelve
 
 from pipeline import settings
-from pipeline.raw import candidate, snapshot
+from pipeline.raw import snapshot
 from pipeline.raw.candidate import Candidate
 from pipeline.settings import ROOT
 
@@ -38,10 +38,7 @@ def night(here, source):
     known = script(source)
     gathered = Candidate(here, known.SOURCE, source, snapshot.current(here, source))
     known.fetch(gathered)
-    described = candidate.descriptor(
-        known.SOURCE, source, "live", gathered.resources, **gathered.extra
-    )
-    return snapshot.commit(here, source, gathered.folder, described)
+    return snapshot.commit(here, source, gathered.folder, gathered.describe())
 
 
 def test_all_twelve_sources_are_there():

@@ -6,6 +6,7 @@ import json
 import random
 
 import pytest
+from snapshots import described
 
 from pipeline import state
 from pipeline.errors import SourceError
@@ -39,9 +40,7 @@ def night(here, tmp_path, monkeypatch):
         members = [{"type": "Feature", "properties": each, "geometry": None} for each in features]
         raw.write_text(json.dumps({"type": "FeatureCollection", "features": members}))
         resource = {"path": raw.name, "format": "geojson", "url": "https://e.gov/fires"}
-        described = {"resources": [resource], "fingerprints": {"content": str(number)}}
-        described |= {"origin": "live", "created": "tonight"}
-        taken = snapshot.Snapshot(SOURCE, raw.parent, described)
+        taken = snapshot.Snapshot(SOURCE, raw.parent, described([resource], number))
         monkeypatch.setattr(preprocess.snapshot, "current", lambda here, source: taken)
 
         def make(taken, output):

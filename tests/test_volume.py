@@ -6,10 +6,12 @@ import json
 import random
 import sys
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from publisher import Answer
+from snapshots import described
 from test_fetch import HOST, SOURCE, URL, night, on_disk, serve
 
 from pipeline import __main__ as command_line
@@ -21,6 +23,7 @@ from pipeline.formats import delimited, geojson, topojson
 from pipeline.formats.legible import Legible, Output
 from pipeline.raw import refetch, snapshot, volume
 from pipeline.raw.candidate import Candidate
+from pipeline.raw.snapshot import Snapshot
 from pipeline.raw.source import Source
 from pipeline.stages import guards, lock, preprocess
 
@@ -282,7 +285,7 @@ def test_the_bundled_capture_is_no_measure(here, publisher):
     nights(publisher, 100)
     state.replace(here, "alpha", accepted=None)
     assert volume.accepted(here, "alpha", preprocess.output_of(here, "alpha")) == []
-    taken = SimpleNamespace(content="c", origin="bundled", descriptor={"resources": []})
+    taken = SimpleNamespace(content="c", origin="bundled", descriptor=described([]))
     legible = Legible(3, ["a", "b"], "", 0, {})
     output = preprocess.output_of(here, "alpha")
     assert guards.check(here, "alpha", taken, legible, output, output) == {}
@@ -484,8 +487,7 @@ def snapshot_of(parts: dict[str, int], number: int, window: str = "", **more):
     resources = [
         {"path": f"{part}.csv", "url": f"https://e.gov/{part}.csv", "part": part} for part in parts
     ]
-    described = {"resources": resources, "window_begin": window} | more
-    taken = SimpleNamespace(content=str(number), descriptor=described, origin="live")
+    taken = Snapshot("alpha", Path(), described(resources, number, window_begin=window, **more))
     files = {f"{part}.csv": rows for part, rows in parts.items()}
     return taken, Legible(sum(parts.values()), ["a"], "", 0, {}, files=files)
 
@@ -640,7 +642,7 @@ def test_a_snapshot_of_an_earlier_version_is_judged_as_a_whole():
     """Its manifest does not say which parts there are."""
     quiet = Nights()
     old, legible = snapshot_of({"page-1": 100, "page-2": 100}, 1)
-    del old.descriptor["resources"][0]["part"]
+    old.descriptor.resources[0].part = None
     quiet.known = [volume.counted(old, legible)]
     assert quiet.known[0]["parts"] == {}
     assert quiet.run({"pages": 150}) == ""

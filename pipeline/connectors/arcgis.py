@@ -19,8 +19,9 @@ from pipeline.connectors.arcgis_answers import Layer, Page
 from pipeline.connectors.paging import PAGES
 from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.http.client import Client
-from pipeline.raw import checks, snapshot
-from pipeline.raw.candidate import Candidate, resource
+from pipeline.raw import checks
+from pipeline.raw.candidate import Candidate
+from pipeline.raw.fingerprints import fingerprint_of
 from pipeline.settings import redact
 from pipeline.text import shown
 
@@ -84,11 +85,11 @@ def fetch(
         return
     trouble = ""
     for attempt in range(1, READS + 1):
-        candidate.forget_all()
+        candidate.remove_all()
         proof, detail = _read(reading, by_ids=not layer.can_page or attempt == READS)
         if proof["verdict"] == "complete":
             candidate.extra["completeness"] = proof
-            candidate.note_pages(asked, layer.version, _content(candidate))
+            candidate.record_pages(asked, layer.version, _content(candidate))
             return
         trouble = f"{proof['verdict']}, read {READS} times: {detail}"
     raise SourceError(f"{shown(url)}: {trouble}")
@@ -100,18 +101,18 @@ def _is_unchanged(reading: _Reading, asked: str) -> bool:
     if not version or not candidate.is_of_version(asked, version):
         return False
     # A view whose filter names the time loses rows without an edit: the count is a second witness.
-    return reading.count() == candidate.kept.descriptor.get("rows")
+    return reading.count() == candidate.kept.descriptor.rows
 
 
 def _content(candidate: Candidate) -> str:
     """The content fingerprint: the current one while the same features only came in other pages."""
     ours, current = candidate.resources, candidate.current
-    theirs = [entry.get("rows") for entry in current.descriptor["resources"]] if current else []
-    if current and theirs and theirs != [entry["rows"] for entry in ours]:
-        paths = [candidate.folder / entry["path"] for entry in ours]
+    theirs = [entry.rows for entry in current.descriptor.resources] if current else []
+    if current and theirs and theirs != [entry.rows for entry in ours]:
+        paths = [candidate.folder / entry.path for entry in ours]
         if _features_of(paths) == _features_of(current.files):
             return current.content
-    return snapshot.fingerprint_of({entry["path"]: entry["content"] for entry in ours})
+    return fingerprint_of({entry.path: entry.content for entry in ours})
 
 
 def _features_of(paths: list[Path]) -> str:
@@ -163,7 +164,7 @@ def _by_ids(reading: _Reading) -> Iterator[Page]:
     while start < max(1, len(ids)):
         page = _take(reading, _within(reading, ids[start:]))
         if page.is_cut:  # the server gives fewer at once than it says
-            reading.candidate.forget(page.name)
+            reading.candidate.remove(page.name)
             if not 0 < len(page.ids) < reading.size:
                 raise SourceError(f"{shown(reading.url)}: a page of object ids came cut")
             reading.size = len(page.ids)
@@ -227,9 +228,7 @@ def _page(reading: _Reading, address: str) -> Page:
     path = candidate.folder / name
     got = candidate.client.get(address, path, check=looks_right)
     page, where = pages[-1], shown(address)
-    entry = resource(path, where, got.sha256, got.size, got.media_type, candidate.source)
-    candidate.resources.append(entry | {"rows": len(page.ids)})
-    candidate.parts[name] = PAGES
+    candidate.add(path, where, got, rows=len(page.ids), part=PAGES)
     return page
 
 

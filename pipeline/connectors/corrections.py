@@ -20,7 +20,7 @@ from pipeline.errors import SourceError, Throttled
 from pipeline.formats import lenient_json
 from pipeline.raw import checks
 from pipeline.raw.candidate import Candidate
-from pipeline.raw.snapshot import fingerprint_of
+from pipeline.raw.fingerprints import fingerprint_of
 from pipeline.text import shown
 
 MOST = 20_000  # events in one answer; where there are more changes, every month is read again
@@ -120,7 +120,7 @@ def note(candidate: Candidate, base: str, found: Corrections) -> None:
     back from the stash may be older.
     """
     if found.checked_at is not None:
-        files = {entry["path"]: entry["content"] for entry in candidate.resources}
+        files = {entry.path: entry.content for entry in candidate.resources}
         told = {"checked_at": found.checked_at, "content": fingerprint_of(files)}
         candidate.validators[_asked(base)] = told
 
@@ -130,7 +130,7 @@ def _asked(base: str) -> str:
 
 
 def _checked_at(candidate: Candidate, base: str) -> float | None:
-    known = candidate.known(_asked(base))
+    known = candidate.previous_validators(_asked(base))
     return known.get("checked_at") if known.get("content") == candidate.kept.content else None
 
 

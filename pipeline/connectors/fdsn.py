@@ -76,9 +76,9 @@ def fetch_months(
         unread = [w for w, names in kept.items() if _holds_any_of(candidate, names, seen)]
     for name in chain.from_iterable(kept.values()):
         candidate.carry_over(name)
-    candidate.resources.sort(key=lambda entry: entry["path"])
+    candidate.resources.sort(key=lambda entry: entry.path)
     for entry in candidate.resources:  # of a month of many events there are several files
-        candidate.parts[entry["path"]] = entry["path"][: len("2024-01")]
+        candidate.parts[entry.path] = entry.path[: len("2024-01")]
     candidate.extra["window_begin"] = f"{windows[-1][0]:%Y-%m}"
     candidate.extra["completeness"] = _proof(candidate)
     corrections.note(candidate, base, found)
@@ -87,7 +87,7 @@ def fetch_months(
 def _proof(candidate: Candidate) -> dict:
     """The counts of all files together; those carried over bring the counts they were read with."""
     totals = {
-        member: sum(entry[member] for entry in candidate.resources)
+        member: sum(getattr(entry, member) or 0 for entry in candidate.resources)
         for member in ("count_before", "count_after", "rows")
     }
     if not totals["rows"]:
@@ -105,11 +105,11 @@ def _month_begins(today: datetime, months: int) -> list[datetime]:
 
 def _files_of(candidate, base, begin, end, parameters) -> list[str]:
     """The files of the current snapshot that hold a month as it is asked for now, else none."""
-    entries = candidate.current.descriptor["resources"] if candidate.current else []
-    entries = [entry for entry in entries if entry["path"].startswith(f"{begin:%Y-%m}")]
+    entries = candidate.current.descriptor.resources if candidate.current else []
+    entries = [entry for entry in entries if entry.path.startswith(f"{begin:%Y-%m}")]
     wanted = _parameters_of(_address(base, "query", begin, end, parameters))
-    is_the_same = all(_parameters_of(entry["url"]) == wanted for entry in entries)
-    return [entry["path"] for entry in entries] if is_the_same else []
+    is_the_same = all(_parameters_of(entry.url) == wanted for entry in entries)
+    return [entry.path for entry in entries] if is_the_same else []
 
 
 def _parameters_of(address: str) -> tuple[str, dict]:
@@ -136,16 +136,17 @@ def _fetch_window(candidate, base, begin, end, parameters, seen) -> None:
         name = _file_name(begin, end)
         address = _address(base, "query", begin, end, parameters)
         if candidate.has(name):
-            candidate.forget(name)
+            candidate.remove(name)
         # A window without an event has no file where the service answers 204 to it (`nodata`).
         path = candidate.download(address, name, check=_events, may_be_nothing=True)
         events = _events(path) if path else []
         after = _count(candidate, base, begin, end, parameters)
         is_unique = len(set(events)) == len(events) and seen.keys().isdisjoint(events)
         if before.count == len(events) == after.count and is_unique:
-            counts = {"rows": after.count, "count_before": before.count, "count_after": after.count}
             if path:
-                candidate.resources[-1].update(counts)
+                entry = candidate.resources[-1]
+                entry.rows = entry.count_after = after.count
+                entry.count_before = before.count
             seen.update(dict.fromkeys(events, name))
             return
         trouble = f"{shown(address)}: an event came twice, {READS} times"

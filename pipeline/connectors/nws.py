@@ -46,7 +46,7 @@ def fetch(candidate: Candidate, url: str) -> None:
     candidate.client.session.headers["Accept"] = "application/geo+json"
     twice = ""
     for _ in range(READS):
-        candidate.forget_all()
+        candidate.remove_all()
         ids = _read(candidate, url)
         if len(set(ids)) == len(ids):
             # One answer is of one moment; a count asked for before or after it would be of another.
@@ -72,7 +72,7 @@ def _read(candidate: Candidate, url: str) -> list[str]:
         asked.append(url)
         name = f"alerts-{len(asked):04}.geojson" if len(asked) > 1 else "alerts.geojson"
         alerts = _alerts(candidate.download(url, name, check=_alerts, part=PAGES))
-        candidate.resources[-1]["rows"] = len(alerts.features)
+        candidate.resources[-1].rows = len(alerts.features)
         ids += [alert.id for alert in alerts.features]
         url = _next(asked, alerts)
     return ids

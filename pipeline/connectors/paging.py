@@ -17,7 +17,7 @@ from pipeline.connectors import page
 from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.formats import lenient_json
 from pipeline.raw import checks
-from pipeline.raw.candidate import Candidate, resource
+from pipeline.raw.candidate import Candidate
 from pipeline.settings import redact
 from pipeline.text import escaped, shown, start_of
 
@@ -70,12 +70,12 @@ def fetch(candidate: Candidate, service: Service) -> None:
         return
     trouble = ""
     for _ in range(READS):
-        candidate.forget_all()
+        candidate.remove_all()
         proof, detail = _read(candidate, service, version)
         if proof["verdict"] == "complete":
             candidate.extra["completeness"] = proof
-            rows = checks.total(entry["content"] for entry in candidate.resources)
-            candidate.note_pages(told["asked"], version, rows)
+            rows = checks.total(entry.content for entry in candidate.resources)
+            candidate.record_pages(told["asked"], version, rows)
             return
         trouble = f"{proof['verdict']}, {READS} times: {detail}"
         version = candidate.extra["publisher_version"] = service.version()
@@ -147,9 +147,7 @@ def _page(candidate, service: Service, address: str, name: str) -> tuple[list[st
     got = candidate.client.get(address, path, headers=dict(service.headers), check=looks_right)
     found = came[-1]
     told = checks.row_fingerprint(*found.rows_without(source.volatile_columns))
-    entry = resource(path, where, got.sha256, got.size, got.media_type, source, told)
-    candidate.resources.append(entry | {"rows": len(found.keys)})
-    candidate.parts[name] = PAGES
+    candidate.add(path, where, got, rows=len(found.keys), part=PAGES, content=told)
     return found.header, found.keys
 
 

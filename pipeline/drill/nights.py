@@ -87,7 +87,7 @@ def record(drill: Drill, names: list[str]) -> None:
         elif not drill.server.asked:
             _leave_out(drill, source, "its script does not ask by its Candidate")
         else:
-            files = [resource["url"] for resource in taken.descriptor["resources"]]
+            files = [resource.url for resource in taken.descriptor.resources]
             drill.asked[source] = drill.server.asked
             drill.addresses[source] = drill.server.addresses_of(drill.server.asked, files)
             drill.content[source] = taken.content

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from pipeline.marts import credits, resources
-from pipeline.raw.snapshot import fingerprint_of
+from pipeline.raw.fingerprints import fingerprint_of
 
 TESTS = ("test", "unit_test")
 _OF_DBT = ("dbt", "dbt_postgres")  # packages whose macros change only with dbt's version

@@ -1,19 +1,20 @@
-"""A snapshot being gathered: what a source is, its files one by one, its descriptor.
-
-The descriptor is a Data Package, https://datapackage.org/standard/data-package/.
-"""
+"""A candidate: the files of a new snapshot, gathered one by one beside the current snapshot."""
 
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from pipeline import state
 from pipeline.errors import SourceError
 from pipeline.http.client import Client, Received
 from pipeline.http.network import joined
 from pipeline.http.partial import Finished, Journal
-from pipeline.raw import checks, snapshot
+from pipeline.raw import checks, descriptor, snapshot
+from pipeline.raw.descriptor import Descriptor, Resource
 from pipeline.raw.fingerprints import content_of
 from pipeline.raw.snapshot import Snapshot
 from pipeline.raw.source import Source
@@ -21,22 +22,13 @@ from pipeline.settings import Settings
 from pipeline.text import escaped, shown
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,150}")
-PROFILE = "https://datapackage.org/profiles/2.0/datapackage.json"
-_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+")
-_MEDIA_TYPES = {
-    "csv": "text/csv",
-    "tsv": "text/tab-separated-values",
-    "csv.gz": "application/gzip",
-    "tsv.gz": "application/gzip",
-    "zip": "application/zip",
-}
 _CONDITIONS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
-Check = Callable[[Path, bool], None]  # of a file that came, and whether its end is proven
-_REQUESTS = 3  # for a file of which nothing proves that it came whole
+Check = Callable[[Path, bool], None]  # of a received file, and whether its end is proven
+_REQUESTS = 3  # for a file whose completeness nothing proves
 
 
 class Candidate:
-    """A snapshot being gathered, file by file, beside the current one."""
+    """The files of a new snapshot, and what is recorded about them."""
 
     def __init__(self, settings: Settings, source: Source, name: str, current: Snapshot | None):
         self.source, self.name = source, name
@@ -44,14 +36,15 @@ class Candidate:
         self.folder = snapshot.open_candidate(settings, name)
         self.client = Client(settings, source.keys, lambda: snapshot.addresses(settings))
         self.journal = Journal(settings, name, self.folder)
-        self.resources: list[dict] = []
-        # Further members of the descriptor, such as completeness.
-        self.extra: dict[str, object] = {}
+        self.resources: list[Resource] = []
+        # Further members of the descriptor, such as `completeness`, by their names.
+        self.extra: dict[str, Any] = {}
+        self.content = ""  # the content fingerprint of pages of one table
         self.validators: dict[str, dict] = {}  # by URL, for the next night
-        # File name -> the part of the snapshot that it belongs to, where its name is not that of
-        # the part: the volume guard holds each part against what it was before.
+        # File name -> the part of the snapshot that the file belongs to, where that is not the
+        # file's name. The volume guard compares each part with its earlier numbers of rows.
         self.parts: dict[str, str] = {}
-        self._known = state.read(settings, name).get("validators", {})
+        self._validators_before = state.read(settings, name).get("validators", {})
 
     def download(
         self,
@@ -62,31 +55,31 @@ class Candidate:
         headers: Mapping[str, str] | None = None,
         part: str = "",
     ) -> Path | None:
-        """Fetch one file of the snapshot; unchanged by its validators, it is carried over.
+        """Fetch one file of the snapshot, or carry it over when it is unchanged.
 
-        A file that came without a length and without chunks, and whose kind does not prove its
-        end either, is requested again until two responses are the same.
+        A file is unchanged when the publisher confirms its validators (status 304). A file that
+        came without a length and without chunks, and whose kind does not prove its end either, is
+        requested again until two responses are the same.
 
         Parameters
         ----------
         url:   address of the file.
-        name:  its name in the snapshot; the last part of the address when left out.
-        check: raises SourceError when the file is not what was asked for, beyond its kind.
-        may_be_nothing: the protocol says by 204 that there is nothing: no file, and None.
-        headers: sent to the host of `url` alone, such as one with a key.
-        part: what the file is a part of, as a month or a year, where its name differs from night
-              to night or several files are one (pages); its name when left out.
+        name:  its name in the snapshot; by default the last part of the address.
+        check: raises SourceError when the file is not the expected one; its kind is checked anyway.
+        may_be_nothing: status 204 means that there is no data: no file is written, and the result
+               is None.
+        headers: sent to the host of `url` only, for example a header with a key.
+        part: what the file is a part of, such as a month or a year, if its name differs from night
+              to night or several files belong together (pages); by default its name.
         """
         name = name or urlsplit(joined(url, "")).path.rpartition("/")[2]
         if not FILE_NAME.fullmatch(name) or self.has(name):
             raise SourceError(
                 f"{shown(url)}: {escaped(name)!r} is not a valid file name, or is duplicated"
             )
-        if part:
-            self.parts[name] = part
-        path = self.folder / name
+        path, given = self.folder / name, dict(headers or {})
 
-        def looks_right(path: Path, is_delimited: bool) -> None:
+        def check_file(path: Path, is_delimited: bool) -> None:
             checks.check(
                 path,
                 self.source.kind,
@@ -99,45 +92,44 @@ class Candidate:
                 check(path)
 
         finished = self.journal.finished(shown(url), name)
-        known = finished.validators if finished else self._usable_validators(name, url)
+        validators = finished.validators if finished else self._usable_validators(name, url)
         if not finished:
-            self.journal.take_back(name)  # it may have been begun
-        given = dict(headers or {})
-        given |= {_CONDITIONS[header]: known[header] for header in _CONDITIONS if header in known}
+            self.journal.take_back(name)  # a killed fetch may have begun it
+        conditions = {_CONDITIONS[h]: validators[h] for h in _CONDITIONS if h in validators}
         received = self.client.get(
-            url, path, headers=given, check=looks_right, may_be_nothing=may_be_nothing
+            url, path, headers=given | conditions, check=check_file, may_be_nothing=may_be_nothing
         )
         if not received.is_delimited and not checks.proves_its_end(self.source.kind):
-            received = self._confirm(url, path, received, looks_right, headers)
+            received = self._confirm(url, path, received, check_file, given)
+        if part:
+            self.parts[name] = part
         if received.status == 204:
             return None
         if received.status != 304:
             finished = Finished(received.sha256, received.media_type, received.validators)
         elif finished:
             self.journal.take_back(name)
-            looks_right(path, True)
+            check_file(path, True)
         else:
             self.carry_over(name)
-            self.validators[shown(url)] = known
+            self.validators[shown(url)] = validators
             return path
         self.journal.note(shown(url), name, finished)
-        size = path.stat().st_size
-        entry = self._entry(path, shown(url), finished.sha256, size, finished.media_type)
-        self.resources.append(entry)
-        self.validators[shown(url)] = finished.validators | {"content": entry["content"]}
+        entry = self.add(path, shown(url), finished)
+        self.validators[shown(url)] = finished.validators | {"content": entry.content}
         return path
 
     def _confirm(
-        self, url: str, path: Path, got: Received, check: Check, headers: Mapping[str, str] | None
+        self, url: str, path: Path, received: Received, check: Check, headers: dict[str, str]
     ) -> Received:
         """Request a file again until two responses are the same, or one has its length.
 
-        Returns the last one, which is the file on disk. What the script declares as volatile may
-        differ. Raises SourceError when no two of them are the same.
+        Returns the last response, which is the file on disk. What the source declares as volatile
+        may differ. Raises SourceError when no two responses are the same.
         """
         earlier: list[str] = []
-        while not got.is_delimited:
-            fingerprint = content_of(path, self.source) or got.sha256
+        while not received.is_delimited:
+            fingerprint = content_of(path, self.source) or received.sha256
             if fingerprint in earlier:
                 break
             earlier.append(fingerprint)
@@ -148,8 +140,8 @@ class Candidate:
                     "the next night asks again; if a column differs in every response, name it "
                     f"in volatile_columns of api/{self.name}.py",
                 )
-            got = self.client.get(url, path, headers=dict(headers or {}), check=check)
-        return got
+            received = self.client.get(url, path, headers=headers, check=check)
+        return received
 
     def ask(
         self,
@@ -158,161 +150,115 @@ class Candidate:
         may_be_nothing: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
-        """A small answer that is not kept, such as a count; the rest as in `Client.get`.
+        """Return a small response that does not become a file, such as a count.
 
-        Nothing, where the protocol may say by 204 that there is nothing, is `b""`.
+        The parameters are those of `Client.get`. A permitted 204 returns `b""`.
         """
-        path, given = self.folder / ".answer", dict(headers or {})
+        path = self.folder / ".answer"
         received = self.client.get(
-            url, path, headers=given, check=check, may_be_nothing=may_be_nothing
+            url, path, headers=dict(headers or {}), check=check, may_be_nothing=may_be_nothing
         )
         if received.status == 204:
             return b""
-        answer = path.read_bytes()
+        body = path.read_bytes()
         path.unlink()
-        return answer
+        return body
 
-    def name_parts(self) -> None:
-        """Say of each file gathered which part of the snapshot it is."""
+    def add(
+        self,
+        path: Path,
+        url: str,
+        received: Received | Finished,
+        *,
+        rows: int | None = None,
+        part: str = "",
+        content: str = "",
+    ) -> Resource:
+        """Add a file that was fetched; the rest as in `describe_file` and `download`."""
+        entry = descriptor.describe_file(
+            path, url, received.sha256, received.media_type, self.source, content
+        )
+        if any(other.name == entry.name for other in self.resources):
+            entry.name = descriptor.resource_name(path.name)
+        entry.rows = rows
+        if part:
+            self.parts[path.name] = part
+        self.resources.append(entry)
+        return entry
+
+    def describe(self) -> Descriptor:
+        """Return the descriptor of the files gathered."""
         for entry in self.resources:
-            known = entry.get("part", entry["path"])
-            entry["part"] = self.parts.get(entry["path"], known)
+            entry.part = self.parts.get(entry.path, entry.part or entry.path)
+        return descriptor.describe(
+            self.source, self.name, self.resources, self.content, **self.extra
+        )
 
     def has(self, name: str) -> bool:
-        """Whether a file is gathered already."""
-        return any(entry["path"] == name for entry in self.resources)
+        """Return whether a file was gathered already."""
+        return any(entry.path == name for entry in self.resources)
 
     @property
     def kept(self) -> Snapshot:
-        """The current snapshot, to carry files over from; LookupError where there is none."""
+        """The current snapshot, from which files are carried over; LookupError without one."""
         if self.current is None:
             raise LookupError(f"{self.name} has no snapshot to carry files over from")
         return self.current
 
     def carry_over(self, name: str) -> None:
-        """Keep a file of the current snapshot as it is."""
-        self.resources.append(dict(self.kept.resources[name]))
+        """Keep a file of the current snapshot."""
+        self.resources.append(msgspec.structs.replace(self.kept.resources[name]))
         snapshot.carry_over(self.kept.folder / name, self.folder)
 
     def carry_over_all(self) -> None:
-        """Keep the current snapshot as it is: its publisher has nothing newer."""
-        known = self.kept.descriptor
-        for entry in known["resources"]:
-            self.carry_over(entry["path"])
-        self.extra |= {"completeness": known["completeness"], "content": self.kept.content}
-        self.validators = dict(self._known)
+        """Keep all files of the current snapshot: the publisher has nothing newer."""
+        before = self.kept.descriptor
+        for entry in before.resources:
+            self.carry_over(entry.path)
+        self.extra["completeness"] = before.completeness
+        self.content = self.kept.content
+        self.validators = dict(self._validators_before)
 
-    def note_pages(self, asked: str, version: str, fingerprint: str) -> None:
-        """Tell that the files are pages of one table, and what its content is.
+    def record_pages(self, asked: str, version: str, content: str) -> None:
+        """Record that the files are pages of one table, and its content.
 
         Parameters
         ----------
-        asked:       the address of the first page, without secrets.
-        version:     the publisher's of the table; empty when it tells none. It is noted for the
-                     next night beside the validators of files: where it moves without the content,
-                     the snapshot and its manifest stay as they are.
-        fingerprint: of the rows, the same however they were cut into pages.
+        asked:   the address of the first page, without secrets.
+        version: the publisher's version of the table; empty without one. It is stored with the
+                 validators: when only the version changes, the snapshot and its manifest stay.
+        content: the fingerprint of the rows, which does not depend on the size of the pages.
         """
-        self.extra["content"] = fingerprint
-        self.validators = {asked: {"version": version, "content": fingerprint}} if version else {}
+        self.content = content
+        self.validators = {asked: {"version": version, "content": content}} if version else {}
 
-    def known(self, asked: str) -> dict:
-        """The validators that were noted of an address on an earlier night; empty without any."""
-        return self._known.get(asked, {})
+    def previous_validators(self, url: str) -> dict:
+        """Return what an earlier night recorded of an address; empty without a record."""
+        return self._validators_before.get(url, {})
 
     def is_of_version(self, asked: str, version: str) -> bool:
-        """Whether the current snapshot is the answer to the same question in this version."""
-        if not self.current or self.current.descriptor.get("asked") != asked:
+        """Return whether the current snapshot is the response to `asked` in this version."""
+        if not self.current or self.current.descriptor.asked != asked:
             return False
-        known = self.known(asked)
-        seen = known.get("version") if known.get("content") == self.current.content else None
-        return version in (seen, self.current.descriptor.get("publisher_version"))
+        before = self.previous_validators(asked)
+        seen = before.get("version") if before.get("content") == self.current.content else None
+        return version in (seen, self.current.descriptor.publisher_version)
 
-    def forget_all(self) -> None:
-        """Take all files out again, to read them anew."""
+    def remove_all(self) -> None:
+        """Remove all files, so that they can be read again."""
         for entry in list(self.resources):
-            self.forget(entry["path"])
+            self.remove(entry.path)
 
-    def forget(self, name: str) -> None:
-        """Take a file out again, to read it anew."""
-        self.resources = [entry for entry in self.resources if entry["path"] != name]
+    def remove(self, name: str) -> None:
+        """Remove a file, so that it can be read again."""
+        self.resources = [entry for entry in self.resources if entry.path != name]
         (self.folder / name).unlink()
-        self._known = {}
+        self._validators_before = {}
 
     def _usable_validators(self, name: str, url: str) -> dict[str, str]:
-        """The validators of the last answer, if its content is what the file on disk has."""
+        """Return the validators of the file on disk, if they belong to its content."""
         entry = self.current.resources.get(name) if self.current else None
-        known = self.known(shown(url))
-        if entry and (entry["url"], entry["content"]) == (shown(url), known.get("content")):
-            return known
+        before = self.previous_validators(shown(url))
+        if entry and (entry.url, entry.content) == (shown(url), before.get("content")):
+            return before
         return {}
-
-    def _entry(self, path: Path, url: str, sha256: str, size: int, media_type: str) -> dict:
-        entry = resource(path, url, sha256, size, media_type, self.source)
-        if any(other["name"] == entry["name"] for other in self.resources):
-            entry["name"] = _resource_name(path.name)
-        return entry
-
-
-def resource(
-    path: Path,
-    url: str,
-    sha256: str,
-    size: int,
-    media_type: str,
-    source: Source,
-    content_fingerprint: str = "",
-) -> dict:
-    """The descriptor's entry of one file.
-
-    A media type that the publisher left out or garbled is the one of the source's kind. The
-    content fingerprint is made as the source declares when it is left out.
-    """
-    if not _MEDIA_TYPE.fullmatch(media_type):
-        media_type = _MEDIA_TYPES.get(source.kind, "application/json")
-    return {
-        "name": _resource_name(path.stem),
-        "path": path.name,
-        "format": path.suffix.lstrip(".").lower() or source.kind,
-        "bytes": size,
-        "hash": f"sha256:{sha256}",
-        "mediatype": media_type,
-        "encoding": source.encoding,
-        "url": url,
-        "content": content_fingerprint or content_of(path, source) or sha256,
-    }
-
-
-def _resource_name(text: str) -> str:
-    return re.sub(r"[^-a-z0-9._]", "-", text.lower())
-
-
-def descriptor(source: Source, name: str, origin: str, resources: list[dict], **extra) -> dict:
-    """The Data Package descriptor of a snapshot, `origin` being `live` or `bundled`.
-
-    `extra` are members beside the standard's own, such as `completeness`; its `content` is the
-    content fingerprint of pages of one table, which is otherwise made of the files' own.
-    """
-    fingerprint = extra.pop("content", "") or snapshot.fingerprint_of(
-        {entry["path"]: entry["content"] for entry in resources}
-    )
-    described: dict = {
-        "$schema": PROFILE,
-        "name": name,
-        "title": source.title,
-        "homepage": source.page,
-        "created": state.now(),
-        "sources": [{"title": source.publisher, "path": source.page}],
-        "licenses": [{"title": source.licence, "path": source.licence_page}],
-        "origin": origin,
-    }
-    if source.as_of:
-        described["as_of"] = source.as_of
-    if resources and all("rows" in entry for entry in resources):
-        described["rows"] = sum(entry["rows"] for entry in resources)
-    described |= extra
-    described["fingerprints"] = {
-        "bytes": snapshot.fingerprint_of({r["path"]: r["hash"] for r in resources}),
-        "content": fingerprint,
-    }
-    return described | {"resources": resources}

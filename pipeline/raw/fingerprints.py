@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline import compressed, durable
 from pipeline.errors import SourceError
-from pipeline.raw import checks, snapshot
+from pipeline.raw import checks
 from pipeline.raw.source import Source
 from pipeline.text import escaped
 
@@ -22,6 +22,12 @@ _JSON = (".json", ".geojson", ".topojson")
 _TABLES = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv"}  # the members of a zip that have columns
 _ZIP = b"PK\x03\x04"  # how one begins that has members (APPNOTE.TXT, 4.3.7)
 _DEEPEST = 4  # archives in archives
+
+
+def fingerprint_of(parts: dict[str, str]) -> str:
+    """Return one SHA-256 over the hashes of several named parts, whatever their order."""
+    lines = (f"{parts[name]}  {name}\n" for name in sorted(parts))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def content_of(path: Path, source: Source) -> str:
@@ -65,7 +71,7 @@ def _of_zip(path: Path, source: Source) -> str:
         columns = escaped(", ".join(source.volatile_columns))
         what = f"{path.name}: no CSV or TSV in it has the volatile columns {columns}"
         raise trouble[0] if trouble else SourceError(what)
-    return snapshot.fingerprint_of(found)
+    return fingerprint_of(found)
 
 
 def _members(path: Path, deep: int = 1) -> Iterator[tuple[str, Iterable[bytes]]]:

@@ -245,7 +245,7 @@ def _blobs_of(checkout: Checkout, snapshot: Snapshot) -> dict[str, str]:
     """Name to blob: the manifests themselves, of the data a pointer once Git LFS has it."""
     contents = {name: (snapshot.folder / name).read_bytes() for name in TEXT}
     for file in snapshot.files:
-        oid = snapshot.resources[file.name]["hash"].removeprefix("sha256:")
+        oid = snapshot.resources[file.name].sha256
         contents[file.name] = lfs.take_in(checkout.lfs, file, oid)
     return {name: git_tree.write_blob(checkout.git, text) for name, text in contents.items()}
 

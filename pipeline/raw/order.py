@@ -23,22 +23,21 @@ def of_snapshot(here: Settings, source: str, taken: Snapshot) -> dict:
     `line` has the contents before it on this machine, the newest first, also those that never
     came as far as the database.
     """
-    fetched, described = state.read(here, source).get("api", {}), taken.descriptor
-    replaces = described.get("replaces")
+    fetched, replaces = state.read(here, source).get("api", {}), taken.descriptor.replaces
     known = fetched.get("line") if fetched.get("content") == taken.content else None
     return {
         "content": taken.content,
         "replaces": replaces,
         "line": known or [replaces] * bool(replaces),
-        "origin": described.get("origin"),
-        "fetched_at": described.get("created"),
+        "origin": taken.origin,
+        "fetched_at": taken.fetched_at,
     }
 
 
 def line(taken: Snapshot, fetched: dict) -> list[str]:
     """The contents before a snapshot, from what stage `api` noted the last time."""
     known = fetched.get("line") or []
-    replaces = taken.descriptor.get("replaces")
+    replaces = taken.descriptor.replaces
     if fetched.get("content") == taken.content or not replaces:
         return known
     return [replaces, *known][:LONGEST_LINE]
@@ -50,7 +49,7 @@ def replaced(here: Settings, source: str, current: Snapshot | None, content: str
     A snapshot of the same content (its files were damaged, say) replaces what that one replaced.
     """
     if current:
-        before, earlier = current.content, current.descriptor.get("replaces")
+        before, earlier = current.content, current.descriptor.replaces
     else:
         fetched = state.read(here, source).get("api", {})
         before, earlier = fetched.get("content"), fetched.get("replaces")

@@ -9,6 +9,7 @@ once a night.
 from typing import NamedTuple
 
 from pipeline import state
+from pipeline.raw.descriptor import Fingerprints
 from pipeline.raw.snapshot import Snapshot
 from pipeline.settings import Settings
 from pipeline.state import Outcome
@@ -21,14 +22,15 @@ class Rejected(NamedTuple):
     content: str  # its content fingerprint
     is_first: bool  # whether it was never fetched again before
 
-    def is_the_same(self, fingerprints: dict, current: dict) -> bool:
+    def is_the_same(self, fingerprints: Fingerprints, current: Fingerprints) -> bool:
         """Whether what came is the rejected snapshot again.
 
         The first time its bytes are compared: what is volatile may be what is wrong. Later its
         content: a publisher whose every answer differs would make a new snapshot every night.
         """
-        by = "bytes" if self.is_first else "content"
-        return fingerprints[by] == current.get(by)
+        if self.is_first:
+            return fingerprints.bytes == current.bytes
+        return fingerprints.content == current.content
 
     def facts(self, content: str) -> dict[str, str]:
         """What is noted of stage `api` when this content came."""

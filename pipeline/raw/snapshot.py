@@ -17,10 +17,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
+
 from pipeline import durable
 from pipeline.errors import SourceError
 from pipeline.http import partial
 from pipeline.raw import manifest
+from pipeline.raw.descriptor import Descriptor, Resource
 from pipeline.raw.manifest import DESCRIPTOR, SUMS
 from pipeline.settings import BUNDLED, Settings
 
@@ -35,12 +38,12 @@ class Snapshot:
 
     source: str
     folder: Path
-    descriptor: dict = field(repr=False)
+    descriptor: Descriptor = field(repr=False)
 
     @property
     def files(self) -> list[Path]:
         """The data files, in the order of the manifest."""
-        return [self.folder / resource["path"] for resource in self.descriptor["resources"]]
+        return [self.folder / resource.path for resource in self.descriptor.resources]
 
     @property
     def file(self) -> Path:
@@ -52,27 +55,27 @@ class Snapshot:
     @property
     def content(self) -> str:
         """The content fingerprint: equal as long as what the publisher says is equal."""
-        return self.descriptor["fingerprints"]["content"]
+        return self.descriptor.fingerprints.content
 
     @property
     def origin(self) -> str:
         """`live` or `bundled`."""
-        return self.descriptor["origin"]
+        return self.descriptor.origin
 
     @property
     def fetched_at(self) -> str:
         """When the bytes were received (ISO 8601, UTC)."""
-        return self.descriptor["created"]
+        return self.descriptor.created
 
     @property
     def size(self) -> int:
         """Bytes of the data files."""
-        return sum(resource["bytes"] for resource in self.descriptor["resources"])
+        return sum(resource.bytes for resource in self.descriptor.resources)
 
     @cached_property
-    def resources(self) -> dict[str, dict]:
+    def resources(self) -> dict[str, Resource]:
         """The descriptor's entry of each file, by its name."""
-        return {resource["path"]: resource for resource in self.descriptor["resources"]}
+        return {resource.path: resource for resource in self.descriptor.resources}
 
 
 def current(settings: Settings, source: str) -> Snapshot | None:
@@ -98,16 +101,13 @@ def read(folder: Path, source: str) -> Snapshot:
     """
     sums = manifest.verify(folder, source)
     try:
-        snapshot = Snapshot(source, folder, json.loads((folder / DESCRIPTOR).read_bytes()))
-        named = {r["path"]: r["hash"] for r in snapshot.descriptor["resources"]}
-        known = snapshot.content, snapshot.origin, snapshot.fetched_at, snapshot.size
-    except (KeyError, TypeError, ValueError) as error:
-        raise manifest.damaged(source, f"{DESCRIPTOR} cannot be read ({error!r})") from None
+        described = msgspec.json.decode((folder / DESCRIPTOR).read_bytes(), type=Descriptor)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise manifest.damaged(source, f"{DESCRIPTOR} cannot be read: {error}") from None
+    named = {resource.path: resource.hash for resource in described.resources}
     if named != {name: f"sha256:{sums[name]}" for name in sums if name != DESCRIPTOR}:
         raise manifest.damaged(source, f"{DESCRIPTOR} and {SUMS} name different files")
-    if [type(fact) for fact in known] != [str, str, str, int]:
-        raise manifest.damaged(source, f"{DESCRIPTOR} lacks what a snapshot must tell")
-    return snapshot
+    return Snapshot(source, folder, described)
 
 
 def addresses(settings: Settings, source: str = "*") -> list[str]:
@@ -157,7 +157,7 @@ def discard(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def commit(settings: Settings, source: str, folder: Path, descriptor: dict) -> Snapshot:
+def commit(settings: Settings, source: str, folder: Path, descriptor: Descriptor) -> Snapshot:
     """Write the manifest of a candidate and put it in the place of the current snapshot.
 
     Parameters
@@ -170,13 +170,13 @@ def commit(settings: Settings, source: str, folder: Path, descriptor: dict) -> S
     return Snapshot(source, settings.raw / source, descriptor)
 
 
-def write_manifest(folder: Path, descriptor: dict) -> None:
+def write_manifest(folder: Path, descriptor: Descriptor) -> None:
     """Write `datapackage.json`, then `SHA256SUMS` over every file, itself left out."""
-    text = (json.dumps(descriptor, indent=2, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(msgspec.to_builtins(descriptor), indent=2, ensure_ascii=False) + "\n"
     with durable.create(folder / DESCRIPTOR) as file:
-        file.write(text)
-    hashes = {r["path"]: r["hash"].removeprefix("sha256:") for r in descriptor["resources"]}
-    manifest.write(folder, hashes | {DESCRIPTOR: hashlib.sha256(text).hexdigest()})
+        file.write(text.encode())
+    hashes = {entry.path: entry.sha256 for entry in descriptor.resources}
+    manifest.write(folder, hashes | {DESCRIPTOR: hashlib.sha256(text.encode()).hexdigest()})
 
 
 def install_bundled(settings: Settings, capture: Snapshot) -> Snapshot:
@@ -186,12 +186,6 @@ def install_bundled(settings: Settings, capture: Snapshot) -> Snapshot:
         durable.copy(file, folder / file.name)
     durable.replace_folder(folder, settings.raw / capture.source)
     return Snapshot(capture.source, settings.raw / capture.source, capture.descriptor)
-
-
-def fingerprint_of(parts: dict[str, str]) -> str:
-    """One SHA-256 over the hashes of several named parts, whatever their order."""
-    lines = (f"{parts[name]}  {name}\n" for name in sorted(parts))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def refuse(settings: Settings, source: str, path: Path, most: int | None = None) -> Path | None:

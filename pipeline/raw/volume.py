@@ -31,11 +31,10 @@ def counted(taken: Snapshot, legible: Legible) -> dict:
     A part is a file, or several files that belong together (`Candidate.parts`). A snapshot of an
     earlier version does not say which; of that no part is known.
     """
-    resources = taken.descriptor["resources"]
-    part_of = {entry["path"]: entry.get("part") for entry in resources}
+    part_of = {entry.path: entry.part for entry in taken.descriptor.resources}
     parts: dict[str, int] = {}
     for name, rows in legible.files.items() if all(part_of.values()) else ():
-        part = part_of.get(name, name)  # a member of an archive is a part too
+        part = part_of.get(name) or name  # a member of an archive is a part too
         parts[part] = parts.get(part, 0) + rows
     return {"content": taken.content, "rows": legible.rows, "parts": parts}
 
@@ -70,12 +69,12 @@ def check(source: str, taken: Snapshot, newest: dict, known: list[dict], declare
 
     Raises SourceError with the numbers when there are too few or too many.
     """
-    left = _left(newest["parts"], known, taken.descriptor.get("window_begin", ""))
+    left = _left(newest["parts"], known, taken.descriptor.window_begin)
     lost = _lost_parts(taken, newest["parts"], known, left, declared)
     flaw = _flaw_of_all(newest["rows"], known, left, declared)
     if not lost and not flaw:
         return
-    urls = [entry["url"] for entry in taken.descriptor["resources"]]
+    urls = [entry.url for entry in taken.descriptor.resources]
     where = urls[0] if len(urls) == 1 else f"{source}, {len(urls)} files"
     whole = [f"{where}: refused, {flaw}"] if flaw else []
     raise SourceError(
@@ -116,9 +115,9 @@ def _lost_parts(
     if not now or len(names) < 2:  # one part is the whole
         return []
     missing = [part for part in before if part not in now]
-    if not taken.descriptor.get("window_begin") and len(missing) <= len(now.keys() - before):
+    if not taken.descriptor.window_begin and len(missing) <= len(now.keys() - before):
         left = left.union(missing)  # files without a window have new names, for all that is known
-    may_begin_empty = "completeness" in taken.descriptor  # which is proven
+    may_begin_empty = taken.descriptor.completeness is not None  # which is proven
     sentences = []
     for part in names:
         history = [entry["parts"][part] for entry in known if part in entry["parts"]]
@@ -137,8 +136,7 @@ def _lost_parts(
 
 def _name_of(taken: Snapshot, part: str) -> str:
     """A part as an error names it: by its file, if it is one."""
-    resources = taken.descriptor["resources"]
-    files = [entry["path"] for entry in resources if entry.get("part") == part]
+    files = [entry.path for entry in taken.descriptor.resources if entry.part == part]
     return escaped(files[0] if len(files) == 1 else part)
 
 

@@ -10,12 +10,15 @@ import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+import msgspec
+
 from pipeline import declaration_checks, durable, state
 from pipeline.errors import DeclarationError, SourceError
 from pipeline.http import keys
 from pipeline.http.client import NoNetwork
 from pipeline.raw import checks, order, refetch, snapshot, stash
-from pipeline.raw.candidate import Candidate, descriptor
+from pipeline.raw.candidate import Candidate
+from pipeline.raw.descriptor import Descriptor
 from pipeline.raw.refetch import Rejected
 from pipeline.raw.snapshot import Snapshot
 from pipeline.raw.source import Source
@@ -135,30 +138,29 @@ def _fetch(here, source, name, fetch, current, force, rejected) -> tuple[Snapsho
         if snapshot.refuse(here, name, candidate.folder) and isinstance(error, SourceError):
             error.kept = f"data/quarantine/{name}/"
         raise
-    candidate.name_parts()
-    described = descriptor(source, name, "live", candidate.resources, **candidate.extra)
+    described = candidate.describe()
     if current and _is_the_same(described, current, rejected):
         snapshot.discard(candidate.folder)
         taken, outcome = current, Outcome.UNCHANGED
     else:
-        content = described["fingerprints"]["content"]
-        described["replaces"] = order.replaced(here, name, current, content)
+        content = described.fingerprints.content
+        described.replaces = order.replaced(here, name, current, content)
         taken, outcome = snapshot.commit(here, name, candidate.folder, described), Outcome.NEW
     state.replace(here, name, validators=candidate.validators)
-    return taken, outcome, str(candidate.extra.get("note", ""))
+    return taken, outcome, described.note
 
 
-def _is_the_same(described: dict, current: Snapshot, rejected: Rejected | None) -> bool:
+def _is_the_same(described: Descriptor, current: Snapshot, rejected: Rejected | None) -> bool:
     """Whether the current snapshot has the content of a candidate already."""
-    ours, theirs = described["fingerprints"], current.descriptor["fingerprints"]
+    ours, theirs = described.fingerprints, current.descriptor.fingerprints
     if rejected:
         return rejected.is_the_same(ours, theirs)
-    return current.origin == "live" and ours["content"] == theirs["content"]
+    return current.origin == "live" and ours.content == theirs.content
 
 
 def _refuse_keys(here: Settings, candidate: Candidate) -> None:
     """A key in what a publisher answers would go into the manifest, the state and the stash."""
-    described = candidate.resources, candidate.extra, candidate.validators
+    described = msgspec.to_builtins((candidate.resources, candidate.extra, candidate.validators))
     keys.refuse_echo(here, candidate.client.keys_sent, candidate.folder, described)
 
 
@@ -224,13 +226,13 @@ def facts(
         return facts
     facts |= {
         "content": taken.content,
-        "replaces": taken.descriptor.get("replaces"),
+        "replaces": taken.descriptor.replaces,
         "line": order.line(taken, remembered),
         "origin": taken.origin,
         "bytes": taken.size,
-        "rows": taken.descriptor.get("rows"),
+        "rows": taken.descriptor.rows,
         "fetched_at": taken.fetched_at,
-        "as_of": taken.descriptor.get("as_of"),
+        "as_of": taken.descriptor.as_of,
     }
     return facts | _stashed(here, name, taken, remembered)
 

@@ -79,12 +79,12 @@ def known_of(here: Settings, source: str) -> tuple[set[str], Lacking]:
 
 def is_json(taken: Snapshot) -> bool:
     """Whether it is JSON, whose objects have members in no order, and may leave some out."""
-    return any(entry["format"].endswith("json") for entry in taken.descriptor["resources"])
+    return any(entry.format.endswith("json") for entry in taken.descriptor.resources)
 
 
 def _parts(taken: Snapshot, legible: Legible) -> Mapping[str, list[str]]:
     """The raw files of each part that have rows."""
-    part_of = {entry["path"]: entry.get("part") for entry in taken.descriptor["resources"]}
+    part_of = {entry.path: entry.part for entry in taken.descriptor.resources}
     parts: dict[str, list[str]] = {}
     for file, rows in legible.files.items():
         if rows:

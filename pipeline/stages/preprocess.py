@@ -16,6 +16,7 @@ from pipeline import durable, state
 from pipeline.errors import DeclarationError, SourceError
 from pipeline.formats.legible import Legible
 from pipeline.raw import order, snapshot
+from pipeline.raw.fingerprints import fingerprint_of
 from pipeline.raw.snapshot import Snapshot
 from pipeline.schema import drift
 from pipeline.settings import ROOT, Settings
@@ -70,9 +71,7 @@ def code_fingerprint(source: str) -> str:
     Only our own counts: libraries change with the lock file, which is a decision of its own.
     """
     names = (f"{source}.py", f"test_{source}.py", "conftest.py")
-    return snapshot.fingerprint_of(
-        closure.parts(ROOT, [ROOT / "preprocess" / name for name in names])
-    )
+    return fingerprint_of(closure.parts(ROOT, [ROOT / "preprocess" / name for name in names]))
 
 
 def _stamp(path: Path) -> list[int] | None:

@@ -31,7 +31,7 @@ from pipeline.marts.dbt_runner import Dbt, Result
 from pipeline.marts.freshness import Row
 from pipeline.marts.lineage import Lineage
 from pipeline.marts.verdict import Verdict
-from pipeline.raw import snapshot
+from pipeline.raw import fingerprints
 from pipeline.schema import table
 from pipeline.settings import Settings
 from pipeline.stages import script
@@ -90,7 +90,7 @@ def fingerprint_of(connection: psycopg.Connection) -> str:
         parts[f"file {relative}"] = hashlib.sha256(path.read_bytes()).hexdigest()
     parts |= {f"credit {name}": credits.of(name) for name in settings.sources()}
     parts["dbt"] = dbt_runner.version_of_dbt()
-    return snapshot.fingerprint_of(parts)
+    return fingerprints.fingerprint_of(parts)
 
 
 def is_current(connection: psycopg.Connection) -> bool:
