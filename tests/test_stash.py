@@ -247,11 +247,11 @@ def test_data_in_place_of_a_pointer_never_reaches_the_branch(clone, monkeypatch)
     stash.store(here(clone), "alpha", "first")
     first = tip(clone)
     for content, sign in (
-        (b"plain\n", "data in place of a Git LFS pointer"),
+        (b"plain\n", "data instead of a Git LFS pointer"),
         (b"x" * 5000, "data.csv in the stash is data"),  # not even read
     ):
         put(clone, "alpha", data=content)
-        monkeypatch.setattr(lfs, "take_in", lambda store, file, oid: file.read_bytes())
+        monkeypatch.setattr(lfs, "add", lambda store, file, oid: file.read_bytes())
         stored = stash.store(here(clone), "alpha", "plain data")
         assert not stored.done and sign in stored.note
         assert tip(clone) == first
@@ -346,7 +346,7 @@ def test_a_lock_that_a_killed_git_left_is_named_and_what_it_keeps_out(clone, mon
     put(clone, "alpha", data=b"2\n")
     assert not stash.store(here(clone), "alpha", "second").done
     (said,) = stash.problems(here(clone))
-    assert said == f"no snapshot enters the stash: {lock} is left by a git that was killed - rm it"
+    assert said == f"no snapshot enters the stash: {lock} was left by a git that was killed - rm it"
     assert "yet: alpha - " in stash.gap(here(clone), sources)[0]
     lock.unlink()
     assert stash.problems(here(clone)) == []

@@ -1,7 +1,7 @@
-"""The stash in git: branch `raw-data`, one commit a changed snapshot, the data by Git LFS.
+"""The stash in git: branch `raw-data`, one commit per changed snapshot, the data in Git LFS.
 
 The branch shares no history with the code. It is written with git's plumbing and an index of its
-own, so the user's work tree, index, current branch and hooks are never touched.
+own, so that the user's work tree, index, current branch and hooks are never touched.
 """
 
 import contextlib
@@ -15,18 +15,18 @@ from pathlib import Path
 
 from pipeline import durable, settings
 from pipeline.errors import PipelineError
-from pipeline.raw import git, git_tree, lfs
+from pipeline.raw import git, lfs
 from pipeline.raw.snapshot import DESCRIPTOR, SUMS, Snapshot
 
 BRANCH = "raw-data"
 REF = f"refs/heads/{BRANCH}"
 PUSHED_REF = f"refs/remotes/origin/{BRANCH}"
-NETWORK_SECONDS = 900  # a push or a fetch; objects that went through by then stay there
-LOCKED_SECONDS = 1.0  # for which a git command at work may have the branch locked
-MOVES = 5  # attempts when somebody else moves the branch meanwhile
+NETWORK_SECONDS = 900  # limit of a push or a fetch; objects transferred by then stay
+LOCKED_SECONDS = 1.0  # a running git command may lock the branch for so long
+MOVES = 5  # attempts when somebody else moves the branch at the same time
 RAW = "data/raw"  # in the branch, whatever DATA_DIR is
 TEXT = (DESCRIPTOR, SUMS)
-# Nothing may rewrite line ends: SHA256SUMS holds for a checkout of the branch too.
+# Nothing may rewrite line ends: SHA256SUMS must match a checkout of the branch too.
 ATTRIBUTES = b"""\
 # Raw snapshots: the data by Git LFS, the manifests as text.
 /data/raw/** filter=lfs diff=lfs merge=lfs -text
@@ -37,17 +37,17 @@ ATTRIBUTES = b"""\
 
 @dataclass(frozen=True)
 class Checkout:
-    """Where this clone keeps things; a linked worktree shares them with its main one."""
+    """The folders of this clone; a linked worktree shares them with its main worktree."""
 
     root: Path
     folder: Path  # .git
     lfs: Path  # the objects of Git LFS
-    keep_open: tuple[int, ...] = ()  # descriptor of the lock, while it is held
+    keep_open: tuple[int, ...] = ()  # the descriptor of the lock, while it is held
 
     def git(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        """What git prints, in the fixed environment and with the stash's own index."""
+        """Return what git prints, in the fixed environment and with the stash's own index."""
         index, keep_open = self.own / "index", self.keep_open
-        return git.answer(self.root, *arguments, stdin=stdin, index=index, keep_open=keep_open)
+        return git.output(self.root, *arguments, stdin=stdin, index=index, keep_open=keep_open)
 
     @property
     def own(self) -> Path:
@@ -56,26 +56,26 @@ class Checkout:
 
 
 def store(snapshot: Snapshot, message: str) -> str:
-    """Commit a verified snapshot to the branch; returns where it is.
+    """Commit a verified snapshot to the branch; returns the branch and commit.
 
-    Raises PipelineError or OSError when it cannot be; the branch is then as it was.
+    Raises PipelineError or OSError when that fails; the branch is unchanged then.
     """
     here = _checkout()
     _refuse_without_lfs()
     with _locked(here) as checkout:
         _refuse_checked_out(checkout)
         blobs = _blobs_of(checkout, snapshot)
-        top = {".gitattributes": git_tree.write_blob(checkout.git, ATTRIBUTES)}
+        top = {".gitattributes": git.write_blob(checkout.git, ATTRIBUTES)}
         folder = f"{RAW}/{snapshot.source}"
         for _ in range(MOVES):
             branch, pushed = _tips(checkout)
-            parent = branch or pushed  # a fresh clone goes on with what origin has
+            parent = branch or pushed  # a fresh clone continues what origin has
             (checkout.own / "index").unlink(missing_ok=True)
-            tree = git_tree.replace(checkout.git, parent, folder, blobs, top)
-            if parent and tree == git_tree.word(checkout.git, "rev-parse", f"{parent}^{{tree}}"):
+            tree = git.replace_folder(checkout.git, parent, folder, blobs, top)
+            if parent and tree == git.object_name(checkout.git, "rev-parse", f"{parent}^{{tree}}"):
                 return f"{BRANCH} {parent[:7]}, unchanged"
-            if git_tree.read(checkout.git, tree, folder, TEXT).keys() != blobs.keys():
-                raise PipelineError(f"{snapshot.source}: git would keep other files than these")
+            if git.read_folder(checkout.git, tree, folder, TEXT).keys() != blobs.keys():
+                raise PipelineError(f"{snapshot.source}: git would store other files")
             commit = _commit(checkout, tree, parent, message)
             if _moved(checkout, commit, branch, snapshot.source):
                 return f"{BRANCH} {commit[:7]}"
@@ -83,9 +83,9 @@ def store(snapshot: Snapshot, message: str) -> str:
 
 
 def push() -> str:
-    """Send the objects of Git LFS, then the branch, never forced; returns what origin has.
+    """Push the objects of Git LFS, then the branch, never forced; returns what origin has.
 
-    Raises PipelineError naming what waits when either cannot be sent.
+    Raises PipelineError with the number of waiting commits when a push fails.
     """
     checkout = _checkout()
     branch, _ = _tips(checkout)
@@ -93,7 +93,7 @@ def push() -> str:
     if not waiting:
         return "nothing to push"
     deadline = time.monotonic() + NETWORK_SECONDS
-    refspec = f"{branch}:{REF}"  # this commit: its objects are sent before it
+    refspec = f"{branch}:{REF}"  # this commit, whose objects are pushed before it
     try:
         _refuse_without_lfs()
         for command in (
@@ -105,7 +105,7 @@ def push() -> str:
         raise PipelineError(
             f"{waiting} waiting to be pushed: {error.what}", error.remedy or "docs/stash.md, Push"
         ) from None
-    # A clone of a single branch does not note by itself what origin has.
+    # A clone of a single branch does not itself record what origin has.
     checkout.git("update-ref", PUSHED_REF, branch)
     return f"origin {BRANCH} {branch[:7]}"
 
@@ -113,12 +113,12 @@ def push() -> str:
 def restore(source: str, into: Path, network: bool) -> bool:
     """Write the branch's last snapshot of a source into an existing folder.
 
-    Returns False, nothing written, when there is none, or an object of it is neither here nor,
-    with `network`, to be had from the remote. Raises PipelineError when git cannot be asked.
+    Returns False and writes nothing when the branch has none, or when an object is missing here
+    and, with `network`, on the remote. Raises PipelineError when git fails.
     """
     checkout = _checkout()
     tip = next(filter(None, _tips(checkout)), "")
-    contents = git_tree.read(checkout.git, tip, f"{RAW}/{source}", TEXT) if tip else {}
+    contents = git.read_folder(checkout.git, tip, f"{RAW}/{source}", TEXT) if tip else {}
     data = {name: pointer for name, pointer in contents.items() if name not in TEXT}
     if network and not all(lfs.find(checkout.lfs, pointer) for pointer in data.values()):
         include = f"--include={RAW}/{source}"
@@ -137,7 +137,7 @@ def restore(source: str, into: Path, network: bool) -> bool:
 
 
 def problems(pushes: bool) -> list[str]:
-    """What would hinder a store or, where it `pushes`, what waits; a line each with a remedy."""
+    """Return why `store` would fail and, if it `pushes`, what waits, each with a remedy."""
     try:
         checkout = _checkout()
     except PipelineError as error:
@@ -157,37 +157,38 @@ def problems(pushes: bool) -> list[str]:
 
 
 def lacking(folders: Iterable[Path]) -> list[str]:
-    """The names of those snapshots, of the folders named for sources, that the branch has not.
+    """Return the names of the folders whose snapshot is not the last one in the branch.
 
-    What the branch has is what it has last of each source. Raises PipelineError when git cannot be
-    asked.
+    folders: snapshots on disk, each named like its source.
+
+    Raises PipelineError when git fails.
     """
     checkout = _checkout()
     tip = next(filter(None, _tips(checkout)), "")
     listed = checkout.git("ls-tree", "-r", "-z", tip, "--", RAW).split(b"\0")[:-1] if tip else []
-    there = {
+    stashed = {
         os.fsdecode(path): entry.split()[2] for entry, path in (e.split(b"\t") for e in listed)
     }
-    given = [folder for folder in folders if (folder / SUMS).is_file()]
-    paths = "".join(f"{folder / SUMS}\n" for folder in given).encode()
+    on_disk = [folder for folder in folders if (folder / SUMS).is_file()]
+    paths = "".join(f"{folder / SUMS}\n" for folder in on_disk).encode()
     blobs = checkout.git("hash-object", "--no-filters", "--stdin-paths", stdin=paths).split()
-    pairs = zip(given, blobs, strict=True)
+    pairs = zip(on_disk, blobs, strict=True)
     return [
-        folder.name for folder, blob in pairs if there.get(f"{RAW}/{folder.name}/{SUMS}") != blob
+        folder.name for folder, blob in pairs if stashed.get(f"{RAW}/{folder.name}/{SUMS}") != blob
     ]
 
 
 def _stale_lock(checkout: Checkout) -> list[str]:
-    """What a git command that was killed left on the branch: nothing enters the stash until then.
+    """Return the problem of a lock that a killed git command left on the branch.
 
-    A git command at work has the lock for an instant.
+    A running git command holds the lock for an instant only.
     """
     path = checkout.folder / f"{REF}.lock"
     deadline = time.monotonic() + LOCKED_SECONDS
     while os.path.lexists(path):
         if time.monotonic() > deadline:
             return [
-                f"no snapshot enters the stash: {path} is left by a git that was killed - rm it"
+                f"no snapshot enters the stash: {path} was left by a git that was killed - rm it"
             ]
         time.sleep(0.05)
     return []
@@ -195,8 +196,8 @@ def _stale_lock(checkout: Checkout) -> list[str]:
 
 def _checkout() -> Checkout:
     root = settings.ROOT.resolve()
-    said = git.answer(root, "rev-parse", "--show-toplevel", "--git-common-dir")
-    folder = root / os.fsdecode(said).split("\n")[1]
+    printed = git.output(root, "rev-parse", "--show-toplevel", "--git-common-dir")
+    folder = root / os.fsdecode(printed).split("\n")[1]
     return Checkout(root, folder, folder / (git.setting(root, "lfs.storage") or "lfs"))
 
 
@@ -209,7 +210,7 @@ def _refuse_without_lfs() -> None:
 
 
 def _refuse_checked_out(checkout: Checkout) -> None:
-    """Moved under a checkout, the branch would lose its new snapshots to the next commit there."""
+    """Refuse to move a branch that is checked out: the next commit there would undo the move."""
     folder = ""
     for line in os.fsdecode(checkout.git("worktree", "list", "--porcelain")).split("\n"):
         if line.startswith("worktree "):
@@ -223,11 +224,11 @@ def _refuse_checked_out(checkout: Checkout) -> None:
 
 @contextlib.contextmanager
 def _locked(checkout: Checkout) -> Generator[Checkout]:
-    """One writer at a time in this clone; what a killed one left behind is tidied.
+    """Allow one writer at a time in this clone, and tidy up after a killed one.
 
-    The git commands of a writer inherit the lock, so whoever holds it knows that nothing a dead
-    writer started still runs. Only then, and only when that writer was just moving the branch,
-    is git's own lock on the branch ours to remove.
+    The git commands of a writer inherit the lock. So its holder knows that no command of a dead
+    writer still runs, and if that writer was just moving the branch, git's own lock on the branch
+    can be removed.
     """
     checkout.own.mkdir(exist_ok=True)
     with os.fdopen(durable.open_own(checkout.own / "lock", os.O_WRONLY), "wb") as lock:
@@ -242,44 +243,44 @@ def _locked(checkout: Checkout) -> Generator[Checkout]:
 
 
 def _blobs_of(checkout: Checkout, snapshot: Snapshot) -> dict[str, str]:
-    """Name to blob: the manifests themselves, of the data a pointer once Git LFS has it."""
+    """Return name -> blob: the text files themselves; pointers for data that is now in Git LFS."""
     contents = {name: (snapshot.folder / name).read_bytes() for name in TEXT}
     for file in snapshot.files:
         oid = snapshot.resources[file.name].sha256
-        contents[file.name] = lfs.take_in(checkout.lfs, file, oid)
-    return {name: git_tree.write_blob(checkout.git, text) for name, text in contents.items()}
+        contents[file.name] = lfs.add(checkout.lfs, file, oid)
+    return {name: git.write_blob(checkout.git, text) for name, text in contents.items()}
 
 
 def _tips(checkout: Checkout) -> tuple[str, str]:
-    """The commits of the branch and of what origin is known to have; empty where there is none."""
-    words = ("for-each-ref", "--format=%(refname) %(objectname)", REF, PUSHED_REF)
-    tips = dict(line.split() for line in checkout.git(*words).decode().splitlines())
+    """Return the commits of the branch and of origin's branch; empty where there is none."""
+    arguments = ("for-each-ref", "--format=%(refname) %(objectname)", REF, PUSHED_REF)
+    tips = dict(line.split() for line in checkout.git(*arguments).decode().splitlines())
     return tips.get(REF, ""), tips.get(PUSHED_REF, "")
 
 
 def _waiting(checkout: Checkout) -> str:
-    """The commits that origin lacks, as "3 commits of raw-data"; empty when it has all."""
+    """Return the commits that origin lacks, as "3 commits of raw-data"; empty without any."""
     branch, pushed = _tips(checkout)
     if not branch:
         return ""
-    known = ["--not", pushed] if pushed else []
-    count = int(checkout.git("rev-list", "--count", branch, *known))
+    excluded = ["--not", pushed] if pushed else []
+    count = int(checkout.git("rev-list", "--count", branch, *excluded))
     return f"{count} commit{'s' * (count > 1)} of {BRANCH}" if count else ""
 
 
 def _commit(checkout: Checkout, tree: str, parent: str, message: str) -> str:
     ancestry = ["-p", parent] if parent else []
-    said = message.replace("\0", "").encode("utf-8", "replace")
-    return git_tree.word(checkout.git, "commit-tree", tree, *ancestry, "-F", "-", stdin=said)
+    text = message.replace("\0", "").encode("utf-8", "replace")
+    return git.object_name(checkout.git, "commit-tree", tree, *ancestry, "-F", "-", stdin=text)
 
 
 def _moved(checkout: Checkout, commit: str, branch: str, source: str) -> bool:
-    """Move the branch from where it was read; False when somebody else moved it meanwhile."""
+    """Move the branch to a commit; False when somebody else moved it since it was read."""
     moving = checkout.own / "moving"
     durable.create(moving).close()
-    # Once git has answered, a lock on the branch is not ours; unanswered, the next call tidies.
-    words = ("update-ref", "--create-reflog", "-m", f"stash: {source}", REF, commit, branch)
-    done = git.run(checkout.root, *words, keep_open=checkout.keep_open)
+    # After git has ended, a lock on the branch is not ours. If it never ends, the next call tidies.
+    arguments = ("update-ref", "--create-reflog", "-m", f"stash: {source}", REF, commit, branch)
+    done = git.run(checkout.root, *arguments, keep_open=checkout.keep_open)
     moving.unlink()
     if done.returncode and _tips(checkout)[0] == branch:
         raise git.trouble("git update-ref", done.stderr, done.returncode)

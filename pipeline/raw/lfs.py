@@ -1,8 +1,8 @@
-"""Objects and pointers of Git LFS, by its specification (docs/spec.md of git-lfs).
+"""Objects and pointers of Git LFS, as its specification (docs/spec.md of git-lfs) defines them.
 
-Objects are put where git-lfs keeps and looks for them, and git-lfs pushes, fetches and checks
-them out. It is not asked to take them in: `git lfs clean` also writes into the repository's
-configuration and hooks, and does not flush what it wrote.
+Objects are written into the folder that git-lfs uses, so that git-lfs can push, fetch and check
+them out. `git lfs clean` is not used to add them, because it also writes into the repository's
+configuration and hooks, and does not flush its files.
 """
 
 import hashlib
@@ -19,26 +19,26 @@ _POINTER = re.compile(
 _BLOCK = 1024 * 1024
 
 
-def take_in(store: Path, file: Path, oid: str) -> bytes:
-    """Keep a file's bytes as an object, flushed to the disk; returns the pointer to it.
+def add(store: Path, file: Path, oid: str) -> bytes:
+    """Store a file as an object, flushed to the disk; returns the pointer to it.
 
     Parameters
     ----------
     store: the folder `lfs` inside `.git`, or setting lfs.storage. One writer at a time.
-    oid:   the SHA-256 the bytes must have, in hex.
+    oid:   the SHA-256 that the file must have, in hex.
 
-    Raises PipelineError when the file has other bytes.
+    Raises PipelineError when the file has another one.
     """
     size = file.stat().st_size
     if size == 0:
         return b""  # the specification's pointer to nothing
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n"
     if not find(store, pointer.encode()):
-        kept, aside = _place(store, oid), _unfinished(store)
+        kept, aside = _path(store, oid), _unfinished(store)
         kept.parent.mkdir(parents=True, exist_ok=True)
         aside.parent.mkdir(exist_ok=True)
         if _copied(file, aside) != oid:
-            raise PipelineError(f"{file} does not have the SHA-256 its manifest names")
+            raise PipelineError(f"{file} does not have the SHA-256 that its manifest names")
         durable.replace_file(aside, kept)
         for folder in (kept.parent.parent, kept.parent.parent.parent):
             durable.flush(folder)
@@ -46,14 +46,14 @@ def take_in(store: Path, file: Path, oid: str) -> bytes:
 
 
 def find(store: Path, pointer: bytes) -> Path | None:
-    """The object a pointer names, whole and unchanged, or None; for `b""` the empty file.
+    """Return the verified object that a pointer names, or None; for `b""` an empty file.
 
-    Raises PipelineError when it is no pointer.
+    Raises PipelineError when it is not a pointer.
     """
     if pointer == b"":
         return Path("/dev/null")
     oid, size = parse(pointer)
-    kept = _place(store, oid)
+    kept = _path(store, oid)
     if not kept.is_file() or kept.stat().st_size != size:
         return None
     with kept.open("rb") as file:
@@ -61,22 +61,22 @@ def find(store: Path, pointer: bytes) -> Path | None:
 
 
 def parse(pointer: bytes) -> tuple[str, int]:
-    """SHA-256 (hex) and bytes of the object a pointer names.
+    """Return SHA-256 (hex) and size (bytes) of the object that a pointer names.
 
-    Raises PipelineError when it is no pointer.
+    Raises PipelineError when it is not a pointer.
     """
     match = _POINTER.fullmatch(pointer)
     if not match:
-        raise PipelineError("data in place of a Git LFS pointer")
+        raise PipelineError("data instead of a Git LFS pointer")
     return match[1].decode(), int(match[2])
 
 
 def tidy(store: Path) -> None:
-    """Drop what a killed `take_in` left behind."""
+    """Delete the unfinished file of an `add` that was killed."""
     _unfinished(store).unlink(missing_ok=True)
 
 
-def _place(store: Path, oid: str) -> Path:
+def _path(store: Path, oid: str) -> Path:
     return store / "objects" / oid[:2] / oid[2:4] / oid
 
 
@@ -85,7 +85,7 @@ def _unfinished(store: Path) -> Path:
 
 
 def _copied(file: Path, to: Path) -> str:
-    """Copy a file; returns the SHA-256 of what was copied."""
+    """Copy a file; returns the SHA-256 of the copied bytes."""
     digest = hashlib.sha256()
     with file.open("rb") as source, durable.create(to) as target:
         while block := source.read(_BLOCK):

@@ -1,7 +1,7 @@
 """The manifest of a raw snapshot: `SHA256SUMS`, which `sha256sum -c` checks as well.
 
-It covers every other file of the folder and is written last: without a whole one there is no
-snapshot.
+It covers every other file of the folder and is written last: a folder without a complete
+manifest is not a snapshot.
 """
 
 import hashlib
@@ -18,22 +18,25 @@ _LINE = re.compile(r"([0-9a-f]{64})  ([^/\x00-\x1f\x7f]+)")
 
 
 def write(folder: Path, hashes: dict[str, str]) -> None:
-    """Write the sums of a folder's files, by name: SHA-256 as 64 hexadecimal digits."""
+    """Write the manifest of a folder.
+
+    hashes: SHA-256 (64 hexadecimal digits) of each file, by name.
+    """
     lines = (f"{hashes[name]}  {name}\n" for name in sorted(hashes))
     with durable.create(folder / SUMS) as file:
         file.write("".join(lines).encode())
 
 
 def verify(folder: Path, source: str) -> dict[str, str]:
-    """The sums of a folder by name, after every byte was held against them.
+    """Compare every byte of a folder with its manifest; returns the manifest's hashes by name.
 
-    Raises SourceError when the sums are missing or damaged (the line is named), a file is
-    missing, added, a link, changed by a byte, or a Git LFS pointer in place of the data.
+    Raises SourceError when the manifest is missing or damaged (with the line), or a file is
+    missing, added, a link, changed, or a Git LFS pointer instead of the data.
     """
     sums = _read(folder, source)
     present = {path.name for path in folder.iterdir()} - {SUMS}
     if missing := sorted(set(sums) - present):
-        raise damaged(source, f"{missing[0]} is named in {SUMS} and is not there")
+        raise damaged(source, f"{missing[0]} is named in {SUMS} and does not exist")
     if added := sorted(present - set(sums)):
         raise damaged(source, f"{added[0]!a} is not named in {SUMS}")
     for name, expected in sums.items():
@@ -42,10 +45,10 @@ def verify(folder: Path, source: str) -> dict[str, str]:
 
 
 def damaged(source: str, what: str) -> SourceError:
-    """The error of a snapshot that cannot be trusted, with its remedy."""
+    """Return the error for a snapshot that cannot be trusted."""
     return SourceError(
         f"{source}: the raw snapshot is damaged: {what}",
-        f"./run_pipeline.sh api {source} fetches it anew",
+        f"./run_pipeline.sh api {source} fetches it again",
     )
 
 
@@ -53,7 +56,7 @@ def _read(folder: Path, source: str) -> dict[str, str]:
     if folder.is_symlink():
         raise damaged(source, "the folder is a link")
     if not folder.is_dir():
-        raise damaged(source, "it is no folder")
+        raise damaged(source, "it is not a folder")
     try:
         text = (folder / SUMS).read_bytes().decode()
     except FileNotFoundError:
@@ -61,7 +64,7 @@ def _read(folder: Path, source: str) -> dict[str, str]:
     except UnicodeDecodeError:
         raise damaged(source, f"{SUMS} is not text") from None
     if not text.endswith("\n"):
-        raise damaged(source, f"{SUMS} is cut in its last line")
+        raise damaged(source, f"the last line of {SUMS} is incomplete")
     sums: dict[str, str] = {}
     for number, line in enumerate(text.split("\n")[:-1], 1):
         match = _LINE.fullmatch(line)
@@ -85,4 +88,4 @@ def _verify_file(path: Path, expected: str, source: str) -> None:
         file.seek(0)
         actual = hashlib.file_digest(file, "sha256").hexdigest()
     if actual != expected:
-        raise damaged(source, f"{path.name} does not have the SHA-256 its manifest names")
+        raise damaged(source, f"{path.name} does not have the SHA-256 that the manifest names")

@@ -1,9 +1,9 @@
 """A snapshot that stage `preprocess` rejected does not count as fetched.
 
 As long as the publisher's version mark stays the same (an ETag, a time of the last refresh or edit,
-months that are there already), nothing would be asked for, and what was only damaged on its way
-would stay. So it is fetched again in full: once for each run in which it was rejected, which is
-once a night.
+months that were fetched already), nothing would be requested, and data that was only damaged on its
+way would stay. So the snapshot is fetched again in full: once for each run in which it was
+rejected, which is once a night.
 """
 
 from typing import NamedTuple
@@ -16,40 +16,41 @@ from pipeline.state import Outcome
 
 
 class Rejected(NamedTuple):
-    """A snapshot that is to be fetched again."""
+    """A rejected snapshot that has to be fetched again."""
 
     run: str  # in which it was rejected
     content: str  # its content fingerprint
-    is_first: bool  # whether it was never fetched again before
+    is_first: bool  # it was not fetched again before
 
     def is_the_same(self, fingerprints: Fingerprints, current: Fingerprints) -> bool:
-        """Whether what came is the rejected snapshot again.
+        """Return whether the rejected snapshot was received again.
 
-        The first time its bytes are compared: what is volatile may be what is wrong. Later its
-        content: a publisher whose every answer differs would make a new snapshot every night.
+        The first time the bytes are compared, because a volatile value may be what is wrong. Later
+        only the content is compared: a publisher whose responses all differ would otherwise get a
+        new snapshot every night.
         """
         if self.is_first:
             return fingerprints.bytes == current.bytes
         return fingerprints.content == current.content
 
     def facts(self, content: str) -> dict[str, str]:
-        """What is noted of stage `api` when this content came."""
+        """Return the facts that stage `api` records after it received this content."""
         came = "the publisher still sends the same" if content == self.content else "it changed"
         reason = f"fetched again in full, since stage preprocess rejected the last snapshot; {came}"
         return {"refetched_for": self.run, "refetched": self.content, "reason": reason}
 
 
 def due(here: Settings, source: str, current: Snapshot | None) -> Rejected | None:
-    """The current snapshot, if it was rejected and not fetched again since.
+    """Return the current snapshot, if it was rejected and not fetched again since.
 
-    Failures that are none of the snapshot's (a full disk, a run that was stopped) do not count.
+    Failures that the snapshot did not cause (a full disk, a stopped run) do not count.
     """
     if current is None or current.origin != "live":
         return None
-    remembered = state.read(here, source)
-    tried, fetched = remembered.get("preprocess", {}), remembered.get("api", {})
-    run = tried.get("run")
-    if tried.get("outcome") != Outcome.FAILED or not run or tried.get("rejected_in") != run:
+    recorded = state.read(here, source)
+    preprocessed, fetched = recorded.get("preprocess", {}), recorded.get("api", {})
+    run, outcome = preprocessed.get("run"), preprocessed.get("outcome")
+    if outcome != Outcome.FAILED or not run or preprocessed.get("rejected_in") != run:
         return None
     if run == fetched.get("refetched_for"):
         return None

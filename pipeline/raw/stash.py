@@ -1,10 +1,10 @@
 """The stash: the history of the raw snapshots, beside the current copy on disk.
 
-This is all that the rest of the pipeline knows of storage. Setting `STASH` picks the store, a
-module with the five functions of this one (docs/stash.md says how to add another).
+The rest of the pipeline uses the stash through this module only. Setting `STASH` selects the store:
+a module with these five functions (docs/stash.md explains how to add another).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,44 +15,44 @@ from pipeline.settings import SOURCE_NAME, Settings
 
 STORES = {"git": git_stash, "git+push": git_stash}
 PUSHED = {"git+push"}
-LOST = "never_stashed"  # of a source: when snapshots were fetched that never entered the stash
+LOST = "never_stashed"  # in the state of a source: fetch times of snapshots that were never stashed
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What came of a snapshot in the stash, or of a push."""
+    """The result of storing a snapshot, or of a push."""
 
-    done: bool  # it is there now, whether by this call or an earlier one
+    done: bool  # it is in the stash now, by this call or an earlier one
     where: str  # "raw-data 1a2b3c4", "raw-data 1a2b3c4, unchanged" or "not stashed"
-    note: str = ""  # one line for the operator; empty when all is well
+    note: str = ""  # one line for the operator; empty without a problem
 
 
 def store(settings: Settings, source: str, message: str) -> Stored:
-    """Put the current snapshot of a source into the stash; the same one again is a no-op.
+    """Put the current snapshot of a source into the stash; does nothing if it is there already.
 
-    What hinders the stash (no git-lfs, no checkout, a full disk) is told in the note: the
-    snapshot stays on disk, and the night goes on.
+    A problem of the stash (no git-lfs, no checkout, a full disk) is returned as a note: the
+    snapshot stays on disk, and the night continues.
 
-    Raises PipelineError when the snapshot is no whole one, or has a name or a link in it that
-    must not go into a history.
+    Raises PipelineError when the snapshot is damaged, or has a name or a link in it that must not
+    enter a history.
     """
     if settings.stash not in STORES:
         return Stored(False, "not stashed")
-    taken = snapshot.read(settings.raw / _named(source), source)
-    for file in taken.files:
+    current = snapshot.read(settings.raw / _checked(source), source)
+    for file in current.files:
         if file.name.lower().startswith(".git"):
             raise PipelineError(f"{source}: a file named {file.name!r} would steer git")
-    return _told("not stashed", STORES[settings.stash].store, taken, message)
+    return _attempt(lambda: STORES[settings.stash].store(current, message), "not stashed")
 
 
 def push(settings: Settings) -> Stored:
-    """Send what is stashed to the remote, where the setting asks for it.
+    """Push the stash to the remote, if the setting says so.
 
-    What hinders it (no remote, no network, a refusal) is told in the note, with what waits.
+    A problem (no remote, no network, a refusal) is returned as a note, with what waits.
     """
     if settings.stash not in PUSHED:
         return Stored(False, "not pushed")
-    return _told("not pushed", STORES[settings.stash].push)
+    return _attempt(STORES[settings.stash].push, "not pushed")
 
 
 def restore(settings: Settings, source: str, into: Path, network: bool = False) -> bool:
@@ -63,53 +63,53 @@ def restore(settings: Settings, source: str, into: Path, network: bool = False) 
     into:    an existing, empty folder.
     network: whether objects that are not on this machine may be fetched from the remote.
 
-    Returns False, with nothing written, when the stash has none or not the whole of it.
+    Returns False and writes nothing when the stash has no complete snapshot.
     Raises OSError when the folder cannot be written.
     """
     if settings.stash not in STORES:
         return False
     try:
-        return STORES[settings.stash].restore(_named(source), into, network)
+        return STORES[settings.stash].restore(_checked(source), into, network)
     except PipelineError:
         return False
 
 
 def problems(settings: Settings) -> list[str]:
-    """What would keep the stash from its work tonight, a line each with its remedy."""
+    """Return why the stash would fail tonight, a line with a remedy for each problem."""
     if settings.stash not in STORES:
         return []
     return STORES[settings.stash].problems(settings.stash in PUSHED)
 
 
 def gap(settings: Settings, sources: Iterable[str]) -> list[str]:
-    """What the history in the stash lacks: snapshots on disk, and those that were replaced since.
+    """Return what the history lacks: snapshots on disk, and snapshots that were replaced since.
 
-    A line each; empty when there is no gap, or no stash.
+    One line each; empty without a gap or without a stash.
     """
     if settings.stash not in STORES:
         return []
-    noted = {name: state.read(settings, name).get("api", {}) for name in sources}
-    lost = [f"{name} of {at}" for name, facts in noted.items() for at in facts.get(LOST, [])]
+    fetched = {name: state.read(settings, name).get("api", {}) for name in sources}
+    lost = [f"{name} of {at}" for name, facts in fetched.items() for at in facts.get(LOST, [])]
     what = "the stash has a gap: snapshots were replaced before they could be stashed"
-    found = [f"{what}: {', '.join(lost)}"] if lost else []
+    lines = [f"{what}: {', '.join(lost)}"] if lost else []
     try:
-        waiting = STORES[settings.stash].lacking(settings.raw / _named(name) for name in noted)
+        waiting = STORES[settings.stash].lacking(settings.raw / _checked(n) for n in fetched)
     except PipelineError as error:
-        return [*found, str(error)]
+        return [*lines, str(error)]
     if waiting:
-        found.append(f"not in the stash yet: {', '.join(waiting)} - the next night tries again")
-    return found
+        lines.append(f"not in the stash yet: {', '.join(waiting)} - the next night tries again")
+    return lines
 
 
-def _named(source: str) -> str:
+def _checked(source: str) -> str:
     if not SOURCE_NAME.fullmatch(source):
         raise PipelineError(f"{source!r} is not the name of a source")
     return source
 
 
-def _told(otherwise: str, work, *arguments) -> Stored:
+def _attempt(work: Callable[[], str], otherwise: str) -> Stored:
     try:
-        return Stored(True, work(*arguments))
+        return Stored(True, work())
     except PipelineError as error:
         return Stored(False, otherwise, str(error))
     except OSError as error:
