@@ -11,8 +11,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
+import msgspec
 import psycopg
 import pytest
+from msgspec.structs import replace as changed
 from test_data_status import loaded as loaded_facts
 from test_data_status import stages, told
 from test_fetch import HOST, night, serve
@@ -25,6 +27,7 @@ from pipeline.cli import report
 from pipeline.database import ledger, ledger_versions
 from pipeline.marts import freshness
 from pipeline.raw import order
+from pipeline.raw.order import Version
 from pipeline.raw.source import Source
 from pipeline.schema import declaration
 from pipeline.settings import ROOT, Settings
@@ -33,10 +36,10 @@ from pipeline.stages import api, load, preprocess
 DAYS = [f"2026-03-0{day}T04:20:00Z" for day in range(1, 8)]
 
 
-def made(content, replaces=None, fetched=None, **more) -> dict:
-    """What the order of a snapshot is judged by."""
-    known = {"content": content, "replaces": replaces, "origin": "live"}
-    return known | {"fetched_at": fetched and DAYS[fetched]} | more
+def made(content, replaces=None, fetched=None, **more) -> Version:
+    """A version of a live snapshot."""
+    members = {"origin": "live", "fetched_at": fetched and DAYS[fetched]} | more
+    return Version(content, replaces, **members)
 
 
 A, B, C = made("a", None, 1), made("b", "a", 2), made("c", "b", 3)
@@ -50,8 +53,8 @@ CAPTURE = made("capture", origin="bundled")
         pytest.param(CAPTURE, [], False, id="bundled, and nothing is loaded"),
         pytest.param(A, [A], False, id="the same"),
         pytest.param(made("a", "x", 0), [A], False, id="the same content, fetched earlier"),
-        pytest.param(A, [{}], False, id="a load of which nothing is known"),
-        pytest.param({"content": None}, [A], False, id="a file of which nothing is known"),
+        pytest.param(A, [Version()], False, id="a load of which nothing is known"),
+        pytest.param(Version(), [A], False, id="a file of which nothing is known"),
         pytest.param(CAPTURE, [A], True, id="bundled over live"),
         pytest.param(CAPTURE, [B, CAPTURE], True, id="bundled over what replaced it"),
         pytest.param(A, [CAPTURE], False, id="live over bundled"),
@@ -70,17 +73,19 @@ CAPTURE = made("capture", origin="bundled")
         pytest.param(made("x", None, 1), [B], True, id="no predecessor, earlier"),
         pytest.param(made("x", None, 1, checked_at=DAYS[5]), [B], False, id="still so later"),
         pytest.param(
-            made("x", None, 3), [B | {"checked_at": DAYS[5]}], True, id="theirs still so later"
+            made("x", None, 3), [changed(B, checked_at=DAYS[5])], True, id="theirs still so later"
         ),
         pytest.param(
             made("x", None, 1, is_confirmed=True), [B], False, id="from the publisher now"
         ),
         pytest.param(made("x"), [B], False, id="no time known"),
-        pytest.param(B, [A | {"is_overruled": True}, B], False, id="back from one let in"),
-        pytest.param(A, [A | {"is_overruled": True}, B], False, id="the one let in again"),
-        pytest.param(C, [B | {"is_overruled": True}, made("d"), C], False, id="after one let in"),
-        pytest.param(A, [CAPTURE | {"is_overruled": True}, B, A], True, id="one before both"),
-        pytest.param(C, [A | {"is_overruled": True}, B], False, id="newer than one let in"),
+        pytest.param(B, [changed(A, is_overruled=True), B], False, id="back from one let in"),
+        pytest.param(A, [changed(A, is_overruled=True), B], False, id="the one let in again"),
+        pytest.param(
+            C, [changed(B, is_overruled=True), made("d"), C], False, id="after one let in"
+        ),
+        pytest.param(A, [changed(CAPTURE, is_overruled=True), B, A], True, id="one before both"),
+        pytest.param(C, [changed(A, is_overruled=True), B], False, id="newer than one let in"),
         pytest.param(made("a", "b", 3), [B, A], False, id="the publisher went back"),
         pytest.param(made("a", "b", 1), [made("b", "a", 5), A], True, id="back and forth, earlier"),
         pytest.param(
@@ -101,28 +106,28 @@ def test_which_snapshot_may_replace_which(ours, loads, is_refused):
 class Machine:
     """A machine with its own disk and clock, on the database of all."""
 
-    def __init__(self, loads: list[dict], clock: timedelta):
-        self.loads, self.clock, self.disk = loads, clock, {}
+    def __init__(self, loads: list[Version], clock: timedelta):
+        self.loads, self.clock, self.disk = loads, clock, None
 
     def night(self, at: int, content: str | None, reaches_database: bool) -> bool:
         """One night; without a content it is offline. Returns whether it was let in."""
         now = (datetime(2026, 3, 1, tzinfo=UTC) + timedelta(days=at) + self.clock).isoformat()
-        if content and self.disk.get("content") != content:
-            line = [self.disk["content"], *self.disk["line"]] if self.disk else []
-            self.disk = made(content, self.disk.get("content"), line=line[: order.LONGEST_LINE])
-            self.disk["fetched_at"] = now
+        if content and (self.disk is None or self.disk.content != content):
+            line = [self.disk.content, *self.disk.line] if self.disk else []
+            before = self.disk.content if self.disk else None
+            self.disk = made(content, before, line=line[: order.LONGEST_LINE], fetched_at=now)
         if content:
-            self.disk["checked_at"] = now
-        ours = (self.disk or CAPTURE) | {"is_confirmed": bool(content)}
+            self.disk = changed(self.disk, checked_at=now)
+        ours = changed(self.disk or CAPTURE, is_confirmed=bool(content))
         if not reaches_database:
             return False
-        if self.loads and self.loads[0]["content"] == ours["content"]:
-            newest = max(self.loads[0].get("checked_at", ""), ours.get("checked_at", ""))
-            self.loads[0] |= {"checked_at": newest} if newest else {}
+        if self.loads and self.loads[0].content == ours.content:
+            newest = max(self.loads[0].checked_at or "", ours.checked_at or "")
+            self.loads[0] = changed(self.loads[0], checked_at=newest or None)
         elif order.refusal(ours, self.loads):
             return False
         else:
-            self.loads.insert(0, dict(ours))
+            self.loads.insert(0, ours)
         return True
 
 
@@ -131,18 +136,18 @@ def test_machines_in_any_order_never_take_the_rows_back(are_clocks_right, is_lon
     """Clocks decide only about what was never in the database."""
     for seed in range(5000 if is_long else 300):
         chance = random.Random(seed)
-        loads: list[dict] = []
+        loads: list[Version] = []
         off = 0 if are_clocks_right else 400
         machines = [Machine(loads, timedelta(chance.uniform(-off, off))) for _ in range(3)]
         content, before = 0, "capture"
         for at in range(30):
             content += chance.random() < 0.5
             is_online, reaches = chance.random() < 0.6, chance.random() < 0.8
-            there = {known["content"] for known in loads}
+            there = {load.content for load in loads}
             was_let_in = chance.choice(machines).night(
                 at, f"{content:03}" if is_online else None, reaches
             )
-            now = loads[0]["content"] if loads else "capture"
+            now = loads[0].content if loads else "capture"
             if is_online and reaches and are_clocks_right:
                 assert was_let_in and now == f"{content:03}", seed
             if are_clocks_right or now in there:
@@ -154,7 +159,7 @@ def test_one_machine_alone_is_never_refused(is_long):
     """Whatever its clock does, and wherever its publisher goes back to."""
     for seed in range(5000 if is_long else 300):
         chance = random.Random(seed)
-        loads: list[dict] = []
+        loads: list[Version] = []
         machine = Machine(loads, timedelta())
         for at in range(30):
             machine.clock = timedelta(chance.choice([0, 0, 0, -1, 365, -700]))
@@ -162,7 +167,7 @@ def test_one_machine_alone_is_never_refused(is_long):
             reaches = chance.random() < 0.8
             assert machine.night(at, content, reaches) or not reaches, seed
             if reaches:
-                assert loads[0]["content"] == content, seed
+                assert loads[0].content == content, seed
 
 
 # What the manifest names
@@ -243,16 +248,17 @@ def machines(here, tmp_path, database_url, owner, monkeypatch):
     return found
 
 
-def has(machine: Settings, snapshot: dict, run="another", outcome="new") -> None:
+def has(machine: Settings, snapshot: Version, run="another", outcome="new") -> None:
     """Let stages api and preprocess of a machine have come to a snapshot."""
     output = preprocess.output_of(machine, "alpha")
-    output.write_text(f"a\n{snapshot['content']}\n")
+    output.write_text(f"a\n{snapshot.content}\n")
+    members = msgspec.to_builtins(snapshot)
     digest = hashlib.sha256(output.read_bytes()).hexdigest()
     legible = {"sha256": digest, "rows": 1, "columns": ["a"], "bytes": 4}
-    fetched = {"outcome": outcome, "run": run, "started_at": DAYS[0]} | snapshot
+    fetched = {"outcome": outcome, "run": run, "started_at": DAYS[0]} | members
     state.update(machine, "alpha", "api", **fetched)
-    preprocessed = legible | {"outcome": "new", "input": snapshot["content"], "run": run}
-    state.update(machine, "alpha", "preprocess", snapshot=snapshot, **preprocessed)
+    preprocessed = legible | {"outcome": "new", "input": snapshot.content, "run": run}
+    state.update(machine, "alpha", "preprocess", snapshot=members, **preprocessed)
 
 
 def rows(owner) -> list[str]:
@@ -286,9 +292,9 @@ def test_the_ledger_tells_the_order(machines, owner):
     for snapshot in (A, B):
         has(one, snapshot)
         load.run(one, "alpha")
-    found = ledger.loads(owner, "alpha")
-    assert [(known["content"], known["replaces"]) for known in found] == [("b", "a"), ("a", None)]
-    assert found[0]["fetched_at"] == B["fetched_at"]
+    found = [order.version(load) for load in ledger.loads(owner, "alpha")]
+    assert [(load.content, load.replaces) for load in found] == [("b", "a"), ("a", None)]
+    assert found[0].fetched_at == B.fetched_at
 
 
 def test_who_had_it_confirmed_later_is_known_from_the_ledger(machines, owner):
@@ -326,7 +332,7 @@ def test_a_fresh_offline_clone_does_not_replace_live_rows_by_the_bundled_capture
     name = "bls_unemployment"
     here = replace(here, database_url=database_url)
     assert declaration.path(name).exists()
-    live = {"rows": 7, "snapshot": made("live", None, 2)}
+    live = {"rows": 7, "snapshot": msgspec.to_builtins(made("live", None, 2))}
     with owner.transaction():
         owner.execute(declaration.text_of(name))
         owner.execute("insert into source.bls_unemployment (id) values ('01001')")
@@ -362,9 +368,9 @@ def test_an_earlier_ledger_is_told_of_what_each_load_was_made(owner):
         note(
             f"n{number}",
             "api",
-            **{name: known[name] for name in ("content", "origin", "fetched_at")},
+            **{name: getattr(known, name) for name in ("content", "origin", "fetched_at")},
         )
-        note(f"n{number}", "preprocess", input=known["content"])
+        note(f"n{number}", "preprocess", input=known.content)
         note(f"n{number}", "load")
     note("n3", "api", content="c", origin="live", fetched_at=DAYS[3])
     note("n3", "preprocess", "failed", input="b")
@@ -372,8 +378,8 @@ def test_an_earlier_ledger_is_told_of_what_each_load_was_made(owner):
     owner.execute("update pipeline.ledger_version set version = 2")
     with owner.transaction():
         ledger_versions.migrate(owner)
-    found = ledger.loads(owner, "alpha")
-    assert [(known["content"], known["fetched_at"]) for known in found] == [
+    found = [order.version(load) for load in ledger.loads(owner, "alpha")]
+    assert [(load.content, load.fetched_at) for load in found] == [
         ("b", DAYS[2]),
         ("a", DAYS[1]),
     ]
@@ -405,7 +411,7 @@ def test_a_later_check_of_another_machine_counts():
 def test_the_report_tells_of_the_rows_that_are_loaded():
     older = stages("bundled", "never reached", origin="bundled", as_of="2018-02-07")
     kept = {"outcome": "kept", "reason": "not loaded: older", "remedy": "the rows stay", "rows": 5}
-    older["load"] = kept | {"kept": made("live", None, 2)}
+    older["load"] = kept | {"kept": msgspec.to_builtins(made("live", None, 2))}
     assert report.outcome_of(older) == ("kept", "never reached; not loaded: older", "the rows stay")
     (as_of,) = report._sources_table({"usgs": older}).columns[5].cells
     assert as_of == DAYS[2][:10]

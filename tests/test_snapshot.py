@@ -125,7 +125,10 @@ DAMAGES = [
     (edit("one.csv", lambda body: body[:-1]), "one.csv does not have the SHA-256"),
     (edit("datapackage.json", lambda body: body + b" "), "datapackage.json does not have"),
     (lambda folder: (folder / "SHA256SUMS").unlink(), "SHA256SUMS is missing"),
-    (lambda folder: (folder / "one.csv").unlink(), "one.csv is named in SHA256SUMS and does not exist"),
+    (
+        lambda folder: (folder / "one.csv").unlink(),
+        "one.csv is named in SHA256SUMS and does not exist",
+    ),
     (lambda folder: (folder / "datapackage.json").unlink(), "datapackage.json is named"),
     (lambda folder: (folder / "x\nY").write_text(""), r"'x\\nY' is not named in SHA256SUMS"),
     (lambda folder: (folder / "sub").mkdir(), "'sub' is not named"),

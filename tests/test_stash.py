@@ -426,7 +426,7 @@ def test_without_git(clone, tmp_path, monkeypatch):
 def test_a_folder_that_is_no_checkout(clone, tmp_path):
     put(clone, "alpha", data=b"1\n")
     shutil.rmtree(clone / ".git")
-    note = assert_only_told(clone, "no git checkout", "STASH=off")
+    note = assert_only_told(clone, "not in a git checkout", "STASH=off")
     assert stash.problems(here(clone)) == [note]
     assert not stash.restore(here(clone), "alpha", tmp_path)
 
@@ -435,7 +435,7 @@ def test_somebody_elses_repository_around_the_project_is_left_alone(clone):
     put(clone, "alpha", data=b"1\n")
     shutil.rmtree(clone / ".git")
     git(clone.parent, "init", "-q")
-    assert_only_told(clone, "no git checkout")
+    assert_only_told(clone, "not in a git checkout")
     assert git(clone.parent, "for-each-ref") == ""
 
 

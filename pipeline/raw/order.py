@@ -1,52 +1,89 @@
-"""The order of snapshots: which of two is the newer one, and which must not replace which.
+"""The order of snapshots: which of two is newer, and which must not replace which.
 
-Several machines may load into one database, and a clone may have nothing but the capture that came
-with the project. So each manifest names the content that its snapshot replaced, the ledger records
-of every load what it was made of, and an older snapshot does not replace a newer one's rows.
-Clocks differ and jump: they decide only where the names do not.
+Several machines may load into one database, and a clone may have only the bundled snapshot. So
+each manifest names the content that its snapshot replaced, the ledger records the snapshot of each
+load, and an older snapshot does not replace the rows of a newer one. Clocks differ and jump: they
+decide only where the recorded contents do not.
 """
 
 import os
 from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
 
 from pipeline import state
 from pipeline.raw.snapshot import Snapshot
 from pipeline.settings import Settings
 from pipeline.state import Outcome
 
-LONGEST_LINE = 10  # contents of a machine that are remembered
+LONGEST_LINE = 10  # earlier contents that are recorded
 
 
-def of_snapshot(here: Settings, source: str, taken: Snapshot) -> dict:
-    """What the order of a snapshot is judged by.
+class Version(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What decides the order of a snapshot; members that are not recorded have their default."""
 
-    `line` has the contents before it on this machine, the newest first, also those that never
-    came as far as the database.
-    """
-    fetched, replaces = state.read(here, source).get("api", {}), taken.descriptor.replaces
-    known = fetched.get("line") if fetched.get("content") == taken.content else None
-    return {
-        "content": taken.content,
-        "replaces": replaces,
-        "line": known or [replaces] * bool(replaces),
-        "origin": taken.origin,
-        "fetched_at": taken.fetched_at,
-    }
+    content: str | None = None  # the content fingerprint
+    replaces: str | None = None  # the content that it replaced
+    # The contents before it on its own machine, newest first, also those that were never loaded.
+    line: list[str] = []
+    origin: str | None = None  # live or bundled
+    fetched_at: str | None = None
+    checked_at: str | None = None  # when its publisher last confirmed it as the newest
+    is_confirmed: bool = False  # its publisher did so in this run
+    is_overruled: bool = False  # it was loaded although the loaded rows were newer
+    rows: int | None = None  # loaded from it
 
 
-def line(taken: Snapshot, fetched: dict) -> list[str]:
-    """The contents before a snapshot, from what stage `api` noted the last time."""
-    known = fetched.get("line") or []
-    replaces = taken.descriptor.replaces
-    if fetched.get("content") == taken.content or not replaces:
-        return known
-    return [replaces, *known][:LONGEST_LINE]
+def version(recorded: dict[str, Any]) -> Version:
+    """Return a version as the state or the ledger recorded it."""
+    present = {name: value for name, value in recorded.items() if value is not None}
+    return msgspec.convert(present, Version)
+
+
+def of_snapshot(here: Settings, source: str, current: Snapshot) -> Version:
+    """Return the version of the snapshot on disk."""
+    fetched, replaces = state.read(here, source).get("api", {}), current.descriptor.replaces
+    earlier = fetched.get("line") if fetched.get("content") == current.content else None
+    return Version(
+        content=current.content,
+        replaces=replaces,
+        line=earlier or ([replaces] if replaces else []),
+        origin=current.origin,
+        fetched_at=current.fetched_at,
+    )
+
+
+def of_legible(here: Settings, source: str) -> Version:
+    """Return the version of the snapshot that the legible file of a source was made of."""
+    recorded = state.read(here, source)
+    made, fetched = recorded.get("preprocess", {}), recorded.get("api", {})
+    ours = version(made.get("snapshot") or {"content": made.get("input")})
+    if ours.content is None or fetched.get("content") != ours.content:
+        return ours
+    is_of_this_run = fetched.get("run") == os.environ.get("PIPELINE_RUN", "")
+    return msgspec.structs.replace(
+        ours,
+        origin=ours.origin or fetched.get("origin"),
+        fetched_at=ours.fetched_at or fetched.get("fetched_at"),
+        checked_at=fetched.get("checked_at"),
+        is_confirmed=is_of_this_run and fetched.get("outcome") in state.CHECKED,
+    )
+
+
+def line(current: Snapshot, fetched: dict) -> list[str]:
+    """Return the contents before a snapshot; fetched: what stage `api` recorded last."""
+    earlier, replaces = fetched.get("line") or [], current.descriptor.replaces
+    if fetched.get("content") == current.content or not replaces:
+        return earlier
+    return [replaces, *earlier][:LONGEST_LINE]
 
 
 def replaced(here: Settings, source: str, current: Snapshot | None, content: str) -> str | None:
-    """The content that a new snapshot replaces: of the current one, or of the last one known.
+    """Return the content that a new snapshot replaces: the current one, or the last recorded one.
 
-    A snapshot of the same content (its files were damaged, say) replaces what that one replaced.
+    A new snapshot of the same content (after its files were damaged, say) replaces what that one
+    replaced.
     """
     if current:
         before, earlier = current.content, current.descriptor.replaces
@@ -56,26 +93,8 @@ def replaced(here: Settings, source: str, current: Snapshot | None, content: str
     return before if before != content else earlier
 
 
-def of_legible(here: Settings, source: str) -> dict:
-    """The same of the snapshot that the legible file of a source was made of.
-
-    `checked_at` is when its publisher last said that it is the newest, `is_confirmed` whether that
-    was in this very run.
-    """
-    remembered = state.read(here, source)
-    made, fetched = remembered.get("preprocess", {}), remembered.get("api", {})
-    known = made.get("snapshot") or {"content": made.get("input")}
-    if known["content"] is None or fetched.get("content") != known["content"]:
-        return known | {"is_confirmed": False}
-    was_checked = fetched.get("outcome") in state.CHECKED
-    is_of_this_run = fetched.get("run") == os.environ.get("PIPELINE_RUN", "")
-    known = {name: fetched.get(name) for name in ("origin", "fetched_at")} | known
-    known["checked_at"] = fetched.get("checked_at")
-    return known | {"is_confirmed": was_checked and is_of_this_run}
-
-
-def kept(source: str, ours: dict, loads: list[dict]) -> dict:
-    """The facts of stage `load` where the loaded rows are of a newer snapshot; empty elsewhere.
+def kept(source: str, ours: Version, loads: list[Version]) -> dict:
+    """Return the facts of stage `load` when the loaded rows are newer; empty if they are not.
 
     ours, loads: as for `refusal`.
     """
@@ -86,78 +105,68 @@ def kept(source: str, ours: dict, loads: list[dict]) -> dict:
         "outcome": Outcome.KEPT,
         "reason": f"not loaded: {reason}",
         "remedy": f"the rows stay; ./run_pipeline.sh load {source} --allow-older replaces them",
-        "rows": loads[0]["rows"],
-        "kept": loads[0],
+        "rows": loads[0].rows,
+        "kept": msgspec.to_builtins(loads[0]),
     }
 
 
-def refusal(ours: dict, loads: list[dict]) -> str:
-    """Why a snapshot must not replace the rows that are loaded; empty where it may.
+def refusal(ours: Version, loads: list[Version]) -> str:
+    """Return why a snapshot must not replace the loaded rows; empty if it may.
 
     Parameters
     ----------
-    ours:  of the snapshot about to be loaded, as `of_legible` tells.
-    loads: of those loaded before, the newest first, as `ledger.loads` tells.
+    ours:  the snapshot about to be loaded.
+    loads: the snapshots loaded before, newest first.
     """
-    may_follow = _follows(ours, loads[0]) if loads else True
-    loads = _in_order(loads)
-    theirs = loads[0] if loads else {}
-    if may_follow or not ours.get("content") or not theirs.get("content"):
+    if not loads or _follows(ours, loads[0]):
         return ""
-    if ours["content"] == theirs["content"] or theirs.get("origin") == "bundled":
-        return ""  # of the latter, whatever comes is newer, another capture too
-    if ours.get("origin") == "bundled":
+    loads = [load for load in loads if not load.is_overruled]
+    theirs = loads[0] if loads else Version()
+    if not ours.content or not theirs.content or ours.content == theirs.content:
+        return ""
+    if theirs.origin == "bundled":  # everything is newer, also another bundled snapshot
+        return ""
+    if ours.origin == "bundled":
         return f"the bundled capture is older than the rows that are loaded, {_dated(theirs)}"
-    is_successor = theirs["content"] in _before(ours)
-    # A publisher may go back to what it had: then both hold, and neither proves anything.
-    was_replaced = ours["content"] in _replaced_contents(loads)
-    if is_successor != was_replaced:
-        older = was_replaced
-        why = ", and they replaced it"
-    else:
-        older, why = not ours.get("is_confirmed") and _is_earlier(ours, theirs), ""
-    if not older:
-        return ""
+    is_successor = theirs.content in _before(ours)
+    was_replaced = ours.content in _replaced_contents(loads)
     newer = f"the rows that are loaded, {_dated(theirs)}"
-    return f"its snapshot, {_dated(ours)}, is older than {newer}{why}"
+    older = f"its snapshot, {_dated(ours)}, is older than {newer}"
+    # If its publisher went back to an earlier content, both hold, and neither proves anything.
+    if is_successor != was_replaced:
+        return f"{older}, and they replaced it" if was_replaced else ""
+    return older if not ours.is_confirmed and _is_earlier(ours, theirs) else ""
 
 
-def _follows(ours: dict, newest: dict) -> bool:
-    """Whether a snapshot is what is loaded, or comes after what somebody let in all the same."""
-    is_next = bool(newest.get("is_overruled")) and newest.get("content") in _before(ours)
-    return is_next or ours.get("content") == newest.get("content")
+def _follows(ours: Version, newest: Version) -> bool:
+    """Return whether a snapshot is loaded, or follows one that was loaded by --allow-older."""
+    is_next = newest.is_overruled and newest.content in _before(ours)
+    return is_next or ours.content == newest.content
 
 
-def _in_order(loads: list[dict]) -> list[dict]:
-    """The loads that followed each other; what was let in once all the same is none of them."""
-    return [load for load in loads if not load.get("is_overruled")]
+def _replaced_contents(loads: list[Version]) -> set[str | None]:
+    """Return the contents that were loaded before the newest, or that one of them replaced."""
+    return {load.content for load in loads[1:]}.union(*map(_before, loads))
 
 
-def _replaced_contents(loads: list[dict]) -> set[str | None]:
-    """The contents that were loaded before the newest, or that one of them replaced."""
-    found = {load.get("content") for load in loads[1:]}
-    return found.union(*map(_before, loads))
+def _before(snapshot: Version) -> set[str | None]:
+    """Return the contents that a snapshot's own machine had before it."""
+    return {snapshot.replaces, *snapshot.line}
 
 
-def _before(known: dict) -> set[str | None]:
-    """The contents that a snapshot's own machine had before it."""
-    return {known.get("replaces"), *known.get("line", ())}
-
-
-def _is_earlier(ours: dict, theirs: dict) -> bool:
-    """Whether our publisher said so before theirs did; unknown times are not earlier."""
+def _is_earlier(ours: Version, theirs: Version) -> bool:
+    """Return whether our publisher confirmed ours before theirs; an unknown time is not earlier."""
     one, other = _instant(ours), _instant(theirs)
     return one is not None and other is not None and one < other
 
 
-def _instant(known: dict) -> datetime | None:
-    """When the publisher last said that this is the newest."""
+def _instant(snapshot: Version) -> datetime | None:
     try:
-        instant = datetime.fromisoformat(known.get("checked_at") or known["fetched_at"])
-    except (KeyError, TypeError, ValueError):
+        instant = datetime.fromisoformat(snapshot.checked_at or snapshot.fetched_at or "")
+    except ValueError:
         return None
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
-def _dated(known: dict) -> str:
-    return f"fetched {known.get('fetched_at') or 'at an unknown time'}"
+def _dated(snapshot: Version) -> str:
+    return f"fetched {snapshot.fetched_at or 'at an unknown time'}"

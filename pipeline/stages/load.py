@@ -13,7 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import psycopg
+from msgspec.structs import replace
 from psycopg import sql
 
 from pipeline import database, state
@@ -161,7 +163,8 @@ def _attempt(here: Settings, source: str, force: bool, allow_older: bool = False
         why = alterations.altered_sources(connection, [source]).get(source, "")
         if is_same and not (force or why or _made_again(noted, loaded)):
             return _patiently(here, source, partial(_describe, connection, source, noted))
-        kept = order.kept(source, order.of_legible(here, source), ledger.loads(connection, source))
+        loads = [order.version(load) for load in ledger.loads(connection, source)]
+        kept = order.kept(source, order.of_legible(here, source), loads)
         if kept and not allow_older:
             return kept
         # What is let in once all the same stays so when the same file is loaded again.
@@ -247,7 +250,8 @@ def _load(
             )
         facts = about | {"outcome": Outcome.NEW, "rows": rows, "bytes": noted["bytes"]}
         facts["declared"] = _words_of(source)
-        facts["snapshot"] = order.of_legible(here, source) | {"is_overruled": is_overruled}
+        version = replace(order.of_legible(here, source), is_overruled=is_overruled)
+        facts["snapshot"] = msgspec.to_builtins(version)
         facts["seconds"] = round(time.monotonic() - started, 3)
         if added:
             facts["reason"] = f"new columns: {', '.join(added)}"

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from pipeline import durable, state
 from pipeline.errors import DeclarationError, SourceError
 from pipeline.formats.legible import Legible
@@ -109,7 +111,7 @@ def _work(here: Settings, options, source: str, make_legible) -> dict:
     return forced | {
         "outcome": Outcome.NEW,
         "input": taken.content,
-        "snapshot": order.of_snapshot(here, source, taken),
+        "snapshot": msgspec.to_builtins(order.of_snapshot(here, source, taken)),
         "code": code_fingerprint(source),
         "sha256": legible.sha256,
         "rows": legible.rows,
