@@ -1,22 +1,27 @@
-"""What the pipeline remembers of a source between nights: `data/state/<source>.json`.
+"""What the pipeline records of a source between nights: `data/state/<source>.json`.
 
-Facts that change without the content changing stand here (validators of conditional requests,
-when a source was last checked, what its stages did last), so that the manifest of a snapshot
-changes only when its content does, and `api/` and `preprocess/` need no database.
+It has the facts that change while the content stays the same (validators of conditional requests,
+when a source was last checked, what its stages did last). So the manifest of a snapshot changes
+only with its content, and `api/` and `preprocess/` need no database.
 """
 
 import json
 import os
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
 
 from pipeline import durable
 from pipeline.settings import Settings
 
-# What a stage tells beside its outcome. It is of the night in which it was told: a stage that fails
-# later, of whatever cause, tells nothing of it.
+T = TypeVar("T")
+
+# Facts that hold for one night only: they are removed when the stage fails later.
 NOTES = ("note", "stash_note", "notes", "revoked", "not_checked")
-SOURCE_STAGES = ("api", "preprocess", "load")  # those that have a script or a file a source
+SOURCE_STAGES = ("api", "preprocess", "load")  # they have a script or a file per source
+# The members that are objects.
 _MEMBERS = (*SOURCE_STAGES, "transform", "validators", "drift", "rejected", "headerless")
 _MEMBERS += ("lacking",)
 
@@ -41,49 +46,108 @@ DEGRADED_OUTCOMES = frozenset(
 )
 
 
+class Fetched(msgspec.Struct):
+    """What stage `api` recorded of a source, as far as other steps need it."""
+
+    outcome: str = ""
+    run: str = ""
+    content: str | None = None  # the content fingerprint of the current snapshot
+    replaces: str | None = None  # the content that the snapshot replaced
+    line: list[str] = []  # the contents before it, newest first
+    origin: str | None = None
+    fetched_at: str | None = None
+    checked_at: str | None = None  # when the publisher last confirmed the content
+    note: str = ""
+    was_live: bool = False  # whether a snapshot was ever fetched
+    may_shrink: bool = False
+    may_be_empty: bool = False
+    stashed: str | None = None  # the snapshot that the stash has
+    unstashed: str | None = None  # the snapshot that it does not have yet
+    never_stashed: list[str] = []  # fetch times of snapshots that it will never have
+    refetched: str = ""  # the content of the rejected snapshot that was fetched again
+    refetched_for: str = ""  # the run that had rejected it
+
+
+class Preprocessed(msgspec.Struct):
+    """What stage `preprocess` recorded of a source: its last good legible file."""
+
+    outcome: str = ""
+    run: str = ""
+    rejected_in: str = ""  # the run in which the source itself made the stage fail
+    input: str | None = None  # the content fingerprint of the snapshot
+    snapshot: dict[str, Any] = {}  # the same as an `order.Version`
+    code: str = ""  # fingerprint of the code that made the file
+    forced_at: str = ""  # when somebody last had it made again
+    stamp: list[int] | None = None  # size and modification time of the file
+    sha256: str = ""
+    rows: int = 0
+    bytes: int = 0
+    columns: list[str] = []
+    absent: list[str] | None = None  # declared properties that no feature had
+
+
 def now() -> str:
-    """This instant in UTC, ISO 8601 to the second."""
+    """Return the current time in UTC, ISO 8601 to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def run_id() -> str:
-    """The id of the run that this process is part of; what is started by hand is its own run."""
+    """Return the id of the run of this process; a process started by hand is a run of its own."""
     return os.environ.get("PIPELINE_RUN") or f"{now()} by hand {os.getpid()}"
 
 
 def read(settings: Settings, source: str) -> dict:
-    """What is remembered of a source, by stage; an unreadable file counts as nothing known."""
+    """Return what is recorded of a source, by stage; nothing if the file cannot be read."""
     try:
-        remembered = json.loads((settings.state / f"{source}.json").read_bytes())
+        recorded = json.loads((settings.state / f"{source}.json").read_bytes())
     except (FileNotFoundError, IsADirectoryError, ValueError):
         return {}
-    if not isinstance(remembered, dict):
+    if not isinstance(recorded, dict):
         return {}
-    wrong = [stage for stage in _MEMBERS if not isinstance(remembered.get(stage, {}), dict)]
-    return {name: known for name, known in remembered.items() if name not in wrong}
+    wrong = [stage for stage in _MEMBERS if not isinstance(recorded.get(stage, {}), dict)]
+    return {name: member for name, member in recorded.items() if name not in wrong}
+
+
+def fetched(settings: Settings, source: str) -> Fetched:
+    """Return what stage `api` recorded of a source."""
+    return _convert(read(settings, source).get("api", {}), Fetched)
+
+
+def preprocessed(settings: Settings, source: str) -> Preprocessed:
+    """Return what stage `preprocess` recorded of a source."""
+    return _convert(read(settings, source).get("preprocess", {}), Preprocessed)
+
+
+def _convert(recorded: dict, kind: type[T]) -> T:
+    """Return a stage's record; one of another form counts as none, like an unreadable file."""
+    present = {name: value for name, value in recorded.items() if value is not None}
+    try:
+        return msgspec.convert(present, kind)
+    except msgspec.ValidationError:
+        return kind()
 
 
 def update(settings: Settings, source: str, stage: str, **facts: object) -> dict:
-    """Add facts to what is remembered of a stage of a source; returns all of that stage.
+    """Add facts to the record of a stage of a source; returns the whole record.
 
-    A failure leaves what is remembered of the last good data, and none of NOTES.
+    A failure keeps the record of the last good data, except NOTES.
     """
-    remembered = read(settings, source)
-    before = remembered.get(stage, {})
+    recorded = read(settings, source)
+    before = recorded.get(stage, {})
     if facts.get("outcome") == Outcome.FAILED:
         before = {name: value for name, value in before.items() if name not in NOTES}
-    remembered[stage] = {**before, **facts}
-    durable.write_json(settings.state / f"{source}.json", remembered)
-    return remembered[stage]
+    recorded[stage] = {**before, **facts}
+    durable.write_json(settings.state / f"{source}.json", recorded)
+    return recorded[stage]
 
 
 def replace(settings: Settings, source: str, **members: object) -> None:
-    """Put members in the place of those of the same names; None leaves one out.
+    """Replace members of what is recorded of a source; None removes one.
 
     Nothing is written when nothing changes.
     """
     before = read(settings, source)
-    remembered = {**before, **members}
-    remembered = {name: value for name, value in remembered.items() if value is not None}
-    if remembered != before:
-        durable.write_json(settings.state / f"{source}.json", remembered)
+    recorded = {**before, **members}
+    recorded = {name: value for name, value in recorded.items() if value is not None}
+    if recorded != before:
+        durable.write_json(settings.state / f"{source}.json", recorded)

@@ -185,10 +185,10 @@ def test_a_declaration_of_a_table_that_cannot_be_read_is_78(here, monkeypatch, t
 def test_load_by_hand_without_its_file_is_78(here, monkeypatch, tmp_path):
     program = (
         "import sys; from pathlib import Path; from pipeline.schema import declaration;"
-        "from pipeline.stages import load; from pipeline import state, settings;"
+        "from pipeline.stages import load, loads; from pipeline import state, settings;"
         f"declaration.ROOT = Path({str(tmp_path)!r}); sys.argv[1:] = ['faa_airports'];"
         "state.update(settings.load(), 'faa_airports', 'preprocess', sha256='x', rows=1);"
-        "load._attempt = lambda here, source, force: load.fingerprint_of(here, source);"
+        "load.database.once_more = lambda here, work: loads.fingerprint_of(here, 'faa_airports');"
         "load.main()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)

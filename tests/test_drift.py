@@ -20,7 +20,7 @@ from pipeline.formats import delimited
 from pipeline.raw import snapshot
 from pipeline.schema import declaration, drift
 from pipeline.settings import ROOT, Settings
-from pipeline.stages import load, preprocess
+from pipeline.stages import load, loads, preprocess
 
 SOURCE = "faa_airports"
 HEADER = ["iata", "name", "city", "state", "country", "latitude", "longitude"]
@@ -59,7 +59,7 @@ def night(place: Settings, monkeypatch, change=lambda rows: rows) -> dict:
         patched.setattr(preprocess, "_run_data_tests", lambda source, path: None)
         patched.setattr(preprocess, "code_fingerprint", lambda source: repr(change))
         try:
-            facts = preprocess._work(place, PLAIN, SOURCE, make_legible)
+            facts = preprocess.work(place, PLAIN, SOURCE, make_legible)
         except SourceError:
             state.update(place, SOURCE, "preprocess", outcome="failed")
             raise
@@ -608,14 +608,14 @@ def test_a_changed_comment_reaches_the_table_without_its_rows(place, monkeypatch
     before = query(place, rows)
     declared.write_text(declared.read_text().replace("Country, in words.", "It''s in words."))
     with psycopg.connect(place.database_url) as connection:
-        assert load.pending(connection, place, [SOURCE]) == [SOURCE]
+        assert loads.pending(connection, place, [SOURCE]) == [SOURCE]
     facts = load.run(place, SOURCE)
     assert (facts["outcome"], facts["reason"]) == ("unchanged", "its comments are new")
     comment = "select col_description('source.faa_airports'::regclass, 5)"
     assert query(place, comment) == [("It's in words.",)]
     assert query(place, rows) == before
     with psycopg.connect(place.database_url) as connection:
-        assert load.pending(connection, place, [SOURCE]) == []
+        assert loads.pending(connection, place, [SOURCE]) == []
 
 
 def test_a_declaration_changed_since_preprocess_holds_the_source(place, monkeypatch, declared):

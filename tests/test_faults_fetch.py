@@ -88,7 +88,7 @@ class Scripts:
         monkeypatch.setattr(preprocess, "_run_data_tests", lambda source, path: None)
 
         def work(here, options) -> dict:
-            return preprocess._work(here, options, source, module.make_legible)
+            return preprocess.work(here, options, source, module.make_legible)
 
         return script._attempt("preprocess", source, work, SimpleNamespace(force=False))[0]
 

@@ -520,10 +520,10 @@ def test_a_snapshot_that_never_entered_the_stash_is_a_gap(here, publisher, stash
     monkeypatch.setattr(stash, "store", lambda *words: stash.Stored(False, "not stashed", "why"))
     serve(publisher, NEW)
     missed = night()["fetched_at"]
-    assert not night()[stash.LOST], "it may still be stashed"
+    assert not night()["never_stashed"], "it may still be stashed"
     monkeypatch.setattr(stash, "store", store)
     serve(publisher, OLD)
-    assert night()[stash.LOST] == [missed]
+    assert night()["never_stashed"] == [missed]
     monkeypatch.setattr(stash, "STORES", {"git": SimpleNamespace(lacking=lambda folders: [])})
     (said,) = stash.gap(settings.load(), ["alpha"])
     assert said.startswith("the stash has a gap")

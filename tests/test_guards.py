@@ -42,7 +42,7 @@ def night(here, tmp_path, monkeypatch):
             return delimited.write_csv(raw, output, final_newline=False, **options)
 
         try:
-            facts = preprocess._work(here, SimpleNamespace(force=False), SOURCE, make)
+            facts = preprocess.work(here, SimpleNamespace(force=False), SOURCE, make)
         except SourceError as error:
             facts = {"outcome": "failed", "reason": error.what, "remedy": error.remedy}
         return state.update(here, SOURCE, "preprocess", **{"reason": "", "remedy": ""} | facts)
@@ -121,7 +121,7 @@ def test_a_refused_snapshot_that_is_gone_is_not_accepted(night, monkeypatch):
     night(table(*(f"{n},1,20" for n in range(100))))
     night(table("a,1,2"))
     monkeypatch.setattr(snapshot, "current", lambda here, source: None)
-    with pytest.raises(SourceError, match="is not the one on disk any more"):
+    with pytest.raises(SourceError, match="is not on disk any more"):
         accept.run([SOURCE])
 
 

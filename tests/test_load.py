@@ -27,7 +27,7 @@ from pipeline.formats import delimited
 from pipeline.marts import alterations, marks
 from pipeline.schema import declaration, table
 from pipeline.settings import ROOT, Settings
-from pipeline.stages import load, preprocess
+from pipeline.stages import load, loads, preprocess
 
 SOURCE = "sample"
 # Every character PostgreSQL can hold, but for most of Unicode's private use, and for
@@ -214,9 +214,9 @@ def test_what_somebody_changed_is_loaded_again_and_what_is_made_of_it_made_again
     load.run(place, SOURCE)
     for statement in BY_HAND:
         before = ledger.loaded(owner)[SOURCE]
-        assert load.pending(owner, place, [SOURCE]) == []
+        assert loads.pending(owner, place, [SOURCE]) == []
         by_hand(place, statement)
-        assert load.pending(owner, place, [SOURCE]) == [SOURCE], statement
+        assert loads.pending(owner, place, [SOURCE]) == [SOURCE], statement
         facts = load.run(place, SOURCE)
         assert facts["outcome"] == "new"
         assert facts["reason"].startswith("somebody had changed source.sample, ")
@@ -234,13 +234,13 @@ def test_a_file_that_was_made_again_on_demand_is_loaded_again(place, owner, decl
     for day in ("2026-01-01", "2026-01-02"):
         before = ledger.loaded(owner)[SOURCE]
         state.update(place, SOURCE, "preprocess", forced_at=f"{day}T00:00:00+00:00")
-        assert load.pending(owner, place, [SOURCE]) == [SOURCE]
+        assert loads.pending(owner, place, [SOURCE]) == [SOURCE]
         assert load.run(place, SOURCE)["outcome"] == "new"
         assert ledger.loaded(owner)[SOURCE] != before
-        assert load.pending(owner, place, [SOURCE]) == []
+        assert loads.pending(owner, place, [SOURCE]) == []
     # Another machine on the same database, whose file nobody made again.
     state.update(place, SOURCE, "preprocess", forced_at="")
-    assert load.pending(owner, place, [SOURCE]) == []
+    assert loads.pending(owner, place, [SOURCE]) == []
 
 
 def test_a_load_that_failed_is_nobodys_change(place, owner, declare, monkeypatch):
@@ -266,7 +266,7 @@ def test_the_step_in_the_ledger_is_part_of_the_load(place, owner, declare, monke
     load.run(place, SOURCE)
     step = ledger.newest(owner, "load")[SOURCE]
     assert (step["run_id"], step["outcome"], step["rows"]) == ("tonight", "new", 1)
-    assert step["fingerprint"] == load.fingerprint_of(place, SOURCE)
+    assert step["fingerprint"] == loads.fingerprint_of(place, SOURCE)
     same = """select count(*) from source.sample, pipeline.steps
         where sample.xmin = steps.xmin or true"""
     assert owner.execute(same).fetchone() == (1,)
@@ -295,7 +295,7 @@ def test_a_dropped_table_is_filled_again(place, owner, declare):
     made_legible(place, b"a\n1\n")
     load.run(place, SOURCE)
     owner.execute("drop table source.sample")
-    assert load.pending(owner, place, [SOURCE]) == [SOURCE]
+    assert loads.pending(owner, place, [SOURCE]) == [SOURCE]
     assert load.run(place, SOURCE)["outcome"] == "new"
 
 
@@ -407,7 +407,7 @@ def test_a_legible_file_that_was_altered_is_not_loaded(place, owner, declare, al
     made_legible(place, b"a\n2\n")
     path = preprocess.output_of(place, SOURCE)
     path.unlink() if altered is None else path.write_bytes(altered)
-    with pytest.raises(SourceError, match=r"not what preprocess wrote.*makes it anew"):
+    with pytest.raises(SourceError, match=r"not what preprocess wrote.*writes it again"):
         load.run(place, SOURCE)
     assert rows(owner) == [("1",)]
     assert state.read(place, SOURCE)["preprocess"]["stamp"] is None  # so that it is made anew

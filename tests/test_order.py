@@ -345,7 +345,7 @@ def test_a_fresh_offline_clone_does_not_replace_live_rows_by_the_bundled_capture
     assert fetched["outcome"] == "bundled"
     state.update(here, name, "api", **fetched, run="a clone")
     script = runpy.run_path(str(ROOT / "preprocess" / f"{name}.py"))
-    legible = preprocess._work(here, options, name, script["make_legible"])
+    legible = preprocess.work(here, options, name, script["make_legible"])
     state.update(here, name, "preprocess", **legible, run="a clone")
     facts = load.run(here, name)
     assert (facts["outcome"], facts["rows"]) == ("kept", 7)

@@ -55,7 +55,7 @@ def night(here, tmp_path, monkeypatch):
         monkeypatch.setattr(snapshot, "current", lambda here, source: taken)
         write = delimited.write_csv if kind == "csv" else geojson.write_csv
         make = SimpleNamespace(force=True)
-        facts = preprocess._work(
+        facts = preprocess.work(
             here, make, SOURCE, lambda taken, out: write(taken.files, out, **options)
         )
         return state.update(here, SOURCE, "preprocess", **facts)

@@ -28,7 +28,7 @@ def taken(here):
 
 
 def work(here, options=PLAIN, make=make_legible) -> dict:
-    facts = preprocess._work(here, options, SOURCE, make)
+    facts = preprocess.work(here, options, SOURCE, make)
     state.update(here, SOURCE, "preprocess", **facts)
     return facts
 

@@ -47,7 +47,7 @@ def night(here, tmp_path, monkeypatch):
             return geojson.write_csv(raw, output, properties=DECLARED, **options)
 
         try:
-            facts = preprocess._work(here, PLAIN, SOURCE, make)
+            facts = preprocess.work(here, PLAIN, SOURCE, make)
         except SourceError:
             state.update(here, SOURCE, "preprocess", outcome="failed")
             raise

@@ -26,10 +26,11 @@ from pipeline.raw.candidate import Candidate
 from pipeline.raw.snapshot import Snapshot
 from pipeline.raw.source import Source
 from pipeline.stages import guards, lock, preprocess
+from pipeline.state import Fetched
 
 WORDS = ("T", "P", "https://e.gov/", "L", "https://l.gov/")
 CSV = Source(*WORDS, "csv")
-NOTHING = {"may_shrink": False, "may_be_empty": False}
+NOTHING = Fetched()
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def as_csv(taken, output):
 def made(here, make=as_csv, name="alpha", force=False) -> dict:
     """Stage preprocess of one source; what is noted of it."""
     try:
-        facts = preprocess._work(here, SimpleNamespace(force=force), name, make)
+        facts = preprocess.work(here, SimpleNamespace(force=force), name, make)
     except SourceError as error:
         facts = {"outcome": "failed", "reason": error.what, "remedy": error.remedy}
     return state.update(here, name, "preprocess", **{"reason": "", "remedy": ""} | facts)
@@ -426,7 +427,7 @@ def test_accept_lets_in_the_very_snapshot_that_was_refused(here, publisher, run)
     night()
     code, said = run("accept", "alpha")
     assert code == errors.DEGRADED
-    assert "is not the one on disk any more" in said
+    assert "is not on disk any more" in said
     assert "3 rows came where 100 are usual" in made(here)["reason"]
     assert run("accept", "alpha")[0] == errors.OK
     assert made(here)["rows"] == 3
@@ -496,8 +497,8 @@ class Nights:
     """Nights of the guard alone; `run` returns what it says, or nothing."""
 
     def __init__(self, **declared):
-        self.known: list[dict] = []
-        self.declared = NOTHING | declared
+        self.known: list[volume.Count] = []
+        self.declared = Fetched(**declared)
 
     def run(self, parts: dict[str, int], window: str = "", accept=False, **more) -> str:
         taken, legible = snapshot_of(
@@ -644,7 +645,7 @@ def test_a_snapshot_of_an_earlier_version_is_judged_as_a_whole():
     old, legible = snapshot_of({"page-1": 100, "page-2": 100}, 1)
     old.descriptor.resources[0].part = None
     quiet.known = [volume.counted(old, legible)]
-    assert quiet.known[0]["parts"] == {}
+    assert quiet.known[0].parts == {}
     assert quiet.run({"pages": 150}) == ""
 
 

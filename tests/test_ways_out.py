@@ -263,7 +263,7 @@ class Nights:
             return fetch.work(here, options, self.source, SOURCE, self.gather)
 
         def make(here, options):
-            return preprocess._work(here, options, SOURCE, self.make_legible)
+            return preprocess.work(here, options, SOURCE, self.make_legible)
 
         return [
             script._attempt(stage, SOURCE, work, options)[0]

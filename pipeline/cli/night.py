@@ -16,7 +16,7 @@ from pipeline.errors import BusyError, PipelineError, SetupError
 from pipeline.raw import stash
 from pipeline.settings import Settings
 from pipeline.signals import Stopped
-from pipeline.stages import load, lock, preprocess, script, transform
+from pipeline.stages import loads, lock, preprocess, script, transform
 from pipeline.state import Outcome
 
 NOT_LOADED = (Outcome.FAILED, Outcome.KEPT)
@@ -79,7 +79,7 @@ class Night:
     def _load(self) -> dict[str, dict]:
         connection = self.books.connect()
         self.books.copy_steps(connection)
-        waiting = load.pending(connection, self.here, self.sources)
+        waiting = loads.pending(connection, self.here, self.sources)
         wanted = self._unless_current("load", lambda name: name not in waiting)
         last = ledger.newest(connection, "load")
         for name in self.sources:  # another machine may have failed since, or been behind

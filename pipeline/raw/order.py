@@ -15,7 +15,7 @@ import msgspec
 from pipeline import state
 from pipeline.raw.snapshot import Snapshot
 from pipeline.settings import Settings
-from pipeline.state import Outcome
+from pipeline.state import Fetched, Outcome
 
 LONGEST_LINE = 10  # earlier contents that are recorded
 
@@ -43,8 +43,8 @@ def version(recorded: dict[str, Any]) -> Version:
 
 def of_snapshot(here: Settings, source: str, current: Snapshot) -> Version:
     """Return the version of the snapshot on disk."""
-    fetched, replaces = state.read(here, source).get("api", {}), current.descriptor.replaces
-    earlier = fetched.get("line") if fetched.get("content") == current.content else None
+    fetched, replaces = state.fetched(here, source), current.descriptor.replaces
+    earlier = fetched.line if fetched.content == current.content else []
     return Version(
         content=current.content,
         replaces=replaces,
@@ -56,27 +56,26 @@ def of_snapshot(here: Settings, source: str, current: Snapshot) -> Version:
 
 def of_legible(here: Settings, source: str) -> Version:
     """Return the version of the snapshot that the legible file of a source was made of."""
-    recorded = state.read(here, source)
-    made, fetched = recorded.get("preprocess", {}), recorded.get("api", {})
-    ours = version(made.get("snapshot") or {"content": made.get("input")})
-    if ours.content is None or fetched.get("content") != ours.content:
+    made, fetched = state.preprocessed(here, source), state.fetched(here, source)
+    ours = version(made.snapshot or {"content": made.input})
+    if ours.content is None or fetched.content != ours.content:
         return ours
-    is_of_this_run = fetched.get("run") == os.environ.get("PIPELINE_RUN", "")
+    is_of_this_run = fetched.run == os.environ.get("PIPELINE_RUN", "")
     return msgspec.structs.replace(
         ours,
-        origin=ours.origin or fetched.get("origin"),
-        fetched_at=ours.fetched_at or fetched.get("fetched_at"),
-        checked_at=fetched.get("checked_at"),
-        is_confirmed=is_of_this_run and fetched.get("outcome") in state.CHECKED,
+        origin=ours.origin or fetched.origin,
+        fetched_at=ours.fetched_at or fetched.fetched_at,
+        checked_at=fetched.checked_at,
+        is_confirmed=is_of_this_run and fetched.outcome in state.CHECKED,
     )
 
 
-def line(current: Snapshot, fetched: dict) -> list[str]:
+def line(current: Snapshot, fetched: Fetched) -> list[str]:
     """Return the contents before a snapshot; fetched: what stage `api` recorded last."""
-    earlier, replaces = fetched.get("line") or [], current.descriptor.replaces
-    if fetched.get("content") == current.content or not replaces:
-        return earlier
-    return [replaces, *earlier][:LONGEST_LINE]
+    replaces = current.descriptor.replaces
+    if fetched.content == current.content or not replaces:
+        return fetched.line
+    return [replaces, *fetched.line][:LONGEST_LINE]
 
 
 def replaced(here: Settings, source: str, current: Snapshot | None, content: str) -> str | None:
@@ -88,8 +87,8 @@ def replaced(here: Settings, source: str, current: Snapshot | None, content: str
     if current:
         before, earlier = current.content, current.descriptor.replaces
     else:
-        fetched = state.read(here, source).get("api", {})
-        before, earlier = fetched.get("content"), fetched.get("replaces")
+        fetched = state.fetched(here, source)
+        before, earlier = fetched.content, fetched.replaces
     return before if before != content else earlier
 
 

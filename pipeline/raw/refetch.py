@@ -47,11 +47,10 @@ def due(here: Settings, source: str, current: Snapshot | None) -> Rejected | Non
     """
     if current is None or current.origin != "live":
         return None
-    recorded = state.read(here, source)
-    preprocessed, fetched = recorded.get("preprocess", {}), recorded.get("api", {})
-    run, outcome = preprocessed.get("run"), preprocessed.get("outcome")
-    if outcome != Outcome.FAILED or not run or preprocessed.get("rejected_in") != run:
+    preprocessed, fetched = state.preprocessed(here, source), state.fetched(here, source)
+    run = preprocessed.run
+    if preprocessed.outcome != Outcome.FAILED or not run or preprocessed.rejected_in != run:
         return None
-    if run == fetched.get("refetched_for"):
+    if run == fetched.refetched_for:
         return None
-    return Rejected(run, current.content, fetched.get("refetched") != current.content)
+    return Rejected(run, current.content, fetched.refetched != current.content)

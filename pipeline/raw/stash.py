@@ -15,7 +15,6 @@ from pipeline.settings import SOURCE_NAME, Settings
 
 STORES = {"git": git_stash, "git+push": git_stash}
 PUSHED = {"git+push"}
-LOST = "never_stashed"  # in the state of a source: fetch times of snapshots that were never stashed
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,8 @@ def gap(settings: Settings, sources: Iterable[str]) -> list[str]:
     """
     if settings.stash not in STORES:
         return []
-    fetched = {name: state.read(settings, name).get("api", {}) for name in sources}
-    lost = [f"{name} of {at}" for name, facts in fetched.items() for at in facts.get(LOST, [])]
+    fetched = {name: state.fetched(settings, name) for name in sources}
+    lost = [f"{name} of {at}" for name, facts in fetched.items() for at in facts.never_stashed]
     what = "the stash has a gap: snapshots were replaced before they could be stashed"
     lines = [f"{what}: {', '.join(lost)}"] if lost else []
     try:

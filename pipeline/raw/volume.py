@@ -1,80 +1,93 @@
-"""The volume guard: far fewer rows than before, far more, or none, is not taken for the truth.
+"""The volume guard: a snapshot with far fewer rows than before, far more, or none is rejected.
 
-What counts are the rows that stage `preprocess` makes of a snapshot, before any are loaded. All of
-them are held against the median of the last seven accepted snapshots, and each part of a snapshot
-of several files against its own: a month that is gone shows in no total. What is refused stays as
-it came; `./run_pipeline.sh accept SOURCE` lets it in. Source.may_shrink and may_be_empty declare
-what is normal (what may shrink may grow as fast).
+It counts the rows that stage `preprocess` makes of a snapshot, before any is loaded. Their total is
+compared with the median of the last seven accepted snapshots, and each part of a snapshot of
+several files with its own earlier numbers: a total does not show that one month is missing. A
+rejected snapshot stays on disk; `./run_pipeline.sh accept SOURCE` accepts it. Source.may_shrink and
+may_be_empty declare what is normal (a source that may shrink may also grow).
 """
 
 import re
 import statistics
 from pathlib import Path
 
+import msgspec
+
 from pipeline import compressed, state
 from pipeline.errors import SourceError
 from pipeline.formats.legible import Legible
 from pipeline.raw.snapshot import Snapshot
 from pipeline.settings import Settings
+from pipeline.state import Fetched
 from pipeline.text import escaped
 
-REMEMBERED = 7  # accepted snapshots
-SHARE = 0.5  # of their median
-TIMES = 10
-FEW = 20  # rows; a part that usually has fewer may have any number but none
-MOST_PARTS = 3  # that an error names
+RECORDED = 7  # accepted snapshots
+SHARE = 0.5  # of their median, at least
+TIMES = 10  # their median, at most
+FEW = 20  # a part that usually has fewer rows may have any number except 0
+MOST_PARTS = 3  # named by an error
 
 
-def counted(taken: Snapshot, legible: Legible) -> dict:
-    """What is remembered of a snapshot: its fingerprint, its rows, and the rows of each part.
+class Count(msgspec.Struct):
+    """The rows of an accepted snapshot."""
 
-    A part is a file, or several files that belong together (`Candidate.parts`). A snapshot of an
-    earlier version does not say which; of that no part is known.
+    content: str  # its content fingerprint
+    rows: int
+    parts: dict[str, int]  # rows of each part; empty where they are unknown
+
+
+def counted(current: Snapshot, legible: Legible) -> Count:
+    """Count the rows of a snapshot and of each of its parts.
+
+    A part is a file, or several files that belong together (`Candidate.parts`). The manifests of
+    earlier versions do not record the parts; they are unknown then.
     """
-    part_of = {entry.path: entry.part for entry in taken.descriptor.resources}
+    part_of = {entry.path: entry.part for entry in current.descriptor.resources}
     parts: dict[str, int] = {}
     for name, rows in legible.files.items() if all(part_of.values()) else ():
         part = part_of.get(name) or name  # a member of an archive is a part too
         parts[part] = parts.get(part, 0) + rows
-    return {"content": taken.content, "rows": legible.rows, "parts": parts}
+    return Count(current.content, legible.rows, parts)
 
 
-def accepted(here: Settings, source: str, last: Path) -> list[dict]:
-    """What is remembered of the snapshots accepted so far, as by `counted`, the oldest first.
+def accepted(here: Settings, source: str, last: Path) -> list[Count]:
+    """Return the counts of the snapshots accepted so far, oldest first.
 
-    Without a memory it is the rows of `last`, the last good legible file.
+    Without a record it is the count of `last`, the last good legible file.
     """
-    remembered = state.read(here, source)
-    if "accepted" in remembered:
-        return remembered["accepted"]
-    rows = remembered.get("preprocess", {}).get("rows") if remembered.get("history") else None
-    if "preprocess" not in remembered and last.exists():
+    recorded = state.read(here, source)
+    if "accepted" in recorded:
+        return msgspec.convert(recorded["accepted"], list[Count])
+    rows = recorded.get("preprocess", {}).get("rows") if recorded.get("history") else None
+    if "preprocess" not in recorded and last.exists():
         rows = records(last) - 1
-    return [] if rows is None else [{"content": "", "rows": rows, "parts": {}}]
+    return [] if rows is None else [Count("", rows, {})]
 
 
-def with_newest(known: list[dict], newest: dict) -> list[dict]:
-    """The memory with one more accepted snapshot; each is in it once."""
-    return [*(e for e in known if e["content"] != newest["content"]), newest][-REMEMBERED:]
+def with_newest(counts: list[Count], newest: Count) -> list[Count]:
+    """Return the counts to record after one more snapshot was accepted; each is there once."""
+    return [*(c for c in counts if c.content != newest.content), newest][-RECORDED:]
 
 
-def check(source: str, taken: Snapshot, newest: dict, known: list[dict], declared: dict) -> None:
-    """Hold the rows of a snapshot against those of the ones accepted before.
+def check(
+    source: str, current: Snapshot, newest: Count, before: list[Count], declared: Fetched
+) -> None:
+    """Compare the rows of a snapshot with those of the snapshots accepted before.
 
     Parameters
     ----------
-    newest:   what `counted` tells of it.
-    known:    of the ones accepted before, the oldest first.
-    declared: `may_shrink` and `may_be_empty`, as the source's script in `api/` says.
+    newest:   the count of the snapshot.
+    before:   the counts of the accepted snapshots, oldest first.
+    declared: has `may_shrink` and `may_be_empty`, from the source's script in `api/`.
 
-    Raises SourceError with the numbers when there are too few or too many.
+    Raises SourceError with the numbers when there are too few or too many rows.
     """
-    left = _left(newest["parts"], known, taken.descriptor.window_begin)
-    lost = _lost_parts(taken, newest["parts"], known, left, declared)
-    flaw = _flaw_of_all(newest["rows"], known, left, declared)
+    left = _left(newest.parts, before, current.descriptor.window_begin)
+    lost = _lost_parts(current, newest.parts, before, left, declared)
+    flaw = _flaw_of_all(newest.rows, before, left, declared)
     if not lost and not flaw:
         return
-    urls = [entry.url for entry in taken.descriptor.resources]
+    urls = [entry.url for entry in current.descriptor.resources]
     where = urls[0] if len(urls) == 1 else f"{source}, {len(urls)} files"
     whole = [f"{where}: refused, {flaw}"] if flaw else []
     raise SourceError(
@@ -85,82 +98,80 @@ def check(source: str, taken: Snapshot, newest: dict, known: list[dict], declare
     )
 
 
-def _flaw_of_all(count: int, known: list[dict], left: set[str], declared: dict) -> str:
-    """What is wrong with the rows of a snapshot as a whole; empty when nothing is."""
-    if count == 0:
-        is_usual = declared["may_be_empty"] or (known and known[-1]["rows"] == 0)
+def _flaw_of_all(rows: int, before: list[Count], left: set[str], declared: Fetched) -> str:
+    """Return what is wrong with the total number of rows; empty if nothing is."""
+    if rows == 0:
+        is_usual = declared.may_be_empty or (before and before[-1].rows == 0)
         return "" if is_usual else "there is no row in it"
-    if declared["may_shrink"] or not known:
+    if declared.may_shrink or not before:
         return ""
-    before = statistics.median(entry["rows"] for entry in known)
-    # Rows that left the window with their part are no loss.
-    usual = statistics.median(
-        entry["rows"] - sum(entry["parts"].get(part, 0) for part in left) for entry in known
+    usual = statistics.median(count.rows for count in before)
+    # Rows of parts that left the window are not a loss.
+    least = statistics.median(
+        count.rows - sum(count.parts.get(part, 0) for part in left) for count in before
     )
-    if count < SHARE * usual:
-        before = usual
-    elif not before or count <= TIMES * before:
+    if rows < SHARE * least:
+        usual = least
+    elif not usual or rows <= TIMES * usual:
         return ""
-    return (
-        f"{count:,} rows came where {before:,.0f} are usual (the median of the last {len(known)})"
-    )
+    return f"{rows:,} rows came where {usual:,.0f} are usual (the median of the last {len(before)})"
 
 
 def _lost_parts(
-    taken: Snapshot, now: dict[str, int], known: list[dict], left: set[str], declared: dict
+    current: Snapshot, now: dict[str, int], before: list[Count], left: set[str], declared: Fetched
 ) -> list[str]:
-    """A sentence on each part of a snapshot of several that lost its rows, or most of them."""
-    before = known[-1]["parts"] if known else {}
-    names = list(dict.fromkeys([*before, *now]))
-    if not now or len(names) < 2:  # one part is the whole
+    """Return a sentence for each part that lost its rows, or most of them."""
+    last = before[-1].parts if before else {}
+    names = list(dict.fromkeys([*last, *now]))
+    if not now or len(names) < 2:  # a single part is the whole
         return []
-    missing = [part for part in before if part not in now]
-    if not taken.descriptor.window_begin and len(missing) <= len(now.keys() - before):
-        left = left.union(missing)  # files without a window have new names, for all that is known
-    may_begin_empty = taken.descriptor.completeness is not None  # which is proven
+    missing = [part for part in last if part not in now]
+    if not current.descriptor.window_begin and len(missing) <= len(now.keys() - last):
+        left = left.union(missing)  # without a window, the files may just have new names
+    may_begin_empty = current.descriptor.completeness is not None  # it proves that there is no row
     sentences = []
     for part in names:
-        history = [entry["parts"][part] for entry in known if part in entry["parts"]]
+        history = [count.parts[part] for count in before if part in count.parts]
         usual = statistics.median(history or [0])
         if now.get(part):
-            is_lost = usual >= FEW and now[part] < SHARE * usual and not declared["may_shrink"]
+            is_lost = usual >= FEW and now[part] < SHARE * usual and not declared.may_shrink
         else:
-            had_rows = before.get(part, not may_begin_empty)
-            is_lost = had_rows and part not in left and not declared["may_be_empty"]
+            had_rows = last.get(part, not may_begin_empty)
+            is_lost = had_rows and part not in left and not declared.may_be_empty
         if is_lost:
             what = f"{now[part]:,} rows came" if part in now else "no such file came"
             where_usual = f", where {usual:,.0f} are usual" if history else ""
-            sentences.append(f"{_name_of(taken, part)}: refused, {what}{where_usual}")
+            sentences.append(f"{_name_of(current, part)}: refused, {what}{where_usual}")
     return sentences
 
 
-def _name_of(taken: Snapshot, part: str) -> str:
-    """A part as an error names it: by its file, if it is one."""
-    files = [entry.path for entry in taken.descriptor.resources if entry.part == part]
+def _name_of(current: Snapshot, part: str) -> str:
+    """Return the name of a part for an error: its file's, if it is one file."""
+    files = [entry.path for entry in current.descriptor.resources if entry.part == part]
     return escaped(files[0] if len(files) == 1 else part)
 
 
-def _left(now: dict[str, int], known: list[dict], window_begin: str) -> set[str]:
-    """The parts that left the window that a source's script declares: they are older than it."""
+def _left(now: dict[str, int], before: list[Count], window_begin: str) -> set[str]:
+    """Return the parts that are older than the window that the source's script declares."""
     if not window_begin:
         return set()
-    begin = _order(window_begin)
-    parts = {part for entry in known for part in entry["parts"]}
-    return {part for part in parts if part not in now and _order(part) < begin}
+    begin = _sort_key(window_begin)
+    parts = {part for count in before for part in count.parts}
+    return {part for part in parts if part not in now and _sort_key(part) < begin}
 
 
-def _order(part: str) -> list[str | int]:
-    """What orders the names of parts: text as text, numbers as numbers."""
+def _sort_key(part: str) -> list[str | int]:
+    """Return what sorts the names of parts: text as text, numbers as numbers."""
     pieces = re.split(r"([0-9]+)", part)
     return [int(piece) if number % 2 else piece for number, piece in enumerate(pieces)]
 
 
 def records(path: Path) -> int:
-    """The records of a legible file, its header among them: the line ends outside of quotes.
+    """Return the number of records of a legible file, header included.
 
-    A last line without one is a record.
+    They are counted by line ends outside of quotes; a last line without an end is a record too.
     """
-    from pipeline.formats import bitmask  # numpy is slow to start: not if it is remembered
+    from pipeline.formats import bitmask  # numpy is slow to start; it is rarely needed
 
     count, is_inside, block = 0, False, b"\n"
     for block in compressed.blocks(path):

@@ -117,23 +117,24 @@ def vanished(here: Settings, source: str, legible: Legible, last: Path) -> list[
 
     Where a script declares properties, their columns are there without them, and no header tells.
     """
-    before = state.read(here, source).get("preprocess", {})
+    before = state.preprocessed(here, source)
     if legible.rows < FEW_FEATURES or not legible.absent:
         return []
-    if "absent" in before:
-        known = [name for name in before.get("columns", []) if name not in before["absent"]]
-    else:  # an earlier version made the last good file
-        known = _columns_with_values(last, legible.absent)
-    return [name for name in legible.absent if name in known]
+    if before.absent is None:  # an earlier version made the last good file
+        present = _columns_with_values(last, legible.absent)
+    else:
+        present = [name for name in before.columns if name not in before.absent]
+    return [name for name in legible.absent if name in present]
 
 
 def absent(here: Settings, source: str, legible: Legible) -> list[str]:
     """The absent properties to remember: of few features, only those that were absent before."""
     if legible.rows >= FEW_FEATURES:
         return legible.absent
-    before = state.read(here, source).get("preprocess", {})
-    known = [name for name in before.get("columns", []) if name not in before.get("absent", [])]
-    return [name for name in legible.absent if name not in known]
+    before = state.preprocessed(here, source)
+    absent_before = before.absent or []
+    present = [name for name in before.columns if name not in absent_before]
+    return [name for name in legible.absent if name not in present]
 
 
 def _columns_with_values(path: Path, columns: list[str]) -> list[str]:

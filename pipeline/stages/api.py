@@ -1,7 +1,8 @@
-"""Stage `api`: a source's script fetches into a candidate, which becomes the snapshot or nothing.
+"""Stage `api`: a source's script fetches files into a candidate, which becomes the new snapshot.
 
-The ladder when a publisher cannot be read: the last good snapshot, the stash's copy of it, the
-bundled capture, an empty table. Each rung is said by its name and none is called fresh.
+When a publisher cannot be read, the source uses, in this order: the last good snapshot, its copy in
+the stash, the bundled snapshot, an empty table. Each has an outcome of its own, and none counts as
+fresh.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,14 +26,23 @@ from pipeline.raw.snapshot import Snapshot
 from pipeline.raw.source import Source
 from pipeline.settings import Settings
 from pipeline.stages import script
-from pipeline.state import Outcome
+from pipeline.state import Fetched, Outcome
 
-KEEP_LOST = 5  # of the snapshots that never entered the stash, the newest
-FETCH_SHARE = 0.9  # of SOURCE_TIMEOUT; the rest is left to fall back in good order
+KEEP_LOST = 5  # recorded snapshots that never entered the stash, the newest ones
+FETCH_SHARE = 0.9  # of SOURCE_TIMEOUT; the rest is left for the fallback
+Fetch = Callable[[Candidate], None]
 
 
-def run(source: Source, fetch: Callable[[Candidate], None]) -> None:
-    """The main program of a script in `api/`: fetch, compare, keep or replace, stash, tell."""
+class Result(NamedTuple):
+    """The snapshot that a source has after the stage."""
+
+    current: Snapshot | None
+    outcome: Outcome
+    note: str | None = None  # what the publisher says beside the data; None if it was not asked
+
+
+def run(source: Source, fetch: Fetch) -> None:
+    """Run a script in `api/`: fetch, compare, keep or replace the snapshot, stash it."""
     main = sys.modules["__main__"]
     name = Path(main.__file__ or "").stem
     script.run(
@@ -42,81 +53,68 @@ def run(source: Source, fetch: Callable[[Candidate], None]) -> None:
     )
 
 
-def work(here: Settings, options, source: Source, name: str, fetch) -> dict:
-    """Bring a source's snapshot up to date as far as its publisher lets us.
+def work(here: Settings, options, source: Source, name: str, fetch: Fetch) -> dict:
+    """Bring a source's snapshot up to date; returns the facts of the step.
 
     Parameters
     ----------
     options: has the flags `offline` and `force`.
-    fetch:   gathers the files into a Candidate; whatever it raises, the ladder is gone down.
-
-    Returns what is noted of the stage: `outcome` (new, unchanged, kept, bundled or missing),
-    `reason`, `remedy`, `origin`, `content`, `fetched_at`, `checked_at`, `stash_note`, ….
+    fetch:   gathers the files into a Candidate; whatever it raises leads to the fallback.
     """
     declaration_checks.check_kind(source.kind, checks.KINDS, f"api/{name}.py")
     declaration_checks.check_keys(source.keys, f"api/{name}.py")
     damage = trouble = SourceError("")
-    note = rejected = None
+    rejected = None
     network = not options.offline
     try:
         current = snapshot.current(here, name)
     except SourceError as error:
-        current, damage = _set_damaged_aside(here, name, network), error
+        snapshot.refuse(here, name, here.raw / name)
+        current, damage = _restore_from_stash(here, name, network), error
         damage.what += "; restored from the stash" if current else ""
     try:
         if options.offline:
             raise SourceError("not asked: --offline")
         rejected = refetch.due(here, name, current)
-        taken, outcome, note = _fetch(here, source, name, fetch, current, options.force, rejected)
+        result = _fetch(here, source, name, fetch, current, options.force, rejected)
     except DeclarationError:
-        raise  # nobody's but the script's
-    except Exception as error:  # noqa: BLE001 - whatever ails a publisher or its script
+        raise  # the script itself is wrong
+    except Exception as error:  # noqa: BLE001 - any fault of a publisher or its script
         trouble = script.understood(error)
-        taken, outcome = _fall_back(here, name, current, network)
-    told = facts(here, name, taken, outcome, note)
-    if taken and rejected and outcome in state.CHECKED:
-        told |= rejected.facts(taken.content)
-    told |= {"may_shrink": source.may_shrink, "may_be_empty": source.may_be_empty}
-    told["reason"] = "; ".join(filter(None, [damage.what, trouble.what, told["reason"]]))
-    if outcome in state.DEGRADED_OUTCOMES:
-        remedy = trouble.remedy or damage.remedy or _waiting(source, trouble, options)
-        told["remedy"] = f"{remedy}; what came is in {trouble.kept}" if trouble.kept else remedy
-    return told
+        result = _fall_back(here, name, current, network)
+    facts = _facts(here, name, result)
+    if result.current and rejected and result.outcome in state.CHECKED:
+        facts |= rejected.facts(result.current.content)
+    facts |= {"may_shrink": source.may_shrink, "may_be_empty": source.may_be_empty}
+    facts["reason"] = "; ".join(filter(None, [damage.what, trouble.what, facts["reason"]]))
+    if result.outcome in state.DEGRADED_OUTCOMES:
+        remedy = trouble.remedy or damage.remedy or _default_remedy(source, trouble, options)
+        received = f"; what came is in {trouble.kept}" if trouble.kept else ""
+        facts["remedy"] = f"{remedy}{received}"
+    return facts
 
 
-def _waiting(source: Source, trouble: SourceError, options) -> str:
-    """What to do where there is nothing to do but wait, so far."""
+def _default_remedy(source: Source, trouble: SourceError, options) -> str:
     if options.offline:
         return ""
-    if isinstance(trouble, NoNetwork):  # the same words for all sources: they are said once
+    if isinstance(trouble, NoNetwork):  # the same text for all sources is reported once
         return "the next night asks again"
     return f"the next night asks again; if it lasts, see {source.page}"
 
 
-def _set_damaged_aside(here: Settings, name: str, network: bool) -> Snapshot | None:
-    """Keep a damaged snapshot for inspection and take the stash's copy in its place."""
-    snapshot.refuse(here, name, here.raw / name)
-    return _from_stash(here, name, network)
+def _fetch(
+    here: Settings,
+    source: Source,
+    name: str,
+    fetch: Fetch,
+    current: Snapshot | None,
+    force: bool,
+    rejected: Rejected | None,
+) -> Result:
+    """Fetch a candidate; it becomes the snapshot unless the current one has the same content.
 
-
-def _from_stash(here: Settings, name: str, network: bool) -> Snapshot | None:
-    """The stash's copy of the last live snapshot, made the current one; None without it."""
-    folder = snapshot.open_candidate(here, name)
-    try:
-        is_there = stash.restore(here, name, folder, network)
-        if is_there and snapshot.read(folder, name).origin == "live":
-            durable.replace_folder(folder, here.raw / name)
-            return snapshot.current(here, name)
-    except SourceError as error:
-        print(f"{name}: the copy in the stash is unusable: {error}", file=sys.stderr)
-    snapshot.discard(folder)
-    return None
-
-
-def _fetch(here, source, name, fetch, current, force, rejected) -> tuple[Snapshot, Outcome, str]:
-    """The snapshot, what came of it, and what its publisher says that an operator should know.
-
-    Without `current` no reader can ask for changes alone: nothing of a rejected snapshot is reused.
+    Nothing of a rejected snapshot is reused: the candidate gets no current snapshot, so that no
+    connector can request only the changes.
     """
     candidate = Candidate(here, source, name, None if force or rejected else current)
     if force:
@@ -130,7 +128,7 @@ def _fetch(here, source, name, fetch, current, force, rejected) -> tuple[Snapsho
             candidate.journal.end()
         if not candidate.resources:
             raise SourceError(f"{name}: its script fetched no file")
-    except OSError:  # what lies there may be what filled the disk
+    except OSError:  # the files may be what filled the disk
         snapshot.discard(candidate.folder)
         raise
     except BaseException as error:
@@ -141,17 +139,18 @@ def _fetch(here, source, name, fetch, current, force, rejected) -> tuple[Snapsho
     described = candidate.describe()
     if current and _is_the_same(described, current, rejected):
         snapshot.discard(candidate.folder)
-        taken, outcome = current, Outcome.UNCHANGED
+        result = Result(current, Outcome.UNCHANGED, described.note)
     else:
         content = described.fingerprints.content
         described.replaces = order.replaced(here, name, current, content)
-        taken, outcome = snapshot.commit(here, name, candidate.folder, described), Outcome.NEW
+        new = snapshot.commit(here, name, candidate.folder, described)
+        result = Result(new, Outcome.NEW, described.note)
     state.replace(here, name, validators=candidate.validators)
-    return taken, outcome, described.note
+    return result
 
 
 def _is_the_same(described: Descriptor, current: Snapshot, rejected: Rejected | None) -> bool:
-    """Whether the current snapshot has the content of a candidate already."""
+    """Return whether the current snapshot already has the content of a candidate."""
     ours, theirs = described.fingerprints, current.descriptor.fingerprints
     if rejected:
         return rejected.is_the_same(ours, theirs)
@@ -159,9 +158,11 @@ def _is_the_same(described: Descriptor, current: Snapshot, rejected: Rejected | 
 
 
 def _refuse_keys(here: Settings, candidate: Candidate) -> None:
-    """A key in what a publisher answers would go into the manifest, the state and the stash."""
-    described = msgspec.to_builtins((candidate.resources, candidate.extra, candidate.validators))
-    keys.refuse_echo(here, candidate.client.keys_sent, candidate.folder, described)
+    """Refuse responses that repeat a key: it would enter the manifest, the state and the stash."""
+    recorded = (candidate.resources, candidate.extra, candidate.validators)
+    keys.refuse_echo(
+        here, candidate.client.keys_sent, candidate.folder, msgspec.to_builtins(recorded)
+    )
 
 
 class _TimeIsUp(BaseException):
@@ -170,10 +171,10 @@ class _TimeIsUp(BaseException):
 
 @contextlib.contextmanager
 def _within(seconds: float) -> Generator[None]:
-    """Bound the time of a fetch as a whole: a byte now and then keeps every other limit away.
+    """Limit the time of a whole fetch; a byte now and then would evade every other limit.
 
-    Raises SourceError when the time is up; 0 is no limit. Until then it is another exception, so
-    that nothing in the midst of the fetch takes it for an error of one response and goes on.
+    Raises SourceError when the time is up; 0 is no limit. Inside the fetch it is another exception,
+    so that no code there treats it as an error of one response and continues.
     """
 
     def stop(number, frame):
@@ -192,68 +193,75 @@ def _within(seconds: float) -> Generator[None]:
         signal.setitimer(signal.ITIMER_REAL, *timer)
 
 
-def _fall_back(
-    here: Settings, name: str, current: Snapshot | None, network: bool
-) -> tuple[Snapshot | None, Outcome]:
-    """The next rung below a live answer."""
-    taken = current or _from_stash(here, name, network)
-    if taken and taken.origin == "live":
-        return taken, Outcome.KEPT
-    if state.read(here, name).get("api", {}).get("was_live"):
-        return None, Outcome.KEPT  # older data must not replace newer rows in the database
+def _fall_back(here: Settings, name: str, current: Snapshot | None, network: bool) -> Result:
+    """Return the best snapshot without its publisher."""
+    last = current or _restore_from_stash(here, name, network)
+    if last and last.origin == "live":
+        return Result(last, Outcome.KEPT)
+    if state.fetched(here, name).was_live:
+        return Result(None, Outcome.KEPT)  # older data must not replace newer rows in the database
     capture = snapshot.bundled(name)
-    if capture and (taken is None or taken.content != capture.content):
-        taken = snapshot.install_bundled(here, capture)
-    return taken, Outcome.BUNDLED if taken else Outcome.MISSING
+    if capture and (last is None or last.content != capture.content):
+        last = snapshot.install_bundled(here, capture)
+    return Result(last, Outcome.BUNDLED if last else Outcome.MISSING)
 
 
-def facts(
-    here: Settings, name: str, taken: Snapshot | None, outcome: Outcome, note: str | None = None
-) -> dict:
-    """What is noted of the stage when a snapshot is the current one; it is stashed on the way.
+def _restore_from_stash(here: Settings, name: str, network: bool) -> Snapshot | None:
+    """Make the stash's copy of the last live snapshot the current one; None without a copy."""
+    folder = snapshot.open_candidate(here, name)
+    try:
+        is_there = stash.restore(here, name, folder, network)
+        if is_there and snapshot.read(folder, name).origin == "live":
+            durable.replace_folder(folder, here.raw / name)
+            return snapshot.current(here, name)
+    except SourceError as error:
+        print(f"{name}: the copy in the stash is unusable: {error}", file=sys.stderr)
+    snapshot.discard(folder)
+    return None
 
-    `note` is what the publisher says beside the data; None where it could not be asked.
-    """
-    remembered = state.read(here, name).get("api", {})
-    facts = {"note": remembered.get("note", "") if note is None else note}
-    facts |= {"outcome": outcome, "reason": "", "remedy": "", "content": None, "fetched_at": None}
-    facts["was_live"] = bool(remembered.get("was_live")) or bool(taken and taken.origin == "live")
-    if outcome in state.CHECKED:
+
+def _facts(here: Settings, name: str, result: Result) -> dict:
+    """Stash the current snapshot; returns the facts that the state records."""
+    current, before = result.current, state.fetched(here, name)
+    facts: dict = {"outcome": result.outcome, "reason": "", "remedy": ""}
+    facts["note"] = before.note if result.note is None else result.note
+    facts["was_live"] = before.was_live or bool(current and current.origin == "live")
+    if result.outcome in state.CHECKED:
         facts["checked_at"] = state.now()
-    if not taken:
-        if outcome == Outcome.KEPT:
+    if not current:
+        if result.outcome == Outcome.KEPT:
             facts["reason"] = "no copy on disk or in the stash; the database keeps its rows"
-        return facts
+        return facts | {"content": None, "fetched_at": None}
     facts |= {
-        "content": taken.content,
-        "replaces": taken.descriptor.replaces,
-        "line": order.line(taken, remembered),
-        "origin": taken.origin,
-        "bytes": taken.size,
-        "rows": taken.descriptor.rows,
-        "fetched_at": taken.fetched_at,
-        "as_of": taken.descriptor.as_of,
+        "content": current.content,
+        "replaces": current.descriptor.replaces,
+        "line": order.line(current, before),
+        "origin": current.origin,
+        "bytes": current.size,
+        "rows": current.descriptor.rows,
+        "fetched_at": current.fetched_at,
+        "as_of": current.descriptor.as_of,
     }
-    return facts | _stashed(here, name, taken, remembered)
+    return facts | _stash(here, name, current, before)
 
 
-def _stashed(here: Settings, name: str, taken: Snapshot, remembered: dict) -> dict:
-    """Stash a snapshot that is not stashed yet; what hinders it is a note, not a failure.
+def _stash(here: Settings, name: str, current: Snapshot, before: Fetched) -> dict:
+    """Stash a snapshot that is not stashed yet; a problem is recorded as a note, not as a failure.
 
-    A snapshot that was replaced before it could be stashed is a gap in the history: it is kept in
-    mind when it was fetched (`stash.LOST`), for `doctor`.
+    A snapshot that was replaced before it could be stashed is a gap in the history. Its fetch time
+    is recorded for `doctor`.
     """
-    identity = f"{here.stash} {taken.content} {taken.fetched_at}"
-    if here.stash == "off" or remembered.get("stashed") == identity:
-        return {"stashed": remembered.get("stashed"), "stash_note": "", "unstashed": None}
-    what = f"fetched {taken.fetched_at}" if taken.origin == "live" else "the bundled capture"
+    identity = f"{here.stash} {current.content} {current.fetched_at}"
+    if here.stash == "off" or before.stashed == identity:
+        return {"stashed": before.stashed, "stash_note": "", "unstashed": None}
+    what = f"fetched {current.fetched_at}" if current.origin == "live" else "the bundled capture"
     stored = stash.store(here, name, f"{name}: {what}")
-    waiting, lost = remembered.get("unstashed"), remembered.get(stash.LOST, [])
-    if waiting and waiting != identity:
-        lost = [*lost, waiting.rpartition(" ")[2]][-KEEP_LOST:]
+    lost = before.never_stashed
+    if before.unstashed and before.unstashed != identity:
+        lost = [*lost, before.unstashed.rpartition(" ")[2]][-KEEP_LOST:]
     return {
         "stashed": identity if stored.done else None,
         "stash_note": stored.note,
         "unstashed": None if stored.done else identity,
-        stash.LOST: lost,
+        "never_stashed": lost,
     }

@@ -1,9 +1,9 @@
-"""The guards of stage `preprocess`: what a new legible file is held against is the ones before.
+"""The guards of stage `preprocess`: a new legible file is compared with the earlier ones.
 
-A publisher may mean what looks like a fault: fewer rows, other columns, a shorter last row. So
-what a guard refuses is remembered, and `./run_pipeline.sh accept SOURCE` lets exactly that in;
-every message says so. A guard that compares with an earlier state and is not in `check` can be
-overruled by nobody.
+A publisher may mean what looks like a fault: fewer rows, other columns, a shorter last row. So a
+rejection is recorded, and `./run_pipeline.sh accept SOURCE` accepts exactly what was rejected;
+every message says so. Every guard that compares with an earlier state must be in `check`: nobody
+could overrule it otherwise.
 """
 
 import hashlib
@@ -11,6 +11,8 @@ import mmap
 import re
 from collections.abc import Callable
 from pathlib import Path
+
+import msgspec
 
 from pipeline import state
 from pipeline.errors import SourceError
@@ -26,125 +28,129 @@ LONGEST_LAST_LINE = 1024 * 1024
 
 
 class Refused(SourceError):
-    """All that guards have against a file; `overrule` is what `accept` remembers to let it in."""
+    """The objections of all guards; `overrule` is what `accept` records to overrule them."""
 
-    def __init__(self, troubles: list[SourceError], overrule: dict):
-        remedies = [piece for error in troubles for piece in error.remedy.split("; ")]
-        what = "; ".join(error.what for error in troubles)
+    def __init__(self, objections: list[SourceError], overrule: dict):
+        remedies = [piece for error in objections for piece in error.remedy.split("; ")]
+        what = "; ".join(error.what for error in objections)
         super().__init__(what, "; ".join(dict.fromkeys(remedies)))
         self.overrule = overrule
 
 
 def check(
-    here: Settings, source: str, taken: Snapshot, legible: Legible, new: Path, last: Path
+    here: Settings, source: str, current: Snapshot, legible: Legible, new: Path, last: Path
 ) -> dict:
-    """Hold a new legible file against the earlier ones by every guard.
+    """Compare a new legible file with the earlier ones.
 
     Parameters
     ----------
-    taken, legible: the snapshot, and the receipt of what was made of it.
-    new, last:      the file about to be taken, and the last good one, which need not be there.
+    current, legible: the snapshot, and the receipt of the file made of it.
+    new, last:        the new file, and the last good one, which need not exist.
 
-    Returns what is to be remembered once it is taken, by the name it has in the state. Raises
-    Refused with all that any guard has against it.
+    Returns what is recorded once the file is accepted, by its name in the state. Raises Refused
+    with the objections of all guards.
     """
-    known, newest = volume.accepted(here, source, last), volume.counted(taken, legible)
-    lacking = part_columns.lacking(taken, legible, part_columns.known_of(here, source)[1])
-    told = state.read(here, source).get("api", {})
-    declared = {name: bool(told.get(name)) for name in ("may_shrink", "may_be_empty")}
+    counts, newest = volume.accepted(here, source, last), volume.counted(current, legible)
+    lacking = part_columns.lacking(current, legible, part_columns.recorded(here, source)[1])
+    declared = state.fetched(here, source)
     end = _last_line(new)
-    # Each with what `accept` has to remember; columns are written into load/<source>.sql instead.
+    # Each with what `accept` has to record; columns are written into load/<source>.sql instead.
     guards: list[tuple[Callable[[], None], dict]] = [
         (lambda: _refuse_cut_end(here, source, end, last), {"accepted_end": _digest(end)}),
-        (lambda: _check_columns(here, source, taken, legible, new, last), {}),
+        (lambda: _check_columns(here, source, current, legible, new, last), {}),
         (
-            lambda: part_columns.check(here, source, taken, legible, lacking),
+            lambda: part_columns.check(here, source, current, legible, lacking),
             {"lacking": lacking},
         ),
-        (lambda: volume.check(source, taken, newest, known, declared), {"accepted": [newest]}),
+        (
+            lambda: volume.check(source, current, newest, counts, declared),
+            {"accepted": msgspec.to_builtins([newest])},
+        ),
     ]
-    troubles: list[SourceError] = []
+    objections: list[SourceError] = []
     overrule: dict = {}
-    for guard, remembered in guards:
+    for guard, consent in guards:
         try:
             guard()
         except SourceError as error:
-            troubles.append(error)
-            overrule |= remembered
-    if troubles:
-        raise Refused(troubles, overrule)
-    # The bundled capture is no measure: it may be years old.
-    if taken.origin != "live":
+            objections.append(error)
+            overrule |= consent
+    if objections:
+        raise Refused(objections, overrule)
+    if current.origin != "live":  # the bundled snapshot may be years old: it is not a measure
         return {}
-    return {"accepted": volume.with_newest(known, newest), "lacking": lacking}
+    accepted = msgspec.to_builtins(volume.with_newest(counts, newest))
+    return {"accepted": accepted, "lacking": lacking}
 
 
-def remember(here: Settings, source: str, remembered: dict) -> None:
-    """Remember a legible file that was taken, as `check` says."""
+def record(here: Settings, source: str, accepted: dict) -> None:
+    """Record that a legible file was accepted; accepted: what `check` returned."""
     of_earlier_versions = dict.fromkeys(("history", "refused"))
-    state.replace(here, source, rejected=None, **of_earlier_versions, **remembered)
+    state.replace(here, source, rejected=None, **of_earlier_versions, **accepted)
 
 
-def reject(here: Settings, source: str, taken: Snapshot, error: SourceError) -> None:
-    """Remember that this snapshot was refused, by a guard or by anything else of the stage."""
+def reject(here: Settings, source: str, current: Snapshot, error: SourceError) -> None:
+    """Record that this snapshot was rejected, by a guard or by anything else in the stage."""
     overrule = error.overrule if isinstance(error, Refused) else {}
-    state.replace(here, source, rejected={"content": taken.content, "overrule": overrule})
+    state.replace(here, source, rejected={"content": current.content, "overrule": overrule})
 
 
 def waiting(here: Settings, source: str) -> dict:
-    """What `accept` would remember of the snapshot that was refused; empty when there is nothing.
+    """Return what `accept` would record for the rejected snapshot; empty if there is nothing.
 
-    The columns that were refused are not among it: see `drift.waiting`.
+    Rejected columns are not part of it: see `drift.waiting`.
     """
     return state.read(here, source).get("rejected", {}).get("overrule", {})
 
 
 def accept(here: Settings, source: str) -> list[str]:
-    """Let the refused snapshot through its guards; the next run makes it legible and loads it.
+    """Overrule the guards for the rejected snapshot; the next run makes it legible and loads it.
 
-    Returns sentences on what was accepted. Raises SourceError when the snapshot on disk is
-    another one by now, or is damaged; nothing is accepted then.
+    Returns sentences on what was accepted. Raises SourceError, and accepts nothing, when another
+    snapshot is on disk by now, or a damaged one.
     """
     rejected = state.read(here, source)["rejected"]
-    taken = snapshot.current(here, source)
-    if taken is None or taken.content != rejected["content"]:
+    current = snapshot.current(here, source)
+    if current is None or current.content != rejected["content"]:
         raise SourceError(
-            f"{source}: the snapshot that was refused is not the one on disk any more; its rows "
-            "were not accepted",
-            f"./run_pipeline.sh preprocess {source} judges the one that is there",
+            f"{source}: the rejected snapshot is not on disk any more; its rows were not accepted",
+            f"./run_pipeline.sh preprocess {source} checks the current snapshot",
         )
     overrule = rejected["overrule"]
     state.replace(here, source, **overrule, rejected=None)
-    said = []
+    parts = []
     if "accepted" in overrule:
-        said.append(f"{overrule['accepted'][0]['rows']:,} rows")
+        parts.append(f"{overrule['accepted'][0]['rows']:,} rows")
     if "accepted_end" in overrule:
-        said.append("its last row")
+        parts.append("its last row")
     if "lacking" in overrule:
-        said.append("the columns of its files")
-    return [f"accepted, {', '.join(said)}, fetched {taken.fetched_at}; the next run loads it"]
+        parts.append("the columns of its files")
+    return [f"accepted, {', '.join(parts)}, fetched {current.fetched_at}; the next run loads it"]
 
 
 def _check_columns(
-    here: Settings, source: str, taken: Snapshot, legible: Legible, new: Path, last: Path
+    here: Settings, source: str, current: Snapshot, legible: Legible, new: Path, last: Path
 ) -> None:
     gone = drift.vanished(here, source, legible, last)
     columns = [name for name in legible.columns if name not in gone]
-    drift.check(here, source, new, columns, last, is_ordered=not part_columns.is_json(taken))
+    drift.check(here, source, new, columns, last, is_ordered=not part_columns.is_json(current))
 
 
 def _refuse_cut_end(here: Settings, source: str, end: bytes, last: Path) -> None:
-    """Refuse a file whose last row is the beginning of a row known from before, and is none itself.
+    """Refuse a file whose last row is only the beginning of an earlier row.
 
-    Only a file without a line end at its end can be cut inside its last field unnoticed; what is
-    known is the last good file, or the bundled capture.
+    Only a file that does not end with a line end can be cut inside its last field unnoticed. The
+    earlier rows are those of the last good file, or of the bundled snapshot.
     """
     if end.endswith(b"\n") or state.read(here, source).get("accepted_end") == _digest(end):
         return
     capture = snapshot.bundled(source)
     row = re.escape(b"\n" + end)
-    for known in [last] if last.exists() else capture.files if capture else []:
-        with known.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+    for earlier in [last] if last.exists() else capture.files if capture else []:
+        with (
+            earlier.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text,
+        ):
             is_cut = re.search(row + rb"[^\r\n]", text) and not re.search(row + rb"[\r\n]", text)
             is_cut = is_cut and text[-len(end) - 1 :] != b"\n" + end
         if is_cut:

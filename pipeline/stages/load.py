@@ -1,6 +1,6 @@
-"""Stage `load`: a legible CSV becomes the rows of `source.<source>`, as it is.
+"""Stage `load`: a legible CSV becomes the rows of `source.<source>`, unchanged.
 
-One transaction a source: TRUNCATE, COPY, the count held against the scan's, the ledger's row.
+One transaction per source: TRUNCATE, COPY, a comparison of the number of rows, the ledger's step.
 Whatever happens, readers find the old rows or the new ones.
 `python -m pipeline.stages.load SOURCE` loads one source; the runner starts it so.
 """
@@ -10,12 +10,9 @@ import hashlib
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 
 import msgspec
 import psycopg
-from msgspec.structs import replace
 from psycopg import sql
 
 from pipeline import database, state
@@ -27,8 +24,8 @@ from pipeline.raw import order
 from pipeline.schema import declaration
 from pipeline.schema import table as source_table
 from pipeline.settings import Settings, sources
-from pipeline.stages import preprocess, script
-from pipeline.state import Outcome
+from pipeline.stages import loads, preprocess, script
+from pipeline.state import Outcome, Preprocessed
 
 BLOCK = 1024 * 1024
 LOCK_TIMEOUT = "2s"  # for how long new readers may queue behind our TRUNCATE
@@ -40,7 +37,7 @@ class _Altered(Exception):
 
 def main() -> None:
     """Load the source named on the command line."""
-    source = next((word for word in sys.argv[1:] if word in sources()), "")
+    source = next((argument for argument in sys.argv[1:] if argument in sources()), "")
     if not source:
         print("usage: python -m pipeline.stages.load SOURCE [--force]", file=sys.stderr)
         sys.exit(64)
@@ -55,7 +52,7 @@ def main() -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The option of this stage alone."""
+    """Add the option that only this stage has."""
     parser.add_argument(
         "--allow-older",
         action="store_true",
@@ -63,145 +60,74 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def fingerprint_of(here: Settings, source: str) -> str | None:
-    """What the rows of a source should be made of: the legible file and its declaration.
-
-    What the declaration says in comments is no part of it.
-    """
-    noted = state.read(here, source).get("preprocess", {})
-    if not noted.get("sha256"):
-        return None
-    declared = declaration.without_comments(declaration.text_of(source))
-    return hashlib.sha256(f"{noted['sha256']} {declared}".encode()).hexdigest()
-
-
-def _made_again(noted: dict, loaded: dict) -> bool:
-    """Whether stage preprocess was told to make the file anew since it was loaded."""
-    facts = loaded["facts"] or {}
-    return noted.get("forced_at", "") > facts.get("forced_at", "")
-
-
-def _file_of(loaded: dict) -> str:
-    """What the rows of a source were made of, however often they were loaded from it."""
-    return (loaded["facts"] or {}).get("made_of") or loaded["fingerprint"]
-
-
-def _words_of(source: str) -> str:
-    """What the declaration of a source says in all, comments included: its SHA-256."""
-    return hashlib.sha256(declaration.text_of(source).encode()).hexdigest()
-
-
-def pending(connection: psycopg.Connection, here: Settings, names: list[str]) -> list[str]:
-    """The sources whose table is not what their files say, in rows or comments, or not there.
-
-    So also what somebody else changed since it was loaded.
-    """
-    loaded = ledger.newest(connection, "load", ledger.MADE["load"])
-    changed = alterations.altered_sources(connection, names)
-    tables = {
-        row[0]
-        for row in connection.execute(
-            "select tablename from pg_catalog.pg_tables where schemaname = 'source'"
-        )
-    }
-    waiting = []
-    for name in names:
-        wanted = fingerprint_of(here, name)
-        is_loaded = name in loaded and _file_of(loaded[name]) == wanted and name not in changed
-        noted = state.read(here, name).get("preprocess", {})
-        is_loaded = is_loaded and not _made_again(noted, loaded[name])
-        is_described = is_loaded and (loaded[name]["facts"] or {}).get("declared") == _words_of(
-            name
-        )
-        if name not in tables or (wanted and not is_described):
-            waiting.append(name)
-    return waiting
-
-
 def run(here: Settings, source: str, force: bool = False, allow_older: bool = False) -> dict:
-    """Load a source unless its table is made of this very file; returns the facts of the stage.
+    """Load a source unless its table is up to date; returns the facts of the step.
 
-    Rows of a newer snapshot stay (`order`), unless `allow_older`.
+    Rows of a newer snapshot stay (`order`), unless `allow_older`. When the server goes away, the
+    load is tried once more.
 
-    Raises SourceError when the file, its columns or its readers forbid it; SetupError when a
-    permission is missing; PipelineError when the server does. The old rows stay then.
+    Raises SourceError when the file, its columns or readers of the table prevent it; SetupError
+    when a permission is missing; PipelineError when the server fails. The old rows stay then.
     """
-    attempt = partial(_attempt, allow_older=True) if allow_older else _attempt
     try:
-        return attempt(here, source, force)
-    except psycopg.Error as error:
-        if not database.is_lost(error):
-            raise database.explain(error, f"{source} was not loaded") from None
-    # The server went away, perhaps to recover from a crash. Nothing was changed: once more.
-    time.sleep(database.PAUSE)
-    try:
-        return attempt(here, source, force)
+        return database.once_more(
+            here, lambda connection: _bring_up_to_date(connection, here, source, force, allow_older)
+        )
     except psycopg.Error as error:
         raise database.explain(error, f"{source} was not loaded") from None
 
 
-def _attempt(here: Settings, source: str, force: bool, allow_older: bool = False) -> dict:
-    with database.connect(here) as connection:
-        database.prepare(connection)
-        noted = state.read(here, source).get("preprocess", {})
-        is_waiting = force or pending(connection, here, [source])
-        is_there = source_table.exists(connection, source)
-        # Whatever comes of the file, models can build. In the place of one that was loaded and is
-        # gone an empty one would pass for its rows.
-        if not is_there and source not in ledger.loaded(connection):
-            source_table.make_empty(connection, source)
-        if not noted.get("sha256"):
-            return {
-                "outcome": Outcome.MISSING,
-                "reason": "there is no legible file; the table is unchanged",
-            }
-        if not is_waiting:
-            return {"outcome": Outcome.UNCHANGED, "rows": noted["rows"]}
-        loaded = ledger.newest(connection, "load", ledger.MADE["load"]).get(source)
-        before = (loaded or {"facts": {}})["facts"] or {}
-        is_same = is_there and loaded and _file_of(loaded) == fingerprint_of(here, source)
-        why = alterations.altered_sources(connection, [source]).get(source, "")
-        if is_same and not (force or why or _made_again(noted, loaded)):
-            return _patiently(here, source, partial(_describe, connection, source, noted))
-        loads = [order.version(load) for load in ledger.loads(connection, source)]
-        kept = order.kept(source, order.of_legible(here, source), loads)
-        if kept and not allow_older:
-            return kept
-        # What is let in once all the same stays so when the same file is loaded again.
-        was_overruled = is_same and before.get("snapshot", {}).get("is_overruled")
-        is_overruled = bool(kept or was_overruled)
-        again = _again(loaded) if is_same else {}
-        about = {"forced_at": max(noted.get("forced_at", ""), before.get("forced_at", ""))} | again
-        work = partial(_load, connection, here, source, noted, is_overruled, about)
-        return _patiently(here, source, work) | _mended(source, why)
-
-
-def _again(loaded: dict) -> dict:
-    """What is noted of a file that is loaded again: of what the rows are made, and after which.
-
-    What is made of the rows is made again too, since nobody knows what was made of them meanwhile.
-    """
-    return {"made_of": _file_of(loaded), "after": loaded["fingerprint"]}
-
-
-def _mended(source: str, why: str) -> dict:
-    """What is told of a table that somebody had changed."""
-    if not why:
-        return {}
-    return {"reason": f"somebody had changed source.{source}, {why}: it is loaded again"}
+def _bring_up_to_date(
+    connection: psycopg.Connection, here: Settings, source: str, force: bool, allow_older: bool
+) -> dict:
+    database.prepare(connection)
+    legible = state.preprocessed(here, source)
+    loaded = loads.newest(connection).get(source, loads.NEVER)
+    is_pending = force or bool(loads.pending(connection, here, [source]))
+    has_table = source_table.exists(connection, source)
+    # An empty table lets the models build. If the source was loaded and its table is gone, an empty
+    # table would pass for its rows.
+    if not has_table and loaded is loads.NEVER:
+        source_table.make_empty(connection, source)
+    if not legible.sha256:
+        reason = "there is no legible file; the table is unchanged"
+        return {"outcome": Outcome.MISSING, "reason": reason}
+    if not is_pending:
+        return {"outcome": Outcome.UNCHANGED, "rows": legible.rows}
+    is_same_file = has_table and loaded.made_of == loads.fingerprint_of(here, source)
+    is_asked = force or legible.forced_at > loaded.forced_at
+    alteration = alterations.altered_sources(connection, [source]).get(source, "")
+    if is_same_file and not is_asked and not alteration:
+        return _patiently(here, source, lambda: _describe(connection, source, legible))
+    ours = order.of_legible(here, source)
+    versions = [order.version(load) for load in ledger.loads(connection, source)]
+    kept = order.kept(source, ours, versions)
+    if kept and not allow_older:
+        return kept
+    is_overruled = bool(kept) or (is_same_file and loaded.is_overruled)
+    version = msgspec.structs.replace(ours, is_overruled=is_overruled)
+    recorded: dict = {"snapshot": msgspec.to_builtins(version)}
+    recorded["forced_at"] = max(legible.forced_at, loaded.forced_at)
+    if is_same_file:
+        # Tables made of these rows are built again too: nobody knows what they were made of.
+        recorded |= {"made_of": loaded.made_of, "after": loaded.fingerprint}
+    facts = _patiently(here, source, lambda: _load(connection, here, source, legible, recorded))
+    if alteration:
+        facts["reason"] = f"somebody had changed source.{source}, {alteration}: it is loaded again"
+    return recorded | facts
 
 
 def _patiently(here: Settings, source: str, work: Callable[[], dict]) -> dict:
-    """Do the work, again and again while readers of the table hold it, up to PUBLISH_PATIENCE."""
+    """Repeat the work while readers of the table hold it, up to PUBLISH_PATIENCE seconds."""
     deadline = time.monotonic() + here.publish_patience
     while True:
         try:
             return work()
         except (_Altered, FileNotFoundError):
-            state.update(here, source, "preprocess", stamp=None)  # so that the next run sees to it
+            state.update(here, source, "preprocess", stamp=None)  # the next run writes it again
             raise SourceError(
                 f"{source}: {preprocess.output_of(here, source)} is not what preprocess wrote",
-                f"the old rows stay; ./run_pipeline.sh preprocess {source} makes it anew",
+                f"the old rows stay; ./run_pipeline.sh preprocess {source} writes it again",
             ) from None
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             if time.monotonic() > deadline:
@@ -212,86 +138,100 @@ def _patiently(here: Settings, source: str, work: Callable[[], dict]) -> dict:
             time.sleep(1)
 
 
-def _describe(connection: psycopg.Connection, source: str, noted: dict) -> dict:
-    """Only comments of the declaration changed: the table gets them, and its rows stay."""
+def _describe(connection: psycopg.Connection, source: str, legible: Preprocessed) -> dict:
+    """Give the table the comments of its declaration; the rows stay."""
     with connection.transaction():
         connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
         connection.execute(declaration.text_of(source).encode())
-        ledger.amend(connection, "load", source, declared=_words_of(source))
-    return {"outcome": Outcome.UNCHANGED, "rows": noted["rows"], "reason": "its comments are new"}
+        ledger.amend(connection, "load", source, declared=loads.declaration_hash(source))
+    return {"outcome": Outcome.UNCHANGED, "rows": legible.rows, "reason": "its comments are new"}
 
 
 def _load(
     connection: psycopg.Connection,
     here: Settings,
     source: str,
-    noted: dict,
-    is_overruled: bool,
-    about: dict,
+    legible: Preprocessed,
+    recorded: dict,
 ) -> dict:
-    """Load the file in a transaction, and note the table as it is then.
+    """Replace the rows in one transaction, and record the state of the table after it.
 
-    about: what is noted of the load beside that; of a file that is loaded again, `_again`.
+    recorded: facts that are recorded with those returned.
     """
     started = time.monotonic()
-    table = sql.Identifier("source", source)
     with connection.transaction():
         connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
         connection.execute("set local statement_timeout = 0")
-        added = source_table.declare(connection, source, noted["columns"])
+        added = source_table.declare(connection, source, legible.columns)
+        table = sql.Identifier("source", source)
         connection.execute(sql.SQL("truncate {}").format(table))
         counted = marks.changes(connection, "source", source)
-        rows = _copy(connection, table, preprocess.output_of(here, source), noted)
+        rows = _copy(connection, table, here, source, legible)
         writer = marks.writer(connection, "source", source)
-        if rows != noted["rows"]:
+        if rows != legible.rows:
             raise SourceError(
-                f"{source}: {rows:,} rows were copied where the file has {noted['rows']:,}",
+                f"{source}: {rows:,} rows were copied where the file has {legible.rows:,}",
                 "the old rows stay; this is a fault of the pipeline, please report it",
             )
-        facts = about | {"outcome": Outcome.NEW, "rows": rows, "bytes": noted["bytes"]}
-        facts["declared"] = _words_of(source)
-        version = replace(order.of_legible(here, source), is_overruled=is_overruled)
-        facts["snapshot"] = msgspec.to_builtins(version)
+        facts = {"outcome": Outcome.NEW, "rows": rows, "bytes": legible.bytes}
+        facts |= _about_columns(source, legible, added)
+        facts["declared"] = loads.declaration_hash(source)
         facts["seconds"] = round(time.monotonic() - started, 3)
-        if added:
-            facts["reason"] = f"new columns: {', '.join(added)}"
-            facts["remedy"] = f"describe them in load/{source}.sql"
-        elif back := _published_again(source, noted):
-            facts["reason"] = f"published again: {', '.join(back)}"
-            facts["remedy"] = f"their comments in load/{source}.sql say otherwise"
-        run_id = state.run_id()
-        ledger.begin(connection, run_id, f"load {source}", state.now())
-        fingerprint = fingerprint_of(here, source)
-        if "after" in about:
-            again = f"{fingerprint} {about['after']} {run_id}"
-            fingerprint = hashlib.sha256(again.encode()).hexdigest()
-        ledger.note(
-            connection, run_id, "load", source, facts | {"started_at": state.now()}, fingerprint
-        )
+        fingerprint = _record(connection, here, source, recorded | facts)
     marks.flush(connection)
-    if marks.changes(connection, "source", source) == counted + rows:  # and nobody's but ours
-        marks.record(connection, "source", source, Version(fingerprint or "", rows, writer=writer))
+    if marks.changes(connection, "source", source) == counted + rows:  # nobody else changed it
+        marks.record(connection, "source", source, Version(fingerprint, rows, writer=writer))
     return facts
 
 
-def _published_again(source: str, noted: dict) -> list[str]:
-    """The columns of a file that its declaration calls unpublished."""
-    known, absent = declaration.read(source), noted.get("absent", [])
-    return [name for name in noted["columns"] if known.is_unpublished(name) and name not in absent]
+def _record(connection: psycopg.Connection, here: Settings, source: str, facts: dict) -> str:
+    """Record a load in the ledger; returns its fingerprint."""
+    run_id = state.run_id()
+    fingerprint = loads.fingerprint_of(here, source) or ""
+    if "after" in facts:  # the same file again
+        again = f"{fingerprint} {facts['after']} {run_id}"
+        fingerprint = hashlib.sha256(again.encode()).hexdigest()
+    ledger.begin(connection, run_id, f"load {source}", state.now())
+    facts |= {"started_at": state.now()}
+    ledger.note(connection, run_id, "load", source, facts, fingerprint)
+    return fingerprint
 
 
-def _copy(connection, table: sql.Identifier, path: Path, noted: dict) -> int:
-    """Stream the legible file into COPY; returns the rows copied.
+def _about_columns(source: str, legible: Preprocessed, added: list[str]) -> dict:
+    """Return what an operator should know about the columns of the file."""
+    if added:
+        return {
+            "reason": f"new columns: {', '.join(added)}",
+            "remedy": f"describe them in load/{source}.sql",
+        }
+    declared, absent = declaration.read(source), legible.absent or []
+    back = [name for name in legible.columns if declared.is_unpublished(name)]
+    if back := [name for name in back if name not in absent]:
+        return {
+            "reason": f"published again: {', '.join(back)}",
+            "remedy": f"their comments in load/{source}.sql say otherwise",
+        }
+    return {}
 
-    FREEZE, since the table was truncated in this transaction: rows need no second write later.
-    Raises _Altered when the file is not the one that was noted.
+
+def _copy(
+    connection: psycopg.Connection,
+    table: sql.Identifier,
+    here: Settings,
+    source: str,
+    legible: Preprocessed,
+) -> int:
+    """Stream the legible file into COPY; returns the number of rows copied.
+
+    FREEZE is possible because the table was truncated in this transaction; it saves a second write
+    of the rows later. Raises _Altered when the file is not the recorded one.
     """
-    columns = sql.SQL(", ").join(map(sql.Identifier, noted["columns"]))
+    columns = sql.SQL(", ").join(map(sql.Identifier, legible.columns))
     command = sql.SQL(
         "copy {} ({}) from stdin (format csv, header match, freeze, encoding 'UTF8')"
     ).format(table, columns)
     digest = hashlib.sha256()
-    with connection.cursor() as cursor, path.open("rb") as file:
+    with connection.cursor() as cursor, preprocess.output_of(here, source).open("rb") as file:
         try:
             with cursor.copy(command) as copy:
                 while block := file.read(BLOCK):
@@ -300,9 +240,9 @@ def _copy(connection, table: sql.Identifier, path: Path, noted: dict) -> int:
         except psycopg.DataError:
             while block := file.read(BLOCK):
                 digest.update(block)
-            if digest.hexdigest() == noted["sha256"]:
-                raise  # it is the file that preprocess wrote, and COPY says what is wrong with it
-        if digest.hexdigest() != noted["sha256"]:
+            if digest.hexdigest() == legible.sha256:
+                raise  # the file is the recorded one, and COPY says what is wrong with it
+        if digest.hexdigest() != legible.sha256:
             raise _Altered
         return cursor.rowcount
 

@@ -1,9 +1,9 @@
-"""The guard of the columns of each part: a file that lost one which others of its snapshot have.
+"""The guard of the columns of each part: a file lost a column that other files still have.
 
-The legible file has the columns of all raw files, so its header tells nothing of one file alone:
-a column that the newest year has under another name would be null in its rows, and nobody told.
-Each part (as in `volume.counted`) is held against the last good snapshot. A new column, which only
-some files have, is no loss.
+The legible file has the columns of all raw files, so its header says nothing about a single file:
+a column that has another name in the newest year would be null in its rows, unnoticed. Each part
+(as in `volume.counted`) is compared with the last good snapshot. A new column that only some files
+have is not a loss.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,47 +16,47 @@ from pipeline.schema import declaration, drift
 from pipeline.settings import Settings
 from pipeline.text import escaped
 
-MOST_PARTS = 3  # that an error names
-Lacking = dict[str, list[str]]  # the columns that each part does not have and another one has
+MOST_PARTS = 3  # named by an error
+Lacking = dict[str, list[str]]  # the columns that a part does not have and another part has
 
 
-def lacking(taken: Snapshot, legible: Legible, known: Lacking) -> Lacking:
-    """What is remembered of a snapshot: which columns each part lacks that has rows.
+def lacking(current: Snapshot, legible: Legible, before: Lacking) -> Lacking:
+    """Return which columns each part with rows lacks.
 
-    Of few features nothing is told, since a property may be rare: `known` stays.
+    In few features a property may be missing by chance: the value of `before` stays then.
     """
     found: Lacking = {}
-    for part, files in _parts(taken, legible).items():
+    for part, files in _parts(current, legible).items():
         each = [legible.lacking.get(file, []) for file in files]
         in_all = set(each[0]).intersection(*each[1:])
-        if not is_json(taken):
+        if not is_json(current):
             found[part] = _in_order(legible, set().union(*each))
         elif sum(legible.files[file] for file in files) >= drift.FEW_FEATURES:
             found[part] = _in_order(legible, in_all)
-        elif part in known:
-            found[part] = known[part]
+        elif part in before:
+            found[part] = before[part]
     return found
 
 
-def check(here: Settings, source: str, taken: Snapshot, legible: Legible, now: Lacking) -> None:
-    """Hold what each part lacks, as `lacking` tells, against the last good snapshot.
+def check(here: Settings, source: str, current: Snapshot, legible: Legible, now: Lacking) -> None:
+    """Compare what each part lacks (`lacking`) with the last good snapshot.
 
-    Raises SourceError for a column that a part has no more, that a new part lacks, or that some
-    pages of one part have and others have not: the publisher changed it while it was read.
+    Raises SourceError for a column that a part lost, that a new part lacks, or that only some pages
+    of a part have: the publisher changed it while it was read.
     """
-    had, known = known_of(here, source)
+    columns, before = recorded(here, source)
     sentences = []
     for part, names in now.items():
-        if part in known:
-            lost = {name for name in names if name in had and name not in known[part]}
-        elif had:
-            lost = set(names) & had - _lacked_by_others(taken, known)
+        if part in before:
+            lost = {name for name in names if name in columns and name not in before[part]}
+        elif columns:
+            lost = set(names) & columns - _lacked_by_others(current, before)
         else:
             lost = _renamed_on_the_first_night(source, legible, names)
-        lost |= _uneven(taken, legible, part) - set(known.get(part, ()))
+        lost |= _uneven(current, legible, part) - set(before.get(part, ()))
         if lost:
-            new = [c for c in legible.columns if c not in had and c not in names] if had else []
-            also = f", has {drift.shown(new)}" * bool(new)
+            new = [c for c in legible.columns if c not in columns and c not in names]
+            also = f", has {drift.shown(new)}" if columns and new else ""
             sentences.append(f"{escaped(part)} lacks {drift.shown(_in_order(legible, lost))}{also}")
     if sentences:
         more = f"; and {len(sentences) - MOST_PARTS} more" * (len(sentences) > MOST_PARTS)
@@ -69,22 +69,21 @@ def check(here: Settings, source: str, taken: Snapshot, legible: Legible, now: L
         )
 
 
-def known_of(here: Settings, source: str) -> tuple[set[str], Lacking]:
-    """The columns of the last good legible file, and which of them each part lacked."""
-    remembered = state.read(here, source)
-    made = remembered.get("preprocess", {})
-    had = set(made.get("columns") or ()) - set(made.get("absent") or ())
-    return had, remembered.get("lacking", {})
+def recorded(here: Settings, source: str) -> tuple[set[str], Lacking]:
+    """Return the columns of the last good legible file, and which of them each part lacked."""
+    made = state.preprocessed(here, source)
+    columns = set(made.columns).difference(made.absent or ())
+    return columns, state.read(here, source).get("lacking", {})
 
 
-def is_json(taken: Snapshot) -> bool:
-    """Whether it is JSON, whose objects have members in no order, and may leave some out."""
-    return any(entry.format.endswith("json") for entry in taken.descriptor.resources)
+def is_json(current: Snapshot) -> bool:
+    """Return whether a snapshot is JSON, whose members have no order and may be missing."""
+    return any(entry.format.endswith("json") for entry in current.descriptor.resources)
 
 
-def _parts(taken: Snapshot, legible: Legible) -> Mapping[str, list[str]]:
-    """The raw files of each part that have rows."""
-    part_of = {entry.path: entry.part for entry in taken.descriptor.resources}
+def _parts(current: Snapshot, legible: Legible) -> Mapping[str, list[str]]:
+    """Return the raw files of each part that have rows."""
+    part_of = {entry.path: entry.part for entry in current.descriptor.resources}
     parts: dict[str, list[str]] = {}
     for file, rows in legible.files.items():
         if rows:
@@ -92,13 +91,13 @@ def _parts(taken: Snapshot, legible: Legible) -> Mapping[str, list[str]]:
     return parts
 
 
-def _lacked_by_others(taken: Snapshot, known: Lacking) -> set[str]:
-    """What a new part may lack: of JSON, the properties that were rare before."""
-    return set().union(*known.values()) if is_json(taken) else set()
+def _lacked_by_others(current: Snapshot, before: Lacking) -> set[str]:
+    """Return what a new part may lack: in JSON, the properties that other parts lacked before."""
+    return set().union(*before.values()) if is_json(current) else set()
 
 
 def _renamed_on_the_first_night(source: str, legible: Legible, names: Collection[str]) -> set[str]:
-    """The declared columns that a part lacks which has others in their place."""
+    """Return the declared columns that a part lacks, if it has undeclared ones instead."""
     if not declaration.path(source).exists():
         return set()
     declared = declaration.read(source).published
@@ -106,11 +105,11 @@ def _renamed_on_the_first_night(source: str, legible: Legible, names: Collection
     return set(names) & set(declared) if has_others else set()
 
 
-def _uneven(taken: Snapshot, legible: Legible, part: str) -> set[str]:
-    """The columns that some files of a part have, and others have not."""
-    if is_json(taken):
+def _uneven(current: Snapshot, legible: Legible, part: str) -> set[str]:
+    """Return the columns that only some files of a part have."""
+    if is_json(current):
         return set()
-    each = [set(legible.lacking.get(f, ())) for f in _parts(taken, legible).get(part, ())]
+    each = [set(legible.lacking.get(f, ())) for f in _parts(current, legible).get(part, ())]
     return set().union(*each) - set.intersection(*each) if each else set()
 
 

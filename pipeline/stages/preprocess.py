@@ -1,7 +1,7 @@
-"""Stage `preprocess`: raw bytes become one legible CSV a source, tested before it takes its place.
+"""Stage `preprocess`: raw bytes become one legible CSV per source, tested before it is accepted.
 
-`data/preprocessed/<source>.csv` changes only when the new file is whole and its data tests pass;
-a refused one is kept in `data/quarantine/` for inspection.
+`data/preprocessed/<source>.csv` is replaced only when the new file is complete and its data tests
+pass. A rejected file is kept in `data/quarantine/` for inspection.
 """
 
 import os
@@ -25,15 +25,15 @@ from pipeline.settings import ROOT, Settings
 from pipeline.stages import closure, data_tests, guards, script
 from pipeline.state import Outcome
 
-TESTS_PASSED = 0
+MakeLegible = Callable[[Snapshot, Path], Legible]
 
 
-def run(make_legible: Callable[[Snapshot, Path], Legible]) -> None:
-    """The main program of a script in `preprocess/`.
+def run(make_legible: MakeLegible) -> None:
+    """Run a script in `preprocess/`.
 
-    `make_legible(snapshot, output)` writes the legible file and tells what it wrote; the
-    snapshot is verified, and `output` takes its place only when no guard objects and the data
-    tests pass. They are not run on a file without rows: the volume guard asked whether it may.
+    `make_legible(snapshot, output)` writes the legible file and returns its receipt. The snapshot
+    is verified. The output replaces the old file only when all guards accept it and the data tests
+    pass. The tests do not run on a file without rows; the volume guard decides about it.
     """
     main = sys.modules["__main__"]
     name = Path(main.__file__ or "").stem
@@ -41,77 +41,72 @@ def run(make_legible: Callable[[Snapshot, Path], Legible]) -> None:
         "preprocess",
         name,
         main.__doc__ or "",
-        lambda here, options: _work(here, options, name, make_legible),
+        lambda here, options: work(here, options, name, make_legible),
     )
 
 
 def output_of(here: Settings, source: str) -> Path:
-    """Where the legible file of a source stands."""
+    """Return the path of the legible file of a source."""
     return here.preprocessed / f"{source}.csv"
 
 
 def is_current(here: Settings, source: str) -> bool:
-    """Whether the legible file on disk is what this snapshot and this code would make.
+    """Return whether the legible file is what the snapshot and the code would make now.
 
-    Reads no data: the file's size and time stamp stand for its bytes, which `load` hashes.
+    The file is not read: its size and time stamp are compared. Stage `load` compares its hash.
     """
-    remembered = state.read(here, source)
-    noted, fetched = remembered.get("preprocess", {}), remembered.get("api", {}).get("content")
-    if fetched is None:
-        return not noted or noted["outcome"] in (Outcome.MISSING, *state.CHECKED)
+    recorded, content = state.preprocessed(here, source), state.fetched(here, source).content
+    if content is None:
+        return recorded.outcome in ("", Outcome.MISSING, *state.CHECKED)
     return (
-        noted.get("outcome") in state.CHECKED
-        and noted.get("input") == fetched
-        and noted.get("code") == code_fingerprint(source)
-        and noted.get("stamp") == _stamp(output_of(here, source))
+        recorded.outcome in state.CHECKED
+        and recorded.input == content
+        and recorded.code == code_fingerprint(source)
+        and recorded.stamp == _stamp(output_of(here, source))
     )
 
 
 def code_fingerprint(source: str) -> str:
-    """SHA-256 over the code that makes and tests the legible file of a source, and no other.
+    """Return the SHA-256 of the code that makes and tests the legible file of a source.
 
-    Only our own counts: libraries change with the lock file, which is a decision of its own.
+    Only our own code counts: libraries change with the lock file, which is a decision of its own.
     """
     names = (f"{source}.py", f"test_{source}.py", "conftest.py")
     return fingerprint_of(closure.parts(ROOT, [ROOT / "preprocess" / name for name in names]))
 
 
-def _stamp(path: Path) -> list[int] | None:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return [status.st_size, status.st_mtime_ns]
+def work(here: Settings, options, source: str, make_legible: MakeLegible) -> dict:
+    """Make the legible file of a source, unless it is current; returns the facts of the step.
 
-
-def _work(here: Settings, options, source: str, make_legible) -> dict:
-    taken = snapshot.current(here, source)
-    if taken is None:
+    Raises what `make_legible`, the guards and the data tests raise; the old file stays then.
+    """
+    current = snapshot.current(here, source)
+    if current is None:
         return {"outcome": Outcome.MISSING, "reason": "there is no raw snapshot"}
-    noted = state.read(here, source).get("preprocess", {})
-    if not options.force and noted.get("input") == taken.content and is_current(here, source):
-        return noted | {"outcome": Outcome.UNCHANGED, "reason": "", "remedy": ""}
+    is_made = state.preprocessed(here, source).input == current.content
+    if not options.force and is_made and is_current(here, source):
+        return {"outcome": Outcome.UNCHANGED}
     output = output_of(here, source)
     output.parent.mkdir(parents=True, exist_ok=True)
     aside = output.with_name(f".{source}.csv.new")
     try:
-        legible = make_legible(taken, aside)
-        remembered = guards.check(here, source, taken, legible, aside, output)
+        legible = make_legible(current, aside)
+        accepted = guards.check(here, source, current, legible, aside, output)
         if legible.rows:
             _run_data_tests(source, aside)
     except BaseException as error:
         snapshot.refuse(here, source, aside)
         if isinstance(error, SourceError) and not isinstance(error, DeclarationError):
-            guards.reject(here, source, taken, error)
+            guards.reject(here, source, current, error)
         raise
     durable.replace_file(aside, output)
-    guards.remember(here, source, remembered)
-    # Stage load takes it from here, though the file may be the same as before.
+    guards.record(here, source, accepted)
+    # The file may be the same as before; `forced_at` makes stage load load it again.
     forced = {"forced_at": datetime.now(UTC).isoformat()} if options.force else {}
     return forced | {
         "outcome": Outcome.NEW,
-        "input": taken.content,
-        "snapshot": msgspec.to_builtins(order.of_snapshot(here, source, taken)),
+        "input": current.content,
+        "snapshot": msgspec.to_builtins(order.of_snapshot(here, source, current)),
         "code": code_fingerprint(source),
         "sha256": legible.sha256,
         "rows": legible.rows,
@@ -123,17 +118,25 @@ def _work(here: Settings, options, source: str, make_legible) -> dict:
     }
 
 
+def _stamp(path: Path) -> list[int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
 def _run_data_tests(source: str, legible: Path) -> None:
-    """Run `preprocess/test_<source>.py` on the file about to be loaded."""
+    """Run `preprocess/test_<source>.py` on the new file."""
     tests = ROOT / "preprocess" / f"test_{source}.py"
     command = [sys.executable, "-m", "pytest", "-q", "-rfE", "--tb=line", "--no-header"]
     command += ["-p", "no:cacheprovider", f"--rootdir={ROOT}", str(tests)]
-    # COLUMNS: pytest cuts what it says of a failure to the width of the terminal.
+    # COLUMNS: pytest cuts its messages to the width of the terminal.
     environment = os.environ | {"PIPELINE_LEGIBLE": str(legible), "COLUMNS": "300"}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace"
     )
-    if done.returncode != TESTS_PASSED or not re.search(r"\b\d+ passed", done.stdout):
+    if done.returncode or not re.search(r"\b\d+ passed", done.stdout):
         print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
         what = data_tests.reasons(done.stdout, tests) or f"pytest ended with code {done.returncode}"
         raise SourceError(
