@@ -103,11 +103,11 @@ def test_a_damaged_packed_csv_names_its_file(tmp_path):
         (gzip.compress(ROWS[:-1], mtime=0), "the last line has no end"),
         (gzip.compress(b"<html>", mtime=0), "a web page came instead of csv.gz"),
         (gzip.compress(b'{"error": 1}', mtime=0), "JSON came instead of csv.gz"),
-        (gzip.compress(b"", mtime=0), "the answer is empty"),
+        (gzip.compress(b"", mtime=0), "the response is empty"),
         (b"<html>busy</html>", "a web page came instead of csv.gz"),
         (b'{"error": 1}', "JSON came instead of csv.gz"),
         (ROWS, "no gzip came"),
-        (b"", "the answer is empty"),
+        (b"", "the response is empty"),
     ],
 )
 def test_what_comes_instead_of_a_packed_csv(tmp_path, body, reason):

@@ -188,7 +188,7 @@ def test_load_by_hand_without_its_file_is_78(here, monkeypatch, tmp_path):
         "from pipeline.stages import load, loads; from pipeline import state, settings;"
         f"declaration.ROOT = Path({str(tmp_path)!r}); sys.argv[1:] = ['faa_airports'];"
         "state.update(settings.load(), 'faa_airports', 'preprocess', sha256='x', rows=1);"
-        "load.database.once_more = lambda here, work: loads.fingerprint_of(here, 'faa_airports');"
+        "load.database.retry_once = lambda here, work: loads.fingerprint_of(here, 'faa_airports');"
         "load.main()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)

@@ -659,8 +659,8 @@ def test_a_certificate_nobody_vouches_for_is_refused_once(
 @pytest.mark.parametrize(
     ("kind", "body", "message"),
     [
-        ("csv", b"", "the answer is empty"),
-        ("csv", b"\xef\xbb\xbf \r\n", "the answer is empty"),
+        ("csv", b"", "the response is empty"),
+        ("csv", b"\xef\xbb\xbf \r\n", "the response is empty"),
         ("csv", b"<!DOCTYPE html><p>Maintenance</p>", "a web page came instead of csv"),
         ("json", b" <html>", "a web page came instead of json"),
         ("csv", b'{"error": "no"}', "JSON came instead of csv"),

@@ -356,7 +356,7 @@ def test_another_header_on_a_later_page_is_refused(fema, data):
         (lambda body: body[:-1].rpartition(b"\n")[0] + b'\n"\n', "the CSV ends inside quotes"),
         (lambda body: body.replace(b"AL", b"\xff\xfe", 1), "not UTF-8"),
         (lambda body: b"[1]", "JSON came instead of csv"),
-        (lambda body: b"", "the answer is empty"),
+        (lambda body: b"", "the response is empty"),
     ],
 )
 def test_what_is_no_such_csv_is_refused(fema, data, change, message):

@@ -1,6 +1,6 @@
-"""What an answer must look like before it may become a snapshot, and what of it counts.
+"""The checks of a response before it may become a snapshot, and its fingerprints.
 
-These are the checks that need no knowledge of the data set; stage `preprocess` reads every byte.
+These checks need no knowledge of the data set; stage `preprocess` reads every byte.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from pipeline.text import start_of
 _JSON_KINDS = ("json", "geojson", "topojson")
 KINDS = (*_JSON_KINDS, "csv", "tsv", "csv.gz", "tsv.gz", "zip")
 _LAST = 4  # bytes of a line end, in UTF-32
-_BEGIN = 64 * 1024  # bytes in which a document shows what it is
+_BEGIN = 64 * 1024  # bytes that show what a document is
 _TYPES = {"geojson": "FeatureCollection", "topojson": "Topology"}
 _WHITE = b" \t\r\n"
 _MARK = b"\xef\xbb\xbf"
@@ -40,22 +40,22 @@ def check(
     final_newline: bool = True,
     encoding: str = "utf-8",
 ) -> None:
-    """Refuse what is plainly not a whole document of its kind.
+    """Refuse a file that is plainly not a complete document of its kind.
 
     Parameters
     ----------
     kind:          one of KINDS.
-    where:         the address to name in an error.
-    is_delimited:  whether the protocol proved that the document came whole.
+    where:         the address that an error names.
+    is_delimited:  whether the protocol proved that the document is complete.
     final_newline: whether the publisher ends the last line of its CSV or TSV.
-    encoding:      of a CSV or TSV, where it has no byte order mark that says so.
+    encoding:      of a CSV or TSV without a byte order mark.
 
-    Raises Transient when the end is missing, SourceError when it is another kind of document.
+    Raises Transient when the end is missing, SourceError for another kind of document.
     """
     begin, last = _ends(path, kind)
     start = _as_utf8(begin, encoding).lstrip(_WHITE)
     if not start:
-        raise Transient(f"{where}: the answer is empty")
+        raise Transient(f"{where}: the response is empty")
     shown = start_of(start)
     if start[:1] == b"<":
         raise SourceError(f"{where}: a web page came instead of {kind}: {shown}")
@@ -72,16 +72,16 @@ def check(
 
 
 def proves_its_end(kind: str) -> bool:
-    """Whether no beginning of a document of a kind passes `check`: a cut JSON does not parse.
+    """Return whether a document that is cut cannot pass `check`: cut JSON cannot be parsed.
 
-    A CSV may be cut behind any row, a gzip stream behind any of its members, a zip behind a zip
-    that is stored in it.
+    A CSV may be cut after any row, a gzip stream after any of its members, a zip after a zip that
+    is stored in it.
     """
     return kind in _JSON_KINDS
 
 
 def _as_utf8(begin: bytes, encoding: str) -> bytes:
-    """The beginning of a text without its mark, in UTF-8 if it is in UTF-16 or UTF-32."""
+    """Return the beginning of a text without byte order mark; UTF-16 and UTF-32 become UTF-8."""
     codec = charset.marked(begin) or encoding
     if codec.lower().startswith(("utf-16", "utf-32")):
         begin = begin.decode(codec, "ignore").encode("utf-8", "ignore")
@@ -89,7 +89,7 @@ def _as_utf8(begin: bytes, encoding: str) -> bytes:
 
 
 def _is_ended(begin: bytes, last: bytes, encoding: str) -> bool:
-    """Whether the last line of a text has its end: LF, or CR where all lines end so."""
+    """Return whether the last line of a text has its end: LF, or CR if all lines end so."""
     if last.endswith(charset.line_end(encoding, begin)):
         return True
     return last.endswith(b"\r") and line_ends.is_cr_alone(begin)
@@ -101,7 +101,7 @@ def _is_gzip(path: Path) -> bool:
 
 
 def _ends(path: Path, kind: str) -> tuple[bytes, bytes]:
-    """The beginning of a document and its last bytes; of a `….gz`, of what it unpacks to."""
+    """Return the first and the last bytes of a document; those of the content for a `….gz`."""
     with path.open("rb") as file:
         begin = file.read(_BEGIN)
         if not (kind.endswith(".gz") and _is_gzip(path)):
@@ -142,16 +142,16 @@ def _raise_for_problem(document: _Document | list, where: str, shown: str) -> No
 
 
 def fingerprint(path: Path, volatile: tuple[str, ...]) -> str:
-    """SHA-256 of a JSON object without the members that differ in every answer.
+    """Return the SHA-256 of a JSON object without the members that differ in every response.
 
-    `volatile` names them by their path, as `metadata.generated`. What is left is compared as the
-    bytes it came in, so that `1.10` is not `1.1`.
+    volatile: their paths, such as `metadata.generated`. The other members are compared as bytes, so
+    that `1.10` is not `1.1`.
     """
     return fingerprint_of_json(path.read_bytes(), volatile, path.name)
 
 
 def fingerprint_of_json(document: bytes, volatile: tuple[str, ...], where: str) -> str:
-    """The same of a document in memory; `where` is the name of it in an error."""
+    """Return the same for a document in memory; where: its name in an error."""
     try:
         kept = without(document.removeprefix(_MARK), volatile)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -160,9 +160,9 @@ def fingerprint_of_json(document: bytes, volatile: tuple[str, ...], where: str) 
 
 
 def fingerprint_of_rows(path: Path, volatile_columns: tuple[str, ...], encoding: str) -> str:
-    """The fingerprint of the rows of a CSV, in any order, without the columns that move.
+    """Return the fingerprint of the rows of a CSV, in any order, without the volatile columns.
 
-    Raises SourceError when the file has no such column, or cannot be read as CSV.
+    Raises SourceError when the file lacks such a column, or cannot be read as CSV.
     """
     return fingerprint_of_table(path.read_bytes(), path.name, volatile_columns, encoding=encoding)
 
@@ -170,26 +170,26 @@ def fingerprint_of_rows(path: Path, volatile_columns: tuple[str, ...], encoding:
 def fingerprint_of_table(
     data: bytes, where: str, volatile_columns: tuple[str, ...], **dialect: Any
 ) -> str:
-    """The same of a table in memory, in any dialect; `where` is the name of it in an error.
+    """Return the same for a table in memory; where: its name in an error.
 
-    `dialect` as `csv_column.parse` takes it. Raises SourceError when the table has no such column,
-    or cannot be read in that dialect.
+    dialect: parameters of `csv_columns.parse`. Raises SourceError when the table lacks such a
+    column, or cannot be read in that dialect.
     """
-    from pipeline.formats import csv_columns  # numpy is slow to start: most do without
+    from pipeline.formats import csv_columns  # numpy is slow to start, and most sources do without
 
     table = csv_columns.parse(data, where, **dialect)
     return row_fingerprint(*table.rows_without(volatile_columns))
 
 
 def row_fingerprint(header: bytes, *rows: bytes) -> str:
-    """One fingerprint of rows under a header, whatever their order: the sum of their SHA-256.
+    """Return one fingerprint of the rows under a header, in any order: the sum of their SHA-256.
 
-    A sum, so that it is the same however the rows were cut into pages (`total`).
+    A sum does not depend on how the rows were cut into pages (`total`).
     """
-    begun = hashlib.sha256(header + b"\0")
+    prefix = hashlib.sha256(header + b"\0")
 
     def number(row: bytes) -> int:
-        digest = begun.copy()
+        digest = prefix.copy()
         digest.update(row)
         return int.from_bytes(digest.digest())
 
@@ -197,7 +197,7 @@ def row_fingerprint(header: bytes, *rows: bytes) -> str:
 
 
 def total(fingerprints: Iterable[str]) -> str:
-    """The fingerprint of the rows of several pages, from the fingerprint of each page."""
+    """Return the fingerprint of the rows of several pages, given that of each page."""
     return _hex(sum(int(fingerprint, 16) for fingerprint in fingerprints))
 
 
@@ -206,12 +206,12 @@ def _hex(number: int) -> str:
 
 
 def without(document: bytes, volatile: tuple[str, ...]) -> bytes:
-    """A JSON object without the members at some paths, such as `metadata.generated`."""
+    """Return a JSON object without the members at these paths, such as `metadata.generated`."""
     return _without(document, [path.split(".") for path in volatile])
 
 
 def _without(document: bytes, paths: list[list[str]]) -> bytes:
-    """The members of a JSON object, sorted by name, without those at some paths."""
+    """Return the other members of a JSON object, sorted by name."""
     members = lenient_json.decode(document, type=dict[str, msgspec.Raw])
     kept = []
     for name, value in sorted(members.items()):

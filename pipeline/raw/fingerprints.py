@@ -1,8 +1,8 @@
-"""The content fingerprint of a raw file: equal as long as what the publisher says is equal.
+"""The content fingerprint of a raw file: it stays equal as long as the data is equal.
 
-Of an archive its members count, unpacked: one that is packed again has other time stamps, another
-order or another compression, and says the same; so does one within another. What a source declares
-as volatile does not count, wherever it stands.
+Archives are compared by their unpacked members, also archives within archives: an archive that was
+packed again has other time stamps, another order or another compression, and the same data. What a
+source declares as volatile does not count.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from pipeline.text import escaped
 
 _JSON = (".json", ".geojson", ".topojson")
 _TABLES = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv"}  # the members of a zip that have columns
-_ZIP = b"PK\x03\x04"  # how one begins that has members (APPNOTE.TXT, 4.3.7)
+_ZIP = b"PK\x03\x04"  # the first bytes of a zip with members (APPNOTE.TXT, 4.3.7)
 _DEEPEST = 4  # archives in archives
 
 
@@ -31,9 +31,9 @@ def fingerprint_of(parts: dict[str, str]) -> str:
 
 
 def content_of(path: Path, source: Source) -> str:
-    """The content fingerprint of a file of a source; empty where it is the SHA-256 of its bytes.
+    """Return the content fingerprint of a source's file; empty if it is the SHA-256 of its bytes.
 
-    Raises SourceError when the file lacks a volatile column, or is not what the source declares.
+    Raises SourceError when the file lacks a volatile column, or is not of the declared kind.
     """
     if source.kind == "zip":
         return _of_zip(path, source)
@@ -46,38 +46,38 @@ def content_of(path: Path, source: Source) -> str:
 
 
 def _of_zip(path: Path, source: Source) -> str:
-    """The fingerprint of the members by name, those of archives among them too.
+    """Return the fingerprint of all members by name, also of those in inner archives.
 
-    A member that has none of the volatile columns counts as it is: one of them must have them.
+    A member without the volatile columns is hashed as it is, but one member must have them.
     """
-    found: dict[str, str] = {}
-    trouble: list[SourceError] = []
+    hashes: dict[str, str] = {}
+    errors: list[SourceError] = []
     has_columns = not source.volatile_columns
     for name, blocks in _members(path):
         suffix, where = Path(name).suffix.lower(), f"{path.name}: {escaped(name)}"
         if source.volatile and suffix in _JSON:
-            found[name] = checks.fingerprint_of_json(b"".join(blocks), source.volatile, where)
+            hashes[name] = checks.fingerprint_of_json(b"".join(blocks), source.volatile, where)
         elif source.volatile_columns and suffix in _TABLES:
             data = b"".join(blocks)
             try:
-                found[name] = _of_rows(data, where, source, _TABLES[suffix])
+                hashes[name] = _of_rows(data, where, source, _TABLES[suffix])
                 has_columns = True
             except SourceError as error:
-                trouble.append(error)
-                found[name] = _sha256([data])
+                errors.append(error)
+                hashes[name] = _sha256([data])
         else:
-            found[name] = _sha256(blocks)
+            hashes[name] = _sha256(blocks)
     if not has_columns:
         columns = escaped(", ".join(source.volatile_columns))
         what = f"{path.name}: no CSV or TSV in it has the volatile columns {columns}"
-        raise trouble[0] if trouble else SourceError(what)
-    return fingerprint_of(found)
+        raise errors[0] if errors else SourceError(what)
+    return fingerprint_of(hashes)
 
 
 def _members(path: Path, deep: int = 1) -> Iterator[tuple[str, Iterable[bytes]]]:
-    """The files of a zip, and in their place those of an archive among them; folders are none.
+    """Return the files of a zip; an archive among them is replaced by its own files.
 
-    What begins as an archive, and is none that can be read whole, counts as it is.
+    An inner archive that cannot be read completely counts as a file.
     """
     for name, blocks in compressed.contents(path):
         first = next(blocks, b"")
@@ -90,7 +90,7 @@ def _members(path: Path, deep: int = 1) -> Iterator[tuple[str, Iterable[bytes]]]
             with durable.create(inner) as file:
                 file.writelines(chain([first], blocks))
             if not _is_whole(inner, is_zip):
-                yield name, _as_it_is(inner)
+                yield name, _blocks(inner)
             elif is_zip:
                 yield from ((f"{name}/{own}", data) for own, data in _members(inner, deep + 1))
             else:
@@ -98,7 +98,7 @@ def _members(path: Path, deep: int = 1) -> Iterator[tuple[str, Iterable[bytes]]]
 
 
 def _is_whole(path: Path, is_zip: bool) -> bool:
-    """Whether all of an archive can be unpacked."""
+    """Return whether all of an archive can be unpacked."""
     try:
         for _, blocks in compressed.contents(path) if is_zip else [("", compressed.blocks(path))]:
             deque(blocks, maxlen=0)
@@ -107,21 +107,21 @@ def _is_whole(path: Path, is_zip: bool) -> bool:
     return True
 
 
-def _as_it_is(path: Path) -> Iterator[bytes]:
+def _blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         yield from iter(lambda: file.read(compressed.BLOCK), b"")
 
 
 def _of_rows(data: bytes, where: str, source: Source, kind: str) -> str:
-    """The fingerprint of the rows of a table without the volatile columns.
+    """Return the fingerprint of the rows of a table without the volatile columns.
 
-    A TSV has no quotes, by its registration (IANA, text/tab-separated-values); one that has them
-    all the same is read so when it cannot be read without. What calls itself a CSV may have
-    another delimiter than a comma.
+    By its registration (IANA, text/tab-separated-values) a TSV has no quotes; it is read with
+    quotes if it cannot be read without. A CSV may have another delimiter than a comma.
     """
-    of_csv = tuple((delimiter, True) for delimiter in (b",", b";", b"\t", b"|"))
-    dialects = {"tsv": ((b"\t", False), (b"\t", True))}.get(kind, of_csv)
-    trouble: list[SourceError] = []
+    dialects = [(delimiter, True) for delimiter in (b",", b";", b"\t", b"|")]
+    if kind == "tsv":
+        dialects = [(b"\t", False), (b"\t", True)]
+    errors: list[SourceError] = []
     for delimiter, has_quotes in dialects:
         try:
             return checks.fingerprint_of_table(
@@ -133,8 +133,8 @@ def _of_rows(data: bytes, where: str, source: Source, kind: str) -> str:
                 has_quotes=has_quotes,
             )
         except SourceError as error:
-            trouble.append(error)
-    raise trouble[0]
+            errors.append(error)
+    raise errors[0]
 
 
 def _sha256(blocks: Iterable[bytes]) -> str:

@@ -4,7 +4,7 @@
     data/raw/<source>/datapackage.json what they are and where they come from (datapackage.org)
     data/raw/<source>/SHA256SUMS       the commit record; `sha256sum -c` checks it
 
-A snapshot without a whole SHA256SUMS does not exist.
+A folder without a complete SHA256SUMS is not a snapshot.
 """
 
 import contextlib
@@ -27,8 +27,8 @@ from pipeline.raw.descriptor import Descriptor, Resource
 from pipeline.raw.manifest import DESCRIPTOR, SUMS
 from pipeline.settings import BUNDLED, Settings
 
-KEEP_REFUSED = 5
-REFUSED_BYTES = 200 * 1024 * 1024
+KEEP_REFUSED = 5  # rejected files or snapshots of a source, the newest ones
+REFUSED_BYTES = 200 * 1024 * 1024  # larger ones are deleted
 _NUMBERED = re.compile(r"[0-9]{6}-")
 
 
@@ -54,7 +54,7 @@ class Snapshot:
 
     @property
     def content(self) -> str:
-        """The content fingerprint: equal as long as what the publisher says is equal."""
+        """The content fingerprint."""
         return self.descriptor.fingerprints.content
 
     @property
@@ -79,9 +79,9 @@ class Snapshot:
 
 
 def current(settings: Settings, source: str) -> Snapshot | None:
-    """The verified snapshot in `data/raw`, or None when there is none.
+    """Return the verified snapshot in `data/raw`, or None.
 
-    Raises SourceError naming the file when what lies there does not match its manifest.
+    Raises SourceError with the file that does not match the manifest.
     """
     folder = settings.raw / source
     repair(settings, source)
@@ -89,7 +89,7 @@ def current(settings: Settings, source: str) -> Snapshot | None:
 
 
 def bundled(source: str) -> Snapshot | None:
-    """The verified capture that came with the project, or None."""
+    """Return the verified snapshot that comes with the project, or None."""
     folder = BUNDLED / source
     return read(folder, source) if (folder / SUMS).exists() else None
 
@@ -111,21 +111,21 @@ def read(folder: Path, source: str) -> Snapshot:
 
 
 def addresses(settings: Settings, source: str = "*") -> list[str]:
-    """The URLs that the files of a source's snapshots came from, or of all sources'.
+    """Return the URLs of the files of a source's snapshots, or of all sources' snapshots.
 
-    Those of the bundled snapshot come last.
+    Those of the bundled snapshots come last.
     """
     urls = []
     for folder in (settings.raw, BUNDLED):
         for path in folder.glob(f"{source}/{DESCRIPTOR}"):
-            # A damaged descriptor is named by the source's own script.
+            # The source's own script reports a damaged descriptor.
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 urls += [str(r["url"]) for r in json.loads(path.read_bytes())["resources"]]
     return urls
 
 
 def repair(settings: Settings, source: str) -> None:
-    """Tidy up what a killed fetch left behind; what it had finished is kept for the next one."""
+    """Tidy up after a killed fetch; the files that it had finished are kept for the next fetch."""
     partial.keep(settings, source, _aside(settings, source))
     durable.repair_folder(_aside(settings, source), settings.raw / source)
 
@@ -135,7 +135,7 @@ def _aside(settings: Settings, source: str) -> Path:
 
 
 def open_candidate(settings: Settings, source: str) -> Path:
-    """An empty folder beside the snapshots in which a new one is gathered."""
+    """Create an empty folder beside the snapshots, for the files of a new snapshot."""
     folder = _aside(settings, source)
     if settings.raw.is_symlink():
         raise SourceError(f"{settings.raw} is a link", "make it a folder, or set DATA_DIR")
@@ -145,7 +145,7 @@ def open_candidate(settings: Settings, source: str) -> Path:
 
 
 def carry_over(file: Path, folder: Path) -> None:
-    """Take an unchanged file of the current snapshot into a candidate, without a copy if able."""
+    """Add an unchanged file of the current snapshot to a candidate, as a hard link if possible."""
     with contextlib.suppress(OSError):
         os.link(file, folder / file.name)
         return
@@ -153,17 +153,17 @@ def carry_over(file: Path, folder: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Drop a candidate."""
+    """Delete a candidate."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def commit(settings: Settings, source: str, folder: Path, descriptor: Descriptor) -> Snapshot:
-    """Write the manifest of a candidate and put it in the place of the current snapshot.
+    """Write the manifest of a candidate, and replace the current snapshot by the candidate.
 
     Parameters
     ----------
-    folder:     the candidate; it holds the data files only.
-    descriptor: the Data Package descriptor, without hashes of the descriptor itself.
+    folder:     the candidate, with the data files only.
+    descriptor: the content of `datapackage.json`.
     """
     write_manifest(folder, descriptor)
     durable.replace_folder(folder, settings.raw / source)
@@ -171,7 +171,7 @@ def commit(settings: Settings, source: str, folder: Path, descriptor: Descriptor
 
 
 def write_manifest(folder: Path, descriptor: Descriptor) -> None:
-    """Write `datapackage.json`, then `SHA256SUMS` over every file, itself left out."""
+    """Write `datapackage.json`, then `SHA256SUMS` over all other files."""
     text = json.dumps(msgspec.to_builtins(descriptor), indent=2, ensure_ascii=False) + "\n"
     with durable.create(folder / DESCRIPTOR) as file:
         file.write(text.encode())
@@ -180,7 +180,7 @@ def write_manifest(folder: Path, descriptor: Descriptor) -> None:
 
 
 def install_bundled(settings: Settings, capture: Snapshot) -> Snapshot:
-    """Make the bundled capture the current snapshot, manifest and all."""
+    """Make the bundled snapshot the current one, with its manifest."""
     folder = open_candidate(settings, capture.source)
     for file in capture.folder.iterdir():
         durable.copy(file, folder / file.name)
@@ -189,10 +189,11 @@ def install_bundled(settings: Settings, capture: Snapshot) -> Snapshot:
 
 
 def refuse(settings: Settings, source: str, path: Path, most: int | None = None) -> Path | None:
-    """Keep what was refused for inspection: the newest few, bounded in size.
+    """Move a rejected file or folder into quarantine, where the newest few are kept.
 
-    `most` is the bytes that are kept at most, REFUSED_BYTES when left out. Returns where it is
-    kept, or None when there was nothing or it is too large to keep.
+    most: the size in bytes above which it is deleted instead; REFUSED_BYTES by default.
+
+    Returns its new path; None if it did not exist, was empty or too large.
     """
     if not os.path.lexists(path):
         return None
@@ -206,9 +207,9 @@ def refuse(settings: Settings, source: str, path: Path, most: int | None = None)
     kept.mkdir(parents=True, exist_ok=True)
     old = sorted((p for p in kept.iterdir() if _NUMBERED.match(p.name)), key=lambda p: p.name)
     number = int(old[-1].name[:6]) + 1 if old else 1
-    # A file that was to take another's place is kept under the name it was to have.
+    # A file that was to replace another one gets the name that it was to have.
     target = kept / f"{number:06}-{path.name.removeprefix('.').removesuffix('.new')}"
     shutil.move(path, target)
-    for superfluous in [*old, target][:-KEEP_REFUSED]:
-        durable.remove(superfluous)
+    for oldest in [*old, target][:-KEEP_REFUSED]:
+        durable.remove(oldest)
     return target

@@ -1,4 +1,4 @@
-"""What a publisher says of a data set, as a script in `api/` declares it."""
+"""The declaration of a source: what its script in `api/` says about the data set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,22 +6,22 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Source:
-    """What a publisher says of a data set; it goes into the manifest of every snapshot."""
+    """A data set of a publisher; every snapshot's descriptor repeats it."""
 
     title: str
     publisher: str
     page: str
     licence: str
     licence_page: str
-    kind: str  # what an answer must look like: one of content.KINDS
+    kind: str  # the form of its files: one of checks.KINDS
     encoding: str = "utf-8"
     final_newline: bool = True  # whether the last line of a CSV or TSV has its end
-    # JSON members that differ in every answer, as "metadata.generated".
+    # JSON members that differ in every response, such as "metadata.generated".
     volatile: tuple[str, ...] = ()
-    volatile_columns: tuple[str, ...] = ()  # columns of a CSV or TSV that move by themselves
+    volatile_columns: tuple[str, ...] = ()  # columns of a CSV or TSV that differ in every response
     as_of: str = ""  # date of the data, for a data set that no longer changes
-    # What the volume guard lets pass: no row at all, far fewer or more rows than before.
+    # The volume guard accepts no row at all; far fewer or more rows than before.
     may_be_empty: bool = False
     may_shrink: bool = False
-    # The host that a key is for, by the key's name: {"EIA": "api.eia.gov"} for KEY_EIA.
+    # The host that each key is for, by the key's name: {"EIA": "api.eia.gov"} for KEY_EIA.
     keys: Mapping[str, str] = field(default_factory=dict, hash=False)

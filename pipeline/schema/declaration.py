@@ -1,7 +1,8 @@
-"""The contract of a source, `load/<source>.sql`: read, compared and, by `accept`, edited.
+"""The declaration of a source, `load/<source>.sql`: read, and edited by `accept`.
 
-The file is SQL that people keep: `create table`, then a comment on the table and on each column.
-That a column is no longer published stands in its comment, so that the database tells it too.
+The file is SQL that people maintain: `create table`, then a comment on the table and on each
+column. The comment of a column says when it is no longer published, so that the database says it
+too.
 """
 
 import re
@@ -12,8 +13,8 @@ from pathlib import Path
 from pipeline.errors import DeclarationError, SourceError
 from pipeline.settings import ROOT
 
-UNDESCRIBED = "Not described yet;"  # how the comment of a column begins that nobody declared
-_WIDTH = 96  # of a line of a comment, its quotes not counted
+UNDESCRIBED = "Not described yet;"  # begins the comment of a column that nobody declared
+_WIDTH = 96  # of a line of a comment, without its quotes
 _NAME = r'"(?:[^"]|"")+"|[A-Za-z_]\w*'
 _LITERALS = r"'(?:[^']|'')*'(?:\s*'(?:[^']|'')*')*"
 _TABLE = re.compile(r"create\s+table\s+if\s+not\s+exists\s+source\.\w+\s*\(", re.IGNORECASE)
@@ -38,20 +39,20 @@ _UNPUBLISHED = re.compile(r"No longer published since [0-9-]{10}(?!.*Published a
 
 @dataclass(frozen=True)
 class Declaration:
-    """What the file of a source says."""
+    """The content of the file of a source."""
 
     source: str
     text: str
-    columns: dict[str, tuple[str, str]]  # name -> its line up to the comma, what stands after it
+    columns: dict[str, tuple[str, str]]  # name -> its line up to the comma, and the rest
     comments: dict[str, str]  # name -> its statement `comment on column`
 
     @property
     def published(self) -> list[str]:
-        """The columns that the publisher's file must have, in this order."""
+        """The columns that the publisher's file must have, in their order."""
         return [name for name in self.columns if not self.is_unpublished(name)]
 
     def is_unpublished(self, column: str) -> bool:
-        """Whether the comment of a column says that it is no longer published."""
+        """Return whether the comment of a column says that it is no longer published."""
         return bool(_UNPUBLISHED.search(self.description(column)))
 
     def description(self, column: str) -> str:
@@ -73,13 +74,13 @@ def unquoted(literals: str) -> str:
 
 
 def path(source: str) -> Path:
-    """The SQL file that declares a source's table."""
+    """Return the path of the SQL file that declares a source's table."""
     return ROOT / "load" / f"{source}.sql"
 
 
 def text_of(source: str) -> str:
-    """The text of that file. Raises DeclarationError when it is not there or not UTF-8."""
-    remedy = "docs/adding_a_source.md says what stands in it"
+    """Return the text of that file. Raises DeclarationError when it is missing or not UTF-8."""
+    remedy = "docs/adding_a_source.md says what it contains"
     try:
         return path(source).read_text("utf-8")
     except UnicodeDecodeError:
@@ -90,7 +91,7 @@ def text_of(source: str) -> str:
 
 
 def read(source: str) -> Declaration:
-    """What the file of a source declares. Raises SourceError when it is no table of texts."""
+    """Read the declaration of a source. Raises SourceError when it is not a table of texts."""
     text = text_of(source)
     columns, _ = _columns(source, text)
     comments = {_unquoted(met["name"]): met[0] for met in _COLUMN_COMMENT.finditer(text)}
@@ -98,38 +99,38 @@ def read(source: str) -> Declaration:
 
 
 def without_comments(text: str) -> str:
-    """The SQL but for comments and white space: what a table's rows depend on."""
+    """Return the SQL without comments and line breaks: what the rows of a table depend on."""
     return " ".join(_COMMENTS.sub("", text).split())
 
 
-def edited(known: Declaration, published: list[str], renamed: dict[str, str], day: str) -> str:
-    """The text of the file once it declares what is published, in the publisher's order.
+def edited(declared: Declaration, published: list[str], renamed: dict[str, str], day: str) -> str:
+    """Return the text of the file with the published columns, in the publisher's order.
 
     Parameters
     ----------
     published: the columns of the publisher's file.
-    renamed:   new name -> the name that went, for those whose values are the same.
-    day:       since when it is so, ISO 8601.
+    renamed:   new name -> old name, of columns with the same values.
+    day:       the day of the change, ISO 8601.
 
-    A column that went stays declared, and its comment says since when it is null.
+    A missing column stays declared, and its comment says since when it is null.
     """
     order = list(published)
-    for before, name in zip([None, *known.columns], known.columns, strict=False):
+    for before, name in zip([None, *declared.columns], declared.columns, strict=False):
         if name not in published:
             order.insert(order.index(before) + 1 if before else 0, name)
-    text = _with_columns(known, order)
+    text = _with_columns(declared, order)
     successors = {old: new for new, old in renamed.items()}
     blocks = []
     for name in order:
-        block = known.comments.get(name, "")
-        if name not in known.columns:
-            block = _comment_of_new(known, name, renamed.get(name), day)
-        elif name not in published and not known.is_unpublished(name):
+        block = declared.comments.get(name, "")
+        if name not in declared.columns:
+            block = _comment_of_new(declared, name, renamed.get(name), day)
+        elif name not in published and not declared.is_unpublished(name):
             successor = f"; see {successors[name]}" if name in successors else ""
             what = f"No longer published since {day}: null from then on{successor}."
-            block = _amended(known, name, what)
-        elif name in published and known.is_unpublished(name):
-            block = _amended(known, name, f"Published again since {day}.")
+            block = _amended(declared, name, what)
+        elif name in published and declared.is_unpublished(name):
+            block = _amended(declared, name, f"Published again since {day}.")
         blocks.append(block)
     first = _COLUMN_COMMENT.search(text)
     at = first.start() if first else len(text)
@@ -137,7 +138,7 @@ def edited(known: Declaration, published: list[str], renamed: dict[str, str], da
 
 
 def _columns(source: str, text: str) -> tuple[dict[str, tuple[str, str]], slice]:
-    """The columns of the table, as in Declaration, and their place in the text."""
+    """Return the columns of the table, as in Declaration, and the range of the text they take."""
     table = _TABLE.search(text)
     columns, at = {}, table.end() if table else 0
     while table and (met := _COLUMN.match(text, at)):
@@ -155,19 +156,19 @@ def _columns(source: str, text: str) -> tuple[dict[str, tuple[str, str]], slice]
     return columns, slice(table.end(), at)
 
 
-def _with_columns(known: Declaration, order: list[str]) -> str:
-    """The text with the columns of the table in an order, new ones among them."""
-    place = _columns(known.source, known.text)[1]
+def _with_columns(declared: Declaration, order: list[str]) -> str:
+    """Return the text with these columns in the table, in this order."""
+    part = _columns(declared.source, declared.text)[1]
     table = "\n"
     for name in order:
-        line, beside = known.columns.get(name, (f"    {_quoted(name)} text", ""))
+        line, beside = declared.columns.get(name, (f"    {_quoted(name)} text", ""))
         table += f"{line}{',' * (name != order[-1])}{beside}\n"
-    return known.text[: place.start] + table + known.text[place.stop :].lstrip()
+    return declared.text[: part.start] + table + declared.text[part.stop :].lstrip()
 
 
-def _comment_of_new(known: Declaration, name: str, old: str | None, day: str) -> str:
-    target = f"source.{known.source}.{_quoted(name)}"
-    met = _COLUMN_COMMENT.match(known.comments.get(old or "", ""))
+def _comment_of_new(declared: Declaration, name: str, old: str | None, day: str) -> str:
+    target = f"source.{declared.source}.{_quoted(name)}"
+    met = _COLUMN_COMMENT.match(declared.comments.get(old or "", ""))
     if met is None:
         was = f"; it was {old}" if old else ""
         return f"comment on column {target} is\n{_literals(f'{UNDESCRIBED} since {day}{was}.')};\n"
@@ -175,11 +176,11 @@ def _comment_of_new(known: Declaration, name: str, old: str | None, day: str) ->
     return _appended(renamed, f"Since {day}; before: {old}.")
 
 
-def _amended(known: Declaration, name: str, sentence: str) -> str:
-    """The comment of a column with one more sentence."""
-    if statement := known.comments.get(name):
+def _amended(declared: Declaration, name: str, sentence: str) -> str:
+    """Return the comment of a column with one more sentence."""
+    if statement := declared.comments.get(name):
         return _appended(statement, sentence)
-    target = f"source.{known.source}.{_quoted(name)}"
+    target = f"source.{declared.source}.{_quoted(name)}"
     return f"comment on column {target} is\n{_literals(sentence)};\n"
 
 
@@ -189,7 +190,7 @@ def _appended(statement: str, sentence: str) -> str:
 
 
 def _literals(text: str) -> str:
-    """A text as string literals, a line each, which SQL takes as one."""
+    """Return a text as string literals, one per line, which SQL joins."""
     lines = textwrap.wrap(text, _WIDTH, break_on_hyphens=False)
     return " '\n'".join(line.replace("'", "''") for line in lines).join("''")
 

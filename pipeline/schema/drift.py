@@ -1,8 +1,8 @@
-"""Drift: the columns of a legible file held against those that `load/<source>.sql` declares.
+"""Drift: the columns of a legible file differ from those that `load/<source>.sql` declares.
 
-A new column is no harm: stage `load` adds and reports it. A column that is missing, and columns in
-another order, hold the source at its last good rows until `./run_pipeline.sh accept` takes what
-was seen over into the file.
+A new column does no harm: stage `load` adds and reports it. With a missing column, or another
+order, the source stays at its last good rows until `./run_pipeline.sh accept` writes the new
+columns into the file.
 """
 
 import csv
@@ -19,8 +19,8 @@ from pipeline.schema import declaration, renames
 from pipeline.settings import ROOT, Settings
 from pipeline.text import escaped
 
-FEW_FEATURES = 20  # under which a property that none of them has proves nothing
-MOST_NAMES = 12  # of a list that an error shows
+FEW_FEATURES = 20  # among fewer features, a property may be missing by chance
+MOST_NAMES = 12  # shown by an error
 _READERS = (
     "api/{}.py",
     "preprocess/{}.py",
@@ -32,16 +32,16 @@ _READERS = (
 def check(
     here: Settings, source: str, new: Path, columns: list[str], last: Path, *, is_ordered: bool
 ) -> None:
-    """Hold the columns of a new legible file against the declared ones.
+    """Compare the columns of a new legible file with the declared ones.
 
     Parameters
     ----------
-    new, columns: the file about to be taken, and its columns.
-    last:         the last good one, which need not be there; its values tell a rename.
-    is_ordered:   whether the order of columns means anything, as members of JSON have none.
+    new, columns: the new file, and its columns.
+    last:         the last good file, which need not exist; its values show a rename.
+    is_ordered:   whether the order of the columns matters; in JSON it does not.
 
-    Raises SourceError with both lists when the file has other columns than declared; what it has
-    is remembered for `accept`. A source without a declaration has nothing to hold against.
+    Raises SourceError with the differences, and records the columns for `accept`. A source without
+    a declaration is not checked.
     """
     if not declaration.path(source).exists():
         return
@@ -56,7 +56,7 @@ def check(
     seen = {"columns": columns, "renamed": {}, "since": since}
     if _is_a_row(columns, declared, new, last):
         state.replace(here, source, drift=None, headerless=seen)
-        raise SourceError(*_of_a_row(source, columns, declared))
+        raise SourceError(*_about_row(source, columns, declared))
     likely = renames.found(last, new, gone, came)
     seen["renamed"] = {name: old for name, (old, _) in likely.items()}
     state.replace(here, source, drift=seen, headerless=None)
@@ -76,7 +76,7 @@ def check(
 
 
 def _is_a_row(columns: list[str], declared: list[str], new: Path, last: Path) -> bool:
-    """Whether the names are values: `accept` would take the first row for the header."""
+    """Return whether the names are values: `accept` would take the first row for a header."""
     if set(columns) & set(declared):
         return False
     return (
@@ -86,8 +86,8 @@ def _is_a_row(columns: list[str], declared: list[str], new: Path, last: Path) ->
     )
 
 
-def _of_a_row(source: str, columns: list[str], declared: list[str]) -> tuple[str, str]:
-    """What is said of a file whose header is missing, and what to do."""
+def _about_row(source: str, columns: list[str], declared: list[str]) -> tuple[str, str]:
+    """Return the message about a file without a header, and its remedy."""
     return (
         f"{source}: the file has no header: its first line is a row, {shown(columns)}, where the "
         f"columns {shown(declared)} are declared",
@@ -97,25 +97,25 @@ def _of_a_row(source: str, columns: list[str], declared: list[str]) -> tuple[str
 
 
 def first_row(here: Settings, source: str) -> dict:
-    """The names, as `waiting` gives them, that may be the first row of a file without a header."""
+    """Return the columns, as `waiting` does, that may be the first row of a file without header."""
     return state.read(here, source).get("headerless", {})
 
 
 def take_for_header(here: Settings, source: str) -> None:
-    """Somebody says that the first line is the header: `accept` may take it over."""
+    """Let `accept` take the first line for the header, because somebody says so."""
     state.replace(here, source, drift=first_row(here, source), headerless=None)
 
 
 def about_first_row(here: Settings, source: str) -> SourceError:
-    """Why `accept` does not take over what may be a row."""
+    """Return why `accept` does not accept columns that may be a row."""
     columns = first_row(here, source)["columns"]
-    return SourceError(*_of_a_row(source, columns, declaration.read(source).published))
+    return SourceError(*_about_row(source, columns, declaration.read(source).published))
 
 
 def vanished(here: Settings, source: str, legible: Legible, last: Path) -> list[str]:
-    """The declared properties that the last good snapshot had, and none of many features has now.
+    """Return the declared properties that the last good snapshot had, and no feature has now.
 
-    Where a script declares properties, their columns are there without them, and no header tells.
+    If a script declares properties, their columns exist in any case: the header does not show it.
     """
     before = state.preprocessed(here, source)
     if legible.rows < FEW_FEATURES or not legible.absent:
@@ -128,7 +128,7 @@ def vanished(here: Settings, source: str, legible: Legible, last: Path) -> list[
 
 
 def absent(here: Settings, source: str, legible: Legible) -> list[str]:
-    """The absent properties to remember: of few features, only those that were absent before."""
+    """Return the absent properties to record; of few features, those that were absent before."""
     if legible.rows >= FEW_FEATURES:
         return legible.absent
     before = state.preprocessed(here, source)
@@ -138,7 +138,7 @@ def absent(here: Settings, source: str, legible: Legible) -> list[str]:
 
 
 def _columns_with_values(path: Path, columns: list[str]) -> list[str]:
-    """Those of some columns that have a value in any row of a legible file."""
+    """Return those columns that have a value in any row of a legible file."""
     found: set[str] = set()
     if not path.exists():
         return []
@@ -152,7 +152,7 @@ def _columns_with_values(path: Path, columns: list[str]) -> list[str]:
 
 
 def waiting(here: Settings, source: str) -> dict:
-    """The columns that were refused last and `accept` would take; empty when there are none.
+    """Return the rejected columns that `accept` would accept; empty if there are none.
 
     `columns`: the publisher's. `renamed`: new name -> old name. `since`: the day they came.
     """
@@ -160,33 +160,34 @@ def waiting(here: Settings, source: str) -> dict:
 
 
 def accept(here: Settings, source: str) -> list[str]:
-    """Write the columns that were refused into `load/<source>.sql`; the next run loads them.
+    """Write the rejected columns into `load/<source>.sql`; the next run loads them.
 
     Returns sentences on what was changed and what is left to do. Raises SourceError when the file
-    is no declaration.
+    is not a declaration.
     """
-    seen, known = waiting(here, source), declaration.read(source)
-    columns, renamed = seen["columns"], seen["renamed"]
-    text = declaration.edited(known, columns, renamed, seen["since"])
+    drift, declared = waiting(here, source), declaration.read(source)
+    columns, renamed = drift["columns"], drift["renamed"]
+    text = declaration.edited(declared, columns, renamed, drift["since"])
     try:
         durable.write(declaration.path(source), text.encode())
     except OSError as error:
         what = f"{source}: load/{source}.sql cannot be written: {error.strerror}"
         raise SourceError(what, "nothing was accepted; make the file writable") from None
     state.replace(here, source, drift=None)
-    gone, came = _missing(known.published, columns), _missing(columns, known.published)
-    said = [f"load/{source}.sql: {shown(gone)} no longer published, null from now on"] * bool(gone)
+    published = declared.published
+    gone, came = _missing(published, columns), _missing(columns, published)
+    done = [f"load/{source}.sql: {shown(gone)} no longer published, null from now on"] * bool(gone)
     named = [f"{name} (before: {renamed[name]})" if name in renamed else name for name in came]
-    said += [f"load/{source}.sql: {shown(named)} added"] * bool(came)
-    if _moved(known.published, columns):
-        said.append(f"load/{source}.sql: the columns are in the publisher's order")
+    done += [f"load/{source}.sql: {shown(named)} added"] * bool(came)
+    if _moved(published, columns):
+        done.append(f"load/{source}.sql: the columns are in the publisher's order")
     if readers := _readers(source, gone):
-        said.append(f"change what reads {shown(gone)}, if need be: {', '.join(readers)}")
-    return [*said, f"accepted; commit load/{source}.sql, the next run loads it"]
+        done.append(f"change what reads {shown(gone)}, if need be: {', '.join(readers)}")
+    return [*done, f"accepted; commit load/{source}.sql, the next run loads it"]
 
 
 def _readers(source: str, columns: list[str]) -> list[str]:
-    """The source's own files in which a column is named."""
+    """Return the source's own files that name one of the columns."""
     word = re.compile("|".join(rf"(?<!\w){re.escape(column)}(?!\w)" for column in columns))
     files = [reader.format(source) for reader in _READERS if columns]
     return [
@@ -201,10 +202,7 @@ def _missing(names: list[str], others: list[str]) -> list[str]:
 
 
 def _moved(declared: list[str], columns: list[str]) -> str:
-    """Both orders, from the first to the last column that stands elsewhere; empty if none does.
-
-    Columns that are in one list only move nothing.
-    """
+    """Describe the difference in the order of the shared columns; empty if there is none."""
     kept = [name for name in declared if name in columns]
     now = [name for name in columns if name in declared]
     differing = [n for n, pair in enumerate(zip(kept, now, strict=True)) if len(set(pair)) > 1]
@@ -215,11 +213,11 @@ def _moved(declared: list[str], columns: list[str]) -> str:
 
 
 def shown(names: list[str]) -> str:
-    """Names as an error shows them: the first few, and how many more there are."""
+    """Return the first names, and how many more there are, for an error."""
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return ", ".join(escaped(name) for name in names[:MOST_NAMES]) + more
 
 
 def _percent(share: float) -> str:
-    """Never 100.0 unless all are equal."""
+    """Return a percentage, which is 100.0 only if all values are equal."""
     return f"{math.floor(share * 1000) / 10} %"

@@ -1,19 +1,21 @@
-"""Columns that were renamed, found by their values: the last good legible file beside a new one."""
+"""Renamed columns, recognised by their values in the last good and the new legible file."""
 
 import csv
 from pathlib import Path
 
-LIKELY = 0.5  # the share of equal values from which on a column may have been renamed
-FEW_ALIKE = 0.1  # rows alike in all other columns prove nothing under this share of all
-MOST_COMPARED = 10  # columns that went, and as many that came
+LIKELY = 0.5  # from this share of equal values, a column may have been renamed
+FEW_ALIKE = 0.1  # a smaller share of rows with equal other columns proves nothing
+MOST_COMPARED = 10  # missing columns, and as many new ones
 _MEMORY = "1GB"
 
 
 def found(last: Path, new: Path, gone: list[str], came: list[str]) -> dict[str, tuple[str, float]]:
-    """Which columns may have been renamed: new name -> (old name, share of equal values).
+    """Return which columns may have been renamed: new name -> (old name, share of equal values).
 
-    Compared are rows that are alike in all other columns; where these are few, the values of the
-    whole column, in any order.
+    Rows that are equal in all other columns are compared; if these are few, the values of the whole
+    column, in any order.
+
+    gone, came: the missing columns and the new ones.
     """
     if not gone or not came or not last.exists():
         return {}
@@ -22,7 +24,7 @@ def found(last: Path, new: Path, gone: list[str], came: list[str]) -> dict[str, 
     try:
         with duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": ""}) as engine:
             shares = _shares(engine, last, new, gone[:MOST_COMPARED], came[:MOST_COMPARED])
-    # A damaged last file, or too little memory: the source is held with or without evidence.
+    # A damaged last file, or too little memory: the new file is rejected without this evidence.
     except (duckdb.Error, UnicodeDecodeError, csv.Error, MemoryError):
         return {}
     likely: dict[str, tuple[str, float]] = {}
@@ -33,9 +35,9 @@ def found(last: Path, new: Path, gone: list[str], came: list[str]) -> dict[str, 
 
 
 def _shares(engine, last: Path, new: Path, gone: list[str], came: list[str]) -> list[tuple]:
-    """(share of equal values, old name, new name) of every pair."""
+    """Return (share of equal values, old name, new name) for every pair."""
     headers = _header(last), _header(new)
-    # A property that vanished may still have its column, without a value.
+    # A property that is missing may still have its column, without values.
     shared = [name for name in headers[0] if name in headers[1] and name not in gone]
     if not (gone := [name for name in gone if name in headers[0]]):
         return []
@@ -66,12 +68,12 @@ def _shares(engine, last: Path, new: Path, gone: list[str], came: list[str]) -> 
 
 
 def _read(engine, table: str, path: Path, header: list[str], shared: list[str], names) -> None:
-    """A file as hashes: `alike` of what both files have, `v0`, `v1` … of some columns."""
-    place = {name: f"c{number}" for number, name in enumerate(header)}
-    types = ", ".join(f"'{column}': 'VARCHAR'" for column in place.values())
-    alike = ", ".join(place[name] for name in shared) or "''"
+    """Read a file as hashes: `alike` of the shared columns, `v0`, `v1` … of the others."""
+    column = {name: f"c{number}" for number, name in enumerate(header)}
+    types = ", ".join(f"'{each}': 'VARCHAR'" for each in column.values())
+    alike = ", ".join(column[name] for name in shared) or "''"
     values = [
-        f"case when {place[name]} is not null then hash({place[name]}) end as v{number}"
+        f"case when {column[name]} is not null then hash({column[name]}) end as v{number}"
         for number, name in enumerate(names)
     ]
     engine.execute(
@@ -83,7 +85,7 @@ def _read(engine, table: str, path: Path, header: list[str], shared: list[str], 
 
 
 def _in_any_order(engine, old: int, new: int) -> tuple[int, int]:
-    """How many values two columns have in common, of how many the longer one has."""
+    """Return how many values two columns share, and how many the longer one has."""
     return engine.execute(
         f"""with o as (select v{old} as v from before where v is not null),
         n as (select v{new} as v from after where v is not null)

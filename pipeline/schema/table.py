@@ -1,4 +1,4 @@
-"""The table `source.<source>`: made, and changed, as its declaration and its file say."""
+"""The table `source.<source>`: created and changed as its declaration and its file require."""
 
 import psycopg
 from psycopg import sql
@@ -9,23 +9,23 @@ from pipeline.schema import declaration
 
 
 def exists(connection: psycopg.Connection, source: str) -> bool:
-    """Whether a source has its table."""
+    """Return whether a source has its table."""
     ((found,),) = connection.execute("select to_regclass(%s)", [f"source.{source}"])
     return found is not None
 
 
 def make_empty(connection: psycopg.Connection, source: str) -> None:
-    """A source that was never fetched has an empty table, so that every model still builds."""
+    """Create the empty table of a source that was never fetched, so that models can be built."""
     with connection.transaction():
         connection.execute(declaration.text_of(source).encode())
 
 
 def make_sure(connection: psycopg.Connection, source: str, is_loaded: bool) -> str:
-    """Let a source have a table that models can read; returns why it has none, else nothing.
+    """Make sure that a source has a table that models can read; returns why not, or nothing.
 
-    One that was never loaded has an empty table with all columns of its declaration, also those
-    declared since. In the place of one that was loaded (`is_loaded`) and is gone an empty one would
-    pass for its rows: it is loaded again first.
+    A source that was never loaded gets an empty table with all declared columns, also those
+    declared since. If the table of a loaded source (`is_loaded`) is gone, an empty one would pass
+    for its rows: the source has to be loaded again first.
     """
     if is_loaded:
         if exists(connection, source):

@@ -1,8 +1,8 @@
-"""The code that decides what a script makes: the script and all of ours that it imports.
+"""The code that a script's output depends on: the script and all of our code that it imports.
 
-Imports are read from the source text, also those inside of functions, from file to file; what is
-not ours (Python's own modules, installed packages) ends the walk. Files of data beside the script
-count where it names them. Comments and layout of Python code make nothing, so they do not count.
+Imports are read from the source text, file by file, also those inside functions. Python's own
+modules and installed packages are not followed. Data files beside the script count if it names
+them. Comments and the layout of Python code do not count, because they change no output.
 """
 
 import ast
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pipeline import MOVED
 
-# Functions that import, or run, what a text names.
+# Functions that import or run a module by its name.
 _BY_NAME = ("import_module", "__import__", "run_module", "run_path")
 
 
@@ -28,20 +28,20 @@ class _Import(NamedTuple):
 class _Code(NamedTuple):
     digest: str  # of the syntax tree: SHA-256 in hex
     imports: frozenset[_Import]
-    is_open: bool  # it imports what no text in it names
+    is_open: bool  # it imports a module whose name is computed
 
 
 def parts(root: Path, starts: list[Path]) -> dict[str, str]:
-    """SHA-256 of everything that decides what some Python files do, by path below `root`.
+    """Return the SHA-256 of every file that some scripts depend on, by its path below `root`.
 
     Parameters
     ----------
-    root:   the folder of the project, from which absolute imports are found.
-    starts: the files that are run, all in one folder, whose modules they find as well; one that
-            is not there is left out.
+    root:   the folder of the project, where absolute imports start.
+    starts: the scripts, all in one folder, from which they can import too; missing ones are
+            ignored.
 
-    A file that is no Python counts as it is, byte for byte. Code that imports a module whose name
-    is computed may reach any of ours: all modules of the folders it could name count then.
+    A file that is not valid Python counts byte for byte. Code that imports a module by a computed
+    name may import any of ours: all modules of the possible folders count then.
     """
     beside = starts[0].parent
     ours = {path.stem for folder in (beside, root) for path in folder.iterdir()}
@@ -65,10 +65,10 @@ def parts(root: Path, starts: list[Path]) -> dict[str, str]:
 
 @lru_cache(maxsize=1024)
 def _read(text: bytes) -> _Code:
-    """What counts of a file: its digest and its imports. Damaged code imports nothing."""
+    """Return the digest of a file and its imports; invalid code imports nothing."""
     try:
         tree = ast.parse(text)
-        said = ast.dump(_without_docstrings(tree, text)).encode("utf-8", "surrogatepass")
+        code = ast.dump(_without_docstrings(tree, text)).encode("utf-8", "surrogatepass")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return _Code(hashlib.sha256(text).hexdigest(), frozenset(), is_open=False)
     imports: set[_Import] = set()
@@ -83,11 +83,11 @@ def _read(text: bytes) -> _Code:
             named = [_text_of(argument) for argument in node.args[:1]]
             is_open |= None in named or not named
             imports.update(_Import(name) for name in named if name)
-    return _Code(hashlib.sha256(said).hexdigest(), frozenset(imports), is_open)
+    return _Code(hashlib.sha256(code).hexdigest(), frozenset(imports), is_open)
 
 
 def _without_docstrings(tree: ast.Module, text: bytes) -> ast.Module:
-    """The tree without what it says for people, unless the code reads that itself."""
+    """Remove the docstrings from a tree, unless the code reads docstrings."""
     if b"__doc__" in text or b"getdoc" in text:
         return tree
     for node in ast.walk(tree):
@@ -102,7 +102,7 @@ def _called(node: ast.Call) -> str:
 
 
 def _text_of(node: ast.expr) -> str | None:
-    """The name in a call such as `import_module("pipeline.compressed")`, if it is written there."""
+    """Return the literal name in a call such as `import_module("pipeline.compressed")`."""
     text = node.value if isinstance(node, ast.Constant) else None
     if not isinstance(text, str) or text.startswith("."):
         return None
@@ -110,17 +110,17 @@ def _text_of(node: ast.expr) -> str | None:
 
 
 def _files(imported: _Import, path: Path, bases: tuple[Path, ...]) -> Iterator[Path]:
-    """Our files that an import runs: the module, and each package above it.
+    """Return our files that an import runs: the module, and each package above it.
 
-    The last part of `from package import name` may be a module or something inside of one.
+    The last part of `from package import name` may be a module or a name inside a module.
     """
     if imported.level:
         bases = (path.parents[min(imported.level, len(path.parents)) - 1],)
         yield bases[0] / "__init__.py"
-    dotted = imported.name if imported.level else _present(imported.name)
+    dotted = imported.name if imported.level else _present_name(imported.name)
     for folder in bases:
         for name in dotted.split("."):
-            if name == "*":  # what `__all__` names, among it modules
+            if name == "*":  # `__all__` may name modules
                 yield from folder.glob("*.py")
                 break
             yield folder / f"{name}.py"
@@ -130,8 +130,8 @@ def _files(imported: _Import, path: Path, bases: tuple[Path, ...]) -> Iterator[P
             yield folder / "__init__.py"
 
 
-def _present(name: str) -> str:
-    """The name that what a script imports has now: `pipeline.fetch.run` is in `stages.api`."""
+def _present_name(name: str) -> str:
+    """Return the present name of an import: `pipeline.fetch.run` is in `stages.api` now."""
     package, _, rest = name.partition(".")
     module, dot, inside = rest.partition(".")
     is_moved = package == "pipeline" and module in MOVED
@@ -139,12 +139,12 @@ def _present(name: str) -> str:
 
 
 def _named(beside: Path, code: list[Path], starts: list[Path]) -> Iterator[Path]:
-    """The files beside the code, or below, that it names or that have the name of a script."""
+    """Return the files beside or below the code that it names, or that are named like a script."""
     text = b"\n".join(path.read_bytes() for path in code)
     stems = {path.stem for path in starts}
     for path in sorted(beside.rglob("*")):
         below = path.relative_to(beside)
         if any(name[0] in "._" for name in below.parts) or not path.is_file():
-            continue  # caches, and what editors leave
+            continue  # caches, and files that editors leave
         if path.name.encode() in text or stems & {path.stem, below.parts[0]}:
             yield path

@@ -1,6 +1,6 @@
-"""What failed data tests say, in the words of their authors where pytest has none.
+"""The messages of failed data tests; where pytest's message says nothing, the asserted condition.
 
-Of `assert codes.is_unique` pytest tells `assert np.False_`: the condition itself tells more.
+For `assert codes.is_unique` pytest prints `assert np.False_`; the condition itself says more.
 """
 
 import ast
@@ -10,7 +10,7 @@ from pathlib import Path
 MOST_CHARACTERS = 200  # of a condition
 _FAILED = re.compile(r"^(?:FAILED|ERROR) \S*?(?:::(.+))?$", re.MULTILINE)
 _AT = re.compile(r"^(\S.*\.py):(\d+): (.*)$", re.MULTILINE)
-# A value that is false, or true where it must not be, and of which nothing else is told.
+# A false value, or a true one that must be false, without anything else.
 _VALUE = (
     r"(?:not )?(?:(?:np\.)?(?:True|False)_?|None|nan|NaT|<NA>|-?[0-9.]+|np\.\w+\([^()]*\)"
     r"|\[\]|\(\)|\{\}|''|b''|set\(\)|array\(.*\))"
@@ -22,7 +22,7 @@ _SAYS_NOTHING = re.compile(
 
 
 def reasons(output: str, tests: Path) -> str:
-    """The failures that pytest reports with `-rfE --tb=line`, as one text; empty without one.
+    """Return the failures that pytest prints with `-rfE --tb=line`, as one text.
 
     Parameters
     ----------
@@ -30,9 +30,9 @@ def reasons(output: str, tests: Path) -> str:
     tests:  the file of the tests.
     """
     lines = _AT.findall(output)
-    told = []
+    messages = []
     for failure in _FAILED.findall(output):
-        # A parameter may have ` - ` in it, as stands before the message.
+        # ` - ` stands before the message, and may also be part of a parameter.
         at = next((line for line in lines if failure.endswith(f" - {line[2]}")), None)
         name, _, message = failure.partition(" - ")
         if at and _SAYS_NOTHING.fullmatch(at[2].strip()):
@@ -40,13 +40,13 @@ def reasons(output: str, tests: Path) -> str:
             name = failure.removesuffix(f" - {at[2]}")
             message = f"not so: {_condition(tests.parent / at[0], int(at[1]))}"
         elif not at and _SAYS_NOTHING.fullmatch(message.strip()):
-            message = "a condition of its fixtures is not so"  # pytest does not tell where
-        told.append(" - ".join(filter(None, [name, message])))
-    return "; ".join(filter(None, told))
+            message = "a condition of its fixtures is not so"  # pytest does not say where
+        messages.append(" - ".join(filter(None, [name, message])))
+    return "; ".join(filter(None, messages))
 
 
 def _condition(path: Path, line: int) -> str:
-    """The condition that is asserted in a line, of the tests or of what they call."""
+    """Return the condition that is asserted in a line of the tests, or of code that they call."""
     try:
         tree = ast.parse(path.read_text("utf-8"))
     except (OSError, ValueError, SyntaxError):

@@ -70,7 +70,7 @@ def run(here: Settings, source: str, force: bool = False, allow_older: bool = Fa
     when a permission is missing; PipelineError when the server fails. The old rows stay then.
     """
     try:
-        return database.once_more(
+        return database.retry_once(
             here, lambda connection: _bring_up_to_date(connection, here, source, force, allow_older)
         )
     except psycopg.Error as error:
@@ -173,7 +173,7 @@ def _load(
                 f"{source}: {rows:,} rows were copied where the file has {legible.rows:,}",
                 "the old rows stay; this is a fault of the pipeline, please report it",
             )
-        facts = {"outcome": Outcome.NEW, "rows": rows, "bytes": legible.bytes}
+        facts: dict = {"outcome": Outcome.NEW, "rows": rows, "bytes": legible.bytes}
         facts |= _about_columns(source, legible, added)
         facts["declared"] = loads.declaration_hash(source)
         facts["seconds"] = round(time.monotonic() - started, 3)

@@ -10,17 +10,19 @@ from pipeline import durable, folders
 from pipeline.errors import BusyError, SetupError
 from pipeline.settings import Settings
 
-TRIES, PAUSE = 5, 0.02  # seconds; who only looks (`holder`) has the lock for an instant
+TRIES, PAUSE = 5, 0.02  # seconds; `holder` takes the lock for an instant
 
 
 @contextlib.contextmanager
 def held_by_this_run(settings: Settings) -> Generator[None]:
-    """Hold the run's lock; a script the runner started works under the runner's own.
+    """Hold the lock of the run; a script that the runner started works under the runner's lock.
 
-    Raises BusyError when another run holds it, SetupError when the folder cannot be written or
-    one of the pipeline's folders in it is a link.
-    The kernel frees the lock when its holder ends, however it ends; the file's text only tells
-    who it is. The descriptor is not inherited, so a server started meanwhile does not hold it.
+    The kernel releases the lock when its holder ends, however it ends; the text of the file only
+    names the holder. The descriptor is not inherited, so a server started meanwhile does not hold
+    the lock.
+
+    Raises BusyError when another run holds the lock, SetupError when the folder cannot be written
+    or one of the pipeline's folders in it is a link.
     """
     folders.refuse_links(settings)
     if os.environ.get("PIPELINE_RUN"):
@@ -39,7 +41,7 @@ def held_by_this_run(settings: Settings) -> Generator[None]:
         if not _is_taken(descriptor):
             name = _name(descriptor)
             raise BusyError(f"another run is in progress ({name}); nothing was done")
-        with contextlib.suppress(OSError):  # a full disk: the lock holds without a name, too
+        with contextlib.suppress(OSError):  # a full disk: the lock works without a name, too
             os.truncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()}\n".encode())
         yield
@@ -48,7 +50,7 @@ def held_by_this_run(settings: Settings) -> Generator[None]:
 
 
 def holder(settings: Settings) -> str:
-    """Who works on this data folder now, such as "process 4711"; empty when nobody does."""
+    """Return who holds the lock now, such as "process 4711"; empty if nobody does."""
     try:
         descriptor = os.open(settings.state / "run.lock", os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
@@ -63,7 +65,7 @@ def holder(settings: Settings) -> str:
 
 
 def _is_taken(descriptor: int) -> bool:
-    """Take the lock, if no run holds it."""
+    """Take the lock if no run holds it; returns whether that succeeded."""
     for attempt in range(TRIES):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,5 +77,5 @@ def _is_taken(descriptor: int) -> bool:
 
 
 def _name(descriptor: int) -> str:
-    """What the holder of the lock wrote into it."""
+    """Return what the holder of the lock wrote into it."""
     return os.pread(descriptor, 100, 0).decode("utf-8", "replace").strip() or "it gave no name"

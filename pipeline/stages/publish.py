@@ -1,8 +1,7 @@
-"""Stage `publish`: what readers of `transformed` have is brought into `prod`, as it is.
+"""Stage `publish`: `prod` gets the tables that are published in `transformed`.
 
-`python -m pipeline.stages.publish` does it; the runner starts it so. On nights that published
-nothing only `data_status` is brought up to date. Permissions are written anew and tried every
-night.
+`python -m pipeline.stages.publish` runs it; the runner starts it so. On nights that published
+nothing, only `data_status` is updated. Permissions are written again and tested every night.
 """
 
 import time
@@ -22,7 +21,7 @@ from pipeline.settings import Settings
 from pipeline.stages import script
 from pipeline.state import Outcome
 
-STAYS = "the next night catches up"
+NEXT_NIGHT = "the next night catches up"
 
 
 def main() -> None:
@@ -31,21 +30,22 @@ def main() -> None:
 
 
 def run(here: Settings, force: bool = False, take_over: bool = False) -> dict:
-    """Bring prod up to date; returns the facts of the stage.
+    """Bring prod up to date; returns the facts of the step.
 
-    When prod cannot be reached, or does not take it, the outcome is `failed`: dev stays published,
-    prod stays as it was. When a server goes away meanwhile, all of it is done once more. `force`
-    replaces tables that others changed in prod, too; `take_over` a prod that is the copy of another
-    dev database.
+    When prod cannot be reached or refuses the tables, the outcome is `failed`, and prod stays as it
+    was. When a server goes away, everything is tried once more.
 
-    Raises SourceError when dev is lost meanwhile: prod is as it was, or has it all. Raises
-    SettingError when what a setting leads to is not ours, or not usable: nothing was changed there.
+    force:     also replace tables that others changed in prod.
+    take_over: also replace a prod that is the copy of another dev database.
+
+    Raises SourceError when dev is lost: prod is as it was, or up to date. Raises SettingError, and
+    changes nothing, when a setting leads to a database that is not ours or cannot be used.
     """
     try:
         return database.retry_once(here, lambda dev: _run(here, dev, force, take_over))
     except psycopg.Error as error:
         trouble = database.explain(error, "dev was lost, prod may be behind")
-        raise SourceError(trouble.what, f"{trouble.remedy}; {STAYS}") from None
+        raise SourceError(trouble.what, f"{trouble.remedy}; {NEXT_NIGHT}") from None
 
 
 def _run(here: Settings, dev: psycopg.Connection, force: bool, take_over: bool) -> dict:
@@ -56,71 +56,76 @@ def _run(here: Settings, dev: psycopg.Connection, force: bool, take_over: bool) 
     made = dump.make(here, dev, pinned.generation if pinned else None)
     about = {"generation": made.generation, "bytes": made.path.stat().st_size}
     try:
-        facts = _bring_or_once_more(here, dev, made, force, take_over)
+        facts = _update_or_retry(here, dev, made, force, take_over)
     except SettingError as error:
-        _note(dev, _failed(error) | about)
+        _record(dev, _failed(error) | about)
         raise
     except psycopg.Error as error:
         facts = _failed(database.explain(error, "prod failed"))
     except PipelineError as error:
         facts = _failed(error)
-    _note(dev, facts | about)
+    _record(dev, facts | about)
     return facts | about
 
 
-def _bring_or_once_more(here: Settings, dev: psycopg.Connection, made: Dump, *how: bool) -> dict:
-    """Let prod follow; once more when prod's server went away, and not that of dev with it."""
+def _update_or_retry(
+    here: Settings, dev: psycopg.Connection, made: Dump, force: bool, take_over: bool
+) -> dict:
+    """Update prod; once more if its server went away, and dev's did not."""
     try:
-        return _bring(here, dev, made, *how)
+        return _update(here, dev, made, force, take_over)
     except psycopg.Error as error:
         if not database.is_lost(error) or database.is_gone(dev):
             raise
     time.sleep(database.PAUSE)
-    return _bring(here, dev, made, *how)
+    return _update(here, dev, made, force, take_over)
 
 
 def _failed(trouble: PipelineError) -> dict:
-    """The facts of a night that did not reach prod, or that prod did not take."""
-    remedy = "; ".join(filter(None, [trouble.remedy, STAYS]))
-    facts = {
+    """Return the facts of a night that did not reach prod, or whose tables prod refused."""
+    return {
         "outcome": Outcome.FAILED,
         "reason": f"prod is behind: {trouble.what}",
-        "remedy": remedy,
+        "remedy": "; ".join(filter(None, [trouble.remedy, NEXT_NIGHT])),
+        "not_checked": [],  # not the ones of an earlier night
+        "revoked": [],
     }
-    return facts | {"not_checked": [], "revoked": []}  # of this night nothing is known
 
 
-def _bring(
+def _update(
     here: Settings, dev: psycopg.Connection, made: Dump, force: bool, take_over: bool
 ) -> dict:
-    """Let prod follow, unless it is pinned; its permissions are seen to in any case."""
-    rows = told_in(dev)
+    """Replace prod's tables if they are behind, unless it is pinned; always set permissions."""
+    status = status_rows(dev)
 
-    def tell(connection: psycopg.Connection) -> None:
-        data_status.write(connection, rows)
+    def write_status(connection: psycopg.Connection) -> None:
+        data_status.write(connection, status)
 
     with prod.connect(here) as connection:
         dev_id = ownership.claim(connection, dev, here, take_over)
         is_filled = ownership.is_filled(connection)
         pin.update(here, dev_id=dev_id, **({} if is_filled else {"tables": None, "pinned": None}))
-        known = pin.read(here)
+        before = pin.read(here)
         rights = permissions.prepare(connection, here, dev_id)
         is_behind = not is_filled or prod.generations(connection) != made.generations
-        if not known.pinned and (force or is_behind):
-            facts = put(here, connection, made, rights, tell, force)
+        if before.pinned:
+            facts = pin.held(before.pinned)
+        elif force or is_behind:
+            facts = put(here, connection, made, rights, write_status, force)
         else:
-            facts = pin.held(known.pinned) if known.pinned else {"outcome": Outcome.UNCHANGED}
-            if not known.pinned and known.generation != made.generation:
-                _remember(here, connection, made)  # the run that brought it was killed then
+            facts = {"outcome": Outcome.UNCHANGED}
+            if before.generation != made.generation:
+                _record_tables(here, connection, made)  # the run that replaced them was killed
+        if facts["outcome"] != Outcome.PUBLISHED:
             with connection.transaction():
-                if not known.pinned:
-                    tell(connection)
+                if not before.pinned:
+                    write_status(connection)
                 permissions.apply(connection, here, rights)
         return facts | _revoked(rights) | _audited(here, connection, rights)
 
 
 def _revoked(rights: permissions.Rights) -> dict:
-    """What was taken from others, all of which goes into the log."""
+    """Log the rights that were revoked from others; returns them."""
     for statement in rights.revoked:
         print(f"prod: {statement}")
     return {"revoked": rights.revoked}
@@ -131,39 +136,39 @@ def put(
     connection: psycopg.Connection,
     source: Dump,
     rights: permissions.Rights,
-    tell: Callable[[psycopg.Connection], None],
+    write_status: Callable[[psycopg.Connection], None],
     force: bool = False,
 ) -> dict:
-    """Replace what prod has by a dump; returns the facts of it.
+    """Replace prod's tables by those of a dump; returns the facts of it.
 
-    tell: brings the dumped `data_status` up to date, within the transaction.
+    write_status: updates the dumped `data_status` within the transaction.
 
     Raises SourceError when others changed the tables in prod, unless `force` is given.
     """
-    known = pin.read(here).tables or {}
-    if not force and (changed := replicate.changed_by_others(connection, known)):
+    recorded = pin.read(here).tables or {}
+    if not force and (changed := replicate.changed_by_others(connection, recorded)):
         raise SourceError(
             f"somebody changed prod: {changed}",
             "prod stays as it is; ./run_pipeline.sh publish --force replaces it",
         )
 
     try:
-        kept_out = replicate.replicate(connection, here, source, rights, tell)
+        kept_out = replicate.replicate(connection, here, source, rights, write_status)
     except psycopg.Error as error:
-        # The answer to the commit may be all that was lost.
+        # Perhaps only the reply to the commit was lost.
         if not database.is_lost(error) or not _has(here, source):
             raise
         kept_out = None
-    _remember(here, connection, source)
-    rows_in_all = sum(facts["rows"] for facts in source.tables.values())
-    return {"outcome": Outcome.PUBLISHED, "rows": rows_in_all, "readers_waited": kept_out}
+    _record_tables(here, connection, source)
+    rows = sum(facts["rows"] for facts in source.tables.values())
+    return {"outcome": Outcome.PUBLISHED, "rows": rows, "readers_waited": kept_out}
 
 
-def _remember(here: Settings, connection: psycopg.Connection, source: Dump) -> None:
-    """Note which tables we left in prod, to tell when others change them."""
-    left = {name: facts["columns"] for name, facts in source.tables.items()}
-    left[data_status.FACTS] = catalog.columns(connection, PUBLISHED, data_status.FACTS)
-    pin.update(here, tables=left, generation=source.generation)
+def _record_tables(here: Settings, connection: psycopg.Connection, source: Dump) -> None:
+    """Record the tables that we left in prod, to recognise changes that others make."""
+    tables = {name: facts["columns"] for name, facts in source.tables.items()}
+    tables[data_status.FACTS] = catalog.columns(connection, PUBLISHED, data_status.FACTS)
+    pin.update(here, tables=tables, generation=source.generation)
 
 
 def _has(here: Settings, source: Dump) -> bool:
@@ -171,8 +176,8 @@ def _has(here: Settings, source: Dump) -> bool:
         return prod.generations(connection) == source.generations
 
 
-def told_in(dev: psycopg.Connection) -> list[Row]:
-    """What readers of dev are told, to be told in prod."""
+def status_rows(dev: psycopg.Connection) -> list[Row]:
+    """Return the rows of `data_status` in dev."""
     return [
         Row._make(row[name] for name in Row._fields)._replace(stays_old=tuple(row["stays_old"]))
         for row in data_status.read(dev)
@@ -180,11 +185,11 @@ def told_in(dev: psycopg.Connection) -> list[Row]:
 
 
 def _audited(here: Settings, connection: psycopg.Connection, rights: permissions.Rights) -> dict:
-    """What the audit of the permissions found."""
+    """Check the permissions; returns the facts of it."""
     checks = audit.run(here, connection, dump.in_prod(here, prod.generations(connection)))
-    failed = [check for check in checks if check.result == "FAIL"]
+    failed = [check for check in checks if check.result == audit.FAIL]
     facts: dict = {"checks": len(checks), "beyond": rights.beyond}
-    facts["not_checked"] = [check.what for check in checks if check.result == "not checked"]
+    facts["not_checked"] = [check.what for check in checks if check.result == audit.NOT_CHECKED]
     if failed:
         facts["outcome"] = Outcome.FAILED
         facts["reason"] = "prod permission check failed: " + "; ".join(
@@ -194,7 +199,7 @@ def _audited(here: Settings, connection: psycopg.Connection, rights: permissions
     return facts
 
 
-def _note(dev: psycopg.Connection, facts: dict) -> None:
+def _record(dev: psycopg.Connection, facts: dict) -> None:
     run_id = state.run_id()
     ledger.begin(dev, run_id, "publish", state.now())
     ledger.note(dev, run_id, "publish", ledger.PROD, facts | {"started_at": state.now()})

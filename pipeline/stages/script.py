@@ -1,10 +1,10 @@
-"""What every script of a stage does first and last: options, lock, log line, exit code.
+"""The frame of every script of a stage: options, lock, log line, exit code.
 
     ./run_pipeline.sh api faa_airports        the runner starts api/faa_airports.py
     .venv/bin/python api/faa_airports.py      the same by hand
 
-A script tells what came of it in `data/state/<source>.json`, under its stage; the runner reads
-that, so that it need not believe what a script prints.
+A script records its result in `data/state/<source>.json`, under its stage. The runner reads the
+result there, and not from what the script prints.
 """
 
 import argparse
@@ -26,11 +26,11 @@ LONGEST_LINE = 1000
 
 
 def parse(description: str, add_more: Callable | None = None) -> argparse.Namespace:
-    """The options every script has, `force` and `offline`, and those that `add_more` adds."""
+    """Parse the options that every script has, `force` and `offline`, and those of `add_more`."""
     parser = argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # `--roll` is no `--rollback`
+        allow_abbrev=False,  # `--roll` does not mean `--rollback`
     )
     add_options(parser)
     if add_more:
@@ -39,18 +39,18 @@ def parse(description: str, add_more: Callable | None = None) -> argparse.Namesp
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Give a parser the options that stand everywhere."""
+    """Add the options that every command has."""
     parser.add_argument("--force", action="store_true", help="run even if nothing changed")
     parser.add_argument("--offline", action="store_true", help="use no network")
 
 
-def parse_with(parser: argparse.ArgumentParser, words: list[str] | None = None):
-    """Parse a command line, names and options in any order.
+def parse_with(parser: argparse.ArgumentParser, arguments: list[str] | None = None):
+    """Parse a command line with names and options in any order.
 
-    Wrong usage ends with code 64 (sysexits.h).
+    Wrong usage ends the process with code 64 (sysexits.h).
     """
     parser.error = lambda message: _wrong_usage(parser, message)
-    return parser.parse_intermixed_args(words)
+    return parser.parse_intermixed_args(arguments)
 
 
 def _wrong_usage(parser: argparse.ArgumentParser, message: str):
@@ -70,10 +70,10 @@ def run(
 
     Parameters
     ----------
-    stage, source: whose outcome is noted.
+    stage, source: where the result is recorded.
     description:   the text of `--help`.
-    work:          `work(settings, options)` returns the facts to note, `outcome` among them.
-    add_more:      gives the parser the options of this stage alone.
+    work:          `work(settings, options)` returns the facts to record, with `outcome`.
+    add_more:      adds the options that only this stage has.
     """
     options = parse(description, add_more)
     try:
@@ -81,7 +81,7 @@ def run(
             facts, code = _attempt(stage, source, work, options)
     except PipelineError as error:
         print(f"{source}: {error}", file=sys.stderr)
-        # A crash of Python ends with 1 too: the run is told apart what ends all of it.
+        # Python ends with 1 after a crash, too: an error that ends the run needs a code of its own.
         is_of_run = os.environ.get("PIPELINE_RUN") and not isinstance(error, SettingError)
         sys.exit(errors.ENDS_RUN if is_of_run else error.exit_code)
     print(line(source, facts), flush=True)
@@ -89,7 +89,7 @@ def run(
 
 
 def _attempt(stage: str, source: str, work: Callable[..., dict], options) -> tuple[dict, int]:
-    """Do the work and note what came of it; returns the facts and the exit code."""
+    """Do the work and record its result; returns the recorded facts and the exit code."""
     here, code = settings.load(), None
     started, clock = state.now(), time.monotonic()
     try:
@@ -100,29 +100,29 @@ def _attempt(stage: str, source: str, work: Callable[..., dict], options) -> tup
         facts = {"outcome": Outcome.FAILED, "reason": trouble.what, "remedy": trouble.remedy}
     if code is None:
         code = errors.DEGRADED if facts["outcome"] in state.DEGRADED_OUTCOMES else errors.OK
-    return _tell(stage, source, started, round(time.monotonic() - clock, 3), facts), code
+    seconds = round(time.monotonic() - clock, 3)
+    return _record(stage, source, started, seconds, facts), code
 
 
-def _tell(stage: str, source: str, started: str, seconds: float, facts: dict) -> dict:
-    """Note what came of a step, in the name of the run or of this script's own."""
+def _record(stage: str, source: str, started: str, seconds: float, facts: dict) -> dict:
+    """Record the result of a step; returns the whole record of the stage."""
     run_id = state.run_id()
-    # A failure leaves rows and hash of the last good file as they are noted.
-    told = {"reason": "", "remedy": ""} | facts
-    told |= {name: settings.redact(told[name] or "") for name in ("reason", "remedy")}
-    told |= {"run": run_id, "started_at": started, "seconds": seconds}
-    if told.get("outcome") == Outcome.FAILED:  # by the source itself, not with the run
-        told["rejected_in"] = run_id
+    facts = {"reason": "", "remedy": ""} | facts
+    facts |= {name: settings.redact(facts[name] or "") for name in ("reason", "remedy")}
+    facts |= {"run": run_id, "started_at": started, "seconds": seconds}
+    if facts["outcome"] == Outcome.FAILED:  # because of the source itself, not of the run
+        facts["rejected_in"] = run_id
     try:
-        return state.update(settings.load(), source, stage, **told)
+        return state.update(settings.load(), source, stage, **facts)
     except OSError as error:
         raise understood(error) from None
 
 
 def understood(error: Exception) -> SourceError:
-    """Any error as one a person can act on.
+    """Return any error as one that a person can act on.
 
-    One nobody foresaw leaves its traceback in the log. Re-raised as it is: a full disk and
-    whatever else ends the whole run.
+    An unexpected error leaves its traceback in the log. A full disk, and every other error that
+    ends the whole run, is raised instead.
     """
     if isinstance(error, SourceError):
         return error
@@ -146,22 +146,18 @@ def understood(error: Exception) -> SourceError:
 
 
 def ends_run(error: OSError) -> PipelineError:
-    """An error of the file system that met the run itself, as what ends it."""
+    """Return the error that ends the run, for an error of the file system in the run itself."""
     try:
         return PipelineError(understood(error).what)
-    except PipelineError as told:
-        return told
+    except PipelineError as raised:
+        return raised
 
 
 def line(source: str, facts: dict) -> str:
-    """One plain line on what came of a step."""
+    """Return the result of a step on one line."""
     parts = [f"{source}: {facts['outcome']}"]
-    if facts.get("rows") is not None:
-        parts.append(f"{facts['rows']:,} rows")
-    if facts.get("bytes") is not None:
-        parts.append(f"{facts['bytes']:,} bytes")
-    if facts.get("reason"):
-        parts.append(facts["reason"])
-    if facts.get("remedy"):
-        parts.append(facts["remedy"])
+    parts += [
+        f"{facts[name]:,} {name}" for name in ("rows", "bytes") if facts.get(name) is not None
+    ]
+    parts += [facts[name] for name in ("reason", "remedy") if facts.get(name)]
     return escaped(", ".join(parts), LONGEST_LINE)

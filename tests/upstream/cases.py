@@ -248,7 +248,7 @@ MANY = (  # a protocol each; what does not help is not asked for again
             "nws": error_of(b'{"type": "about:blank", "title": "Bad Request", "status": 400}'),
         },
     ),
-    Case("empty answer", "the answer is empty", simple(faults.changed(lambda body: b""))),
+    Case("empty answer", "the response is empty", simple(faults.changed(lambda body: b""))),
     Case(
         "no rows",
         "no row in it|came where",
