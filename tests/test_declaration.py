@@ -76,7 +76,7 @@ def is_one_sentence(done: subprocess.CompletedProcess, words: str) -> bool:
         ('"csv", keys={"EIA": ("a.gov", "b.gov")}', "which is not the name of a host"),
     ],
 )
-def test_a_script_of_stage_api_says_what_it_declares_wrongly(here, tmp_path, declared, words):
+def test_a_wrong_declaration_of_an_api_script_is_reported(here, tmp_path, declared, words):
     done = by_hand(here, tmp_path, API.format(declared=declared, url=URL), "api")
     assert is_one_sentence(done, words), done.stdout + done.stderr
     assert state.read(here, "alpha")["api"]["outcome"] == "failed"
@@ -201,7 +201,7 @@ def test_load_by_hand_without_its_file_is_78(here, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "address", ["https://[::1", "https://[::1/file.csv", f"https://{HOST}:port/x", "https://[x]/y"]
 )
-def test_an_address_that_is_none_is_one_sentence(here, publisher, address, capsys):
+def test_an_invalid_address_is_reported_in_one_sentence(here, publisher, address, capsys):
     facts = night(gather=lambda candidate: candidate.download(address, "file.csv"))
     assert re.search("is no address|not a valid file name", facts["reason"]), facts
     facts = night(gather=lambda candidate: candidate.download(address))
@@ -213,7 +213,7 @@ def test_an_address_that_is_none_is_one_sentence(here, publisher, address, capsy
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_an_answer_that_goes_on_nowhere_is_one_sentence(here, publisher, capsys):
+def test_a_redirect_without_a_target_is_reported_in_one_sentence(here, publisher, capsys):
     from pipeline.connectors import nws
 
     body = {"type": "FeatureCollection", "features": [], "pagination": {"next": "https://[::1"}}

@@ -45,7 +45,7 @@ def place(here: Settings, database_url: str, declared) -> Settings:
 
 
 def night(place: Settings, monkeypatch, change=lambda rows: rows) -> dict:
-    """Stages preprocess and load on the publisher's rows, changed; what load tells."""
+    """Stages preprocess and load on changed rows; returns the facts of stage load."""
 
     def make_legible(taken, output):
         with taken.file.open(newline="") as file:
@@ -123,7 +123,7 @@ def test_a_rename_holds_the_source_with_both_lists_and_its_evidence(place, monke
     assert (output.read_bytes(), query(place, "select * from source.faa_airports")) == before
 
 
-def test_two_renames_at_once_are_told_apart(place, monkeypatch):
+def test_two_renames_at_once_are_distinguished(place, monkeypatch):
     night(place, monkeypatch)
     with pytest.raises(SourceError) as caught:
         night(place, monkeypatch, lambda rows: renamed(rows, latitude="y", longitude="x"))
@@ -202,7 +202,7 @@ def test_the_order_of_json_members_means_nothing(place, tmp_path):
     last = preprocess.output_of(place, SOURCE)
     moved = [*HEADER[1:], HEADER[0]]
     drift.check(place, SOURCE, tmp_path / "new", moved, last, is_ordered=False)
-    assert drift.waiting(place, SOURCE) == {}
+    assert drift.waiting(place, SOURCE) is None
     with pytest.raises(SourceError, match="another order"):
         drift.check(place, SOURCE, tmp_path / "new", moved, last, is_ordered=True)
 
@@ -217,7 +217,7 @@ def test_a_new_column_in_the_middle_is_loaded_and_reported(place, monkeypatch):
     assert facts["reason"] == "new columns: fresh"
     assert columns(place) == [*HEADER, "fresh"]
     assert query(place, "select distinct fresh from source.faa_airports") == [("x",)]
-    assert drift.waiting(place, SOURCE) == {}
+    assert drift.waiting(place, SOURCE) is None
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_a_rename_is_accepted_into_the_declaration(place, monkeypatch, declared)
     with pytest.raises(SourceError):
         night(place, monkeypatch, change)
     before = declared.read_text()
-    since = drift.waiting(place, SOURCE)["since"]
+    since = drift.waiting(place, SOURCE).since
     said = drift.accept(place, SOURCE)
     assert said[0] == "load/faa_airports.sql: iata no longer published, null from now on"
     assert said[1] == "load/faa_airports.sql: code (before: iata) added"
@@ -274,7 +274,7 @@ def test_a_rename_is_accepted_into_the_declaration(place, monkeypatch, declared)
         "'Location identifier: of the FAA, which for larger airports is also the IATA code.';"
     }
     lint(declared)
-    assert drift.waiting(place, SOURCE) == {}
+    assert drift.waiting(place, SOURCE) is None
     assert night(place, monkeypatch, change)["outcome"] == "new"
     assert columns(place) == [*HEADER, "code"]
     nulls = "select count(iata), count(code), count(*) from source.faa_airports"
@@ -350,9 +350,9 @@ def test_a_refusal_is_forgotten_when_the_publisher_is_well_again(place, monkeypa
     night(place, monkeypatch)
     with pytest.raises(SourceError):
         night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
-    assert drift.waiting(place, SOURCE)["renamed"] == {"code": "iata"}
+    assert drift.waiting(place, SOURCE).renamed == {"code": "iata"}
     night(place, monkeypatch)
-    assert drift.waiting(place, SOURCE) == {}
+    assert drift.waiting(place, SOURCE) is None
 
 
 def test_the_command_accepts_once(place, monkeypatch, capsys):
@@ -399,7 +399,7 @@ def test_accept_that_was_killed_is_finished_by_the_next(place, monkeypatch, decl
     assert declared.read_text() == before
 
 
-def test_a_declaration_that_cannot_be_written_is_told(place, monkeypatch):
+def test_a_declaration_that_cannot_be_written_is_reported(place, monkeypatch):
     night(place, monkeypatch)
     with pytest.raises(SourceError):
         night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
@@ -417,7 +417,7 @@ def test_a_declaration_that_cannot_be_written_is_told(place, monkeypatch):
 
 
 def said_of(here: Settings, columns: list[str], *, is_ordered=True) -> SourceError:
-    """The error about a legible file with these columns; there is no last one."""
+    """Return the error about a legible file with these columns, without a last good one."""
     nowhere = here.data_dir / "none.csv"
     with pytest.raises(SourceError) as caught:
         drift.check(here, SOURCE, nowhere, columns, nowhere, is_ordered=is_ordered)
@@ -452,7 +452,7 @@ A_TO_G = "abcdefg"
         ("abcdegxf", "new x, another order: g, f where f, g are declared"),
     ],
 )
-def test_what_differs_is_told_and_no_more(here, declared, columns, said):
+def test_the_differences_are_reported_and_nothing_else(here, declared, columns, said):
     declare(declared, A_TO_G)
     error = said_of(here, list(columns))
     assert error.what == f"{SOURCE}: other columns than load/{SOURCE}.sql declares: {said}"
@@ -515,7 +515,9 @@ def test_the_day_is_that_of_the_first_refusal_of_the_same_columns(here, declared
         ),
     ],
 )
-def test_what_is_accepted_is_told_line_by_line(here, declared, tmp_path, columns, renamed, said):
+def test_accepted_columns_are_reported_line_by_line(
+    here, declared, tmp_path, columns, renamed, said
+):
     declare(declared, A_TO_G)
     seen = {"columns": list(columns), "renamed": renamed, "since": "2026-01-01"}
     state.update(here, SOURCE, "drift", **seen)

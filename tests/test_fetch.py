@@ -1,4 +1,4 @@
-"""Stage api from the script's side: new, unchanged, kept, bundled or missing, and why."""
+"""Stage api as a script sees it: new, unchanged, kept, bundled or missing, and why."""
 
 import contextlib
 import errno
@@ -38,7 +38,7 @@ def here(here, publisher, monkeypatch):
 
 
 def night(name="alpha", source=SOURCE, gather=None, offline=False, force=False):
-    """One night of one source; returns the facts that are noted of it."""
+    """One night of one source; returns the recorded facts."""
     gather = gather or (lambda candidate: candidate.download(URL))
     here = settings.load()
     options = SimpleNamespace(offline=offline, force=force)
@@ -146,7 +146,7 @@ def test_conditions_are_sent_only_for_what_is_on_disk(here, publisher, lost):
     assert on_disk(here)["file.csv"] == OLD
 
 
-def test_an_unreadable_state_file_is_nothing_known(here, publisher):
+def test_an_unreadable_state_file_counts_as_empty(here, publisher):
     serve(publisher, OLD)
     night()
     (here.state / "alpha.json").write_text('{"api": ')
@@ -235,7 +235,7 @@ def test_what_was_refused_is_kept_for_inspection(here, publisher):
     assert [path.read_bytes() for path in kept] == [b"<html>Log in</html>"]
 
 
-def test_a_night_without_an_answer_fills_no_quarantine(here, publisher):
+def test_a_night_without_a_response_leaves_the_quarantine_empty(here, publisher):
     night()
     assert not (here.quarantine / "alpha").exists()
 
@@ -261,7 +261,7 @@ def test_a_first_night_without_its_publisher_is_bundled(here, publisher):
     assert on_disk(here, "faa_airports")["file.csv"] == NEW
 
 
-def test_a_newer_capture_of_the_project_takes_the_place_of_an_older_one(here, monkeypatch):
+def test_a_newer_bundled_snapshot_replaces_an_older_one(here, monkeypatch):
     night("faa_airports")
     monkeypatch.setattr(
         snapshot, "bundled", lambda name, get=snapshot.bundled: get("census_counties")
@@ -281,7 +281,7 @@ def test_offline_asks_nobody(here, publisher):
     assert len(publisher.requests) == asked
 
 
-def test_without_a_network_it_is_said_and_not_waited_for(here, publisher, monkeypatch):
+def test_a_missing_network_is_reported_without_waiting(here, publisher, monkeypatch):
     monkeypatch.setattr(network, "is_down", lambda *_: True)
     watch = Stopwatch()
     facts = night("faa_airports")
@@ -292,7 +292,7 @@ def test_without_a_network_it_is_said_and_not_waited_for(here, publisher, monkey
 
 
 @pytest.mark.parametrize("part", ["head", "body"])
-def test_a_publisher_that_drips_is_given_up_in_good_order(here, publisher, monkeypatch, part):
+def test_a_publisher_that_drips_is_abandoned_in_time(here, publisher, monkeypatch, part):
     monkeypatch.setenv("SOURCE_TIMEOUT", "0.5")
     settings.load.cache_clear()
 
@@ -383,7 +383,7 @@ DAMAGES = [flip, point, cut, unlink, link, dangle]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_snapshot_is_fetched_anew(here, publisher, damage):
+def test_a_damaged_snapshot_is_fetched_again(here, publisher, damage):
     serve(publisher, OLD)
     night()
     damage(here.raw / "alpha")
@@ -396,7 +396,7 @@ def test_a_damaged_snapshot_is_fetched_anew(here, publisher, damage):
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_snapshot_and_no_publisher_keep_the_tables_rows(here, publisher, damage):
-    """Older bundled data must not take the place of what the database has."""
+    """Older bundled data must not replace the rows of the database."""
     serve(publisher, NEW)
     night("faa_airports")
     damage(here.raw / "faa_airports")
@@ -410,7 +410,7 @@ def test_a_damaged_snapshot_and_no_publisher_keep_the_tables_rows(here, publishe
     assert night("faa_airports")["outcome"] == "new"
 
 
-def test_the_damage_is_told_with_its_remedy(here, publisher):
+def test_the_damage_is_reported_with_its_remedy(here, publisher):
     serve(publisher, OLD)
     night()
     point(here.raw / "alpha")
@@ -456,7 +456,7 @@ def test_a_damaged_snapshot_comes_back_from_the_stash(here, publisher, stashed):
     assert on_disk(here) == before
 
 
-def test_a_lost_snapshot_comes_back_even_where_nothing_is_remembered(here, publisher, stashed):
+def test_a_lost_snapshot_comes_back_even_without_a_state_file(here, publisher, stashed):
     serve(publisher, NEW)
     night("faa_airports")
     snapshot.discard(here.raw)
@@ -480,7 +480,7 @@ def test_a_bundled_copy_in_the_stash_does_not_replace_live_rows(here, publisher,
     assert not (here.raw / "faa_airports").exists()
 
 
-def test_a_damaged_copy_in_the_stash_is_no_use_and_it_is_said(here, publisher, stashed, capfd):
+def test_a_damaged_copy_in_the_stash_is_not_used_and_is_reported(here, publisher, stashed, capfd):
     serve(publisher, OLD)
     night()
     stashed["alpha"]["file.csv"] = NEW
@@ -530,8 +530,8 @@ def test_a_snapshot_that_never_entered_the_stash_is_a_gap(here, publisher, stash
     assert said.endswith(f": alpha of {missed}")
 
 
-def test_a_new_snapshot_that_is_refused_raises_nothing_by_itself(here, publisher):
-    """A SourceError of the script is told as it was raised."""
+def test_an_error_of_the_script_is_reported_as_it_was_raised(here, publisher):
+    """Rejecting the candidate adds nothing to it."""
 
     def gather(candidate):
         raise SourceError("the listing names no file", "see the publisher's page")
@@ -543,7 +543,7 @@ def test_a_new_snapshot_that_is_refused_raises_nothing_by_itself(here, publisher
     )
 
 
-def test_without_a_network_all_sources_are_told_the_same(here, publisher):
+def test_without_a_network_all_sources_have_the_same_message(here, publisher):
     def gather(candidate):
         raise NoNetwork("no network: none of the publishers can be reached")
 

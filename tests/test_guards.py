@@ -22,7 +22,7 @@ DECLARED = ["county", "x", "y"]
 
 @pytest.fixture
 def night(here, tmp_path, monkeypatch):
-    """Stage preprocess on what the publisher has tonight; what is noted of it."""
+    """Stage preprocess on what the publisher has tonight; returns its record."""
     path = tmp_path / f"{SOURCE}.sql"
     columns = ", ".join(f'"{name}" text' for name in DECLARED)
     path.write_text(f"create table if not exists source.{SOURCE} ({columns});\n")
@@ -97,7 +97,7 @@ def test_a_last_row_that_became_shorter_is_accepted(night, here, capsys):
     assert night(table("g,1,2", "b,1,"))["outcome"] == "failed", "a cut is seen as before"
 
 
-def test_the_rows_are_judged_beside_a_last_row_that_was_accepted(night):
+def test_the_rows_are_checked_although_the_last_row_was_accepted(night):
     assert night(table(*(f"{n},1,20" for n in range(100))))["outcome"] == "new"
     facts = night(table(*(f"{n},1,20" for n in range(9)), "99,1,2"))
     assert "cut inside its last row" in facts["reason"]
@@ -129,14 +129,14 @@ def test_a_refused_snapshot_that_is_gone_is_not_accepted(night, monkeypatch):
 
 
 def words(chance: random.Random, count: int) -> list[str]:
-    """Rows of words that could be names: of them nothing tells but that they come again."""
+    """Rows of values that could be names: only their repetition shows that they are rows."""
     states, kinds = ["AL", "WY", "TX"], ["rural", "urban", "mixed"]
     names = [f"{chance.choice('ABCDEFGH')}ville{number}" for number in range(count)]
     return [f"{name},{chance.choice(states)},{chance.choice(kinds)}" for name in names]
 
 
 @pytest.mark.parametrize("is_first_night", [False, True])
-def test_a_row_in_place_of_the_header_is_neither_lost_nor_accepted_unsaid(
+def test_a_row_instead_of_the_header_is_neither_lost_nor_accepted(
     night, here, capsys, is_first_night
 ):
     chance = random.Random(5)
@@ -175,7 +175,7 @@ def test_names_that_look_like_a_row_are_accepted_by_saying_so(night, here, capsy
     assert accept.run([SOURCE], is_header=True) == errors.USAGE
 
 
-def test_accept_that_was_killed_after_it_was_told_of_a_header_is_finished(night, monkeypatch):
+def test_accept_that_was_killed_after_the_header_is_finished(night, monkeypatch):
     night(table("a,1,2", "b,3,4"))
     renamed = "2023,2024,2025\na,1,2\nb,3,4"
     night(renamed)

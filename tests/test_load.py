@@ -1,4 +1,4 @@
-"""Stage load: the rows as they are, in one transaction, on PostgreSQL 18 and 15."""
+"""Stage load: the unchanged rows, in one transaction, on PostgreSQL 18 and 15."""
 
 import csv
 import hashlib
@@ -74,7 +74,7 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def made_legible(place: Settings, data: bytes) -> dict:
-    """Stage preprocess, without its scripts: a raw CSV becomes the legible file and its note."""
+    """Stage preprocess, without its scripts: a raw CSV becomes the legible file and its record."""
     raw = place.data_dir / "raw.csv"
     raw.write_bytes(data)
     output = preprocess.output_of(place, SOURCE)
@@ -243,7 +243,7 @@ def test_a_file_that_was_made_again_on_demand_is_loaded_again(place, owner, decl
     assert loads.pending(owner, place, [SOURCE]) == []
 
 
-def test_a_load_that_failed_is_nobodys_change(place, owner, declare, monkeypatch):
+def test_a_failed_load_is_not_a_change_by_others(place, owner, declare, monkeypatch):
     """The server forgets the counts of a transaction that truncated the table and was undone."""
     declare("a")
     made_legible(place, b"a\n1\n2\n")
@@ -299,7 +299,7 @@ def test_a_dropped_table_is_filled_again(place, owner, declare):
     assert load.run(place, SOURCE)["outcome"] == "new"
 
 
-def test_no_empty_table_takes_the_place_of_one_that_was_loaded_and_is_gone(place, owner, declare):
+def test_no_empty_table_replaces_a_loaded_one_that_is_gone(place, owner, declare):
     declare("a")
     made_legible(place, b"a\n1\n")
     load.run(place, SOURCE)
@@ -420,7 +420,7 @@ def test_sql_that_does_not_parse_holds_that_source(place, declare, tmp_path):
         load.run(place, SOURCE)
 
 
-def test_what_a_terminal_would_obey_is_escaped(place, declare):
+def test_control_characters_are_escaped(place, declare):
     declare("a", "b")
     made_legible(place, b"a,b\n1,2\n")
     preprocess.output_of(place, SOURCE).write_bytes(b"a,b\n\x1b[31mred\x07\n")
@@ -433,7 +433,7 @@ def test_what_a_terminal_would_obey_is_escaped(place, declare):
 # Readers and crashes
 
 
-def test_a_reader_that_lets_go_is_waited_for(place, owner, declare):
+def test_load_waits_for_a_reader_that_ends(place, owner, declare):
     declare("a")
     made_legible(place, b"a\n1\n")
     load.run(place, SOURCE)
@@ -445,7 +445,7 @@ def test_a_reader_that_lets_go_is_waited_for(place, owner, declare):
     assert rows(owner) == [("2",)]
 
 
-def test_a_reader_that_does_not_let_go_keeps_the_old_rows(place, owner, declare):
+def test_a_reader_that_does_not_end_keeps_the_old_rows(place, owner, declare):
     declare("a")
     made_legible(place, b"a\n1\n")
     load.run(place, SOURCE)
@@ -543,7 +543,7 @@ def test_a_backend_terminated_in_the_middle_of_copy_is_tried_once_more(place, ow
 
 
 def test_the_server_is_killed_in_the_middle_of_copy_and_recovers(place, owner, declare):
-    """A session that is killed takes all others with it: the server starts anew by itself."""
+    """A killed session ends all others, and the server restarts by itself."""
     declare("a")
     made_legible(place, b"a\n1\n")
     load.run(place, SOURCE)

@@ -33,7 +33,7 @@ def holder(here):
     process.stdout.close()
 
 
-def test_a_second_run_is_told_who_holds_it(here, holder):
+def test_a_second_run_learns_who_holds_the_lock(here, holder):
     with pytest.raises(BusyError, match=f"process {holder.pid}"), lock.held_by_this_run(here):
         pass
 
@@ -45,7 +45,7 @@ def test_it_is_free_again_when_its_holder_was_killed(here, holder):
         pass
 
 
-def test_a_server_started_meanwhile_does_not_hold_it(here):
+def test_a_server_started_by_the_run_does_not_hold_the_lock(here):
     with lock.held_by_this_run(here):
         left = subprocess.Popen(["sleep", "30"], close_fds=False)
     try:

@@ -79,13 +79,13 @@ CAPTURE = made("capture", origin="bundled")
             made("x", None, 1, is_confirmed=True), [B], False, id="from the publisher now"
         ),
         pytest.param(made("x"), [B], False, id="no time known"),
-        pytest.param(B, [changed(A, is_overruled=True), B], False, id="back from one let in"),
-        pytest.param(A, [changed(A, is_overruled=True), B], False, id="the one let in again"),
-        pytest.param(
-            C, [changed(B, is_overruled=True), made("d"), C], False, id="after one let in"
-        ),
+        pytest.param(B, [changed(A, is_overruled=True), B], False, id="back from an overruled one"),
+        pytest.param(A, [changed(A, is_overruled=True), B], False, id="the overruled one again"),
+        pytest.param(C, [changed(B, is_overruled=True), made("d"), C], False, id="after overruled"),
         pytest.param(A, [changed(CAPTURE, is_overruled=True), B, A], True, id="one before both"),
-        pytest.param(C, [changed(A, is_overruled=True), B], False, id="newer than one let in"),
+        pytest.param(
+            C, [changed(A, is_overruled=True), B], False, id="newer than an overruled one"
+        ),
         pytest.param(made("a", "b", 3), [B, A], False, id="the publisher went back"),
         pytest.param(made("a", "b", 1), [made("b", "a", 5), A], True, id="back and forth, earlier"),
         pytest.param(
@@ -110,7 +110,7 @@ class Machine:
         self.loads, self.clock, self.disk = loads, clock, None
 
     def night(self, at: int, content: str | None, reaches_database: bool) -> bool:
-        """One night; without a content it is offline. Returns whether it was let in."""
+        """One night; without a content it is offline. Returns whether it was loaded."""
         now = (datetime(2026, 3, 1, tzinfo=UTC) + timedelta(days=at) + self.clock).isoformat()
         if content and (self.disk is None or self.disk.content != content):
             line = [self.disk.content, *self.disk.line] if self.disk else []
@@ -132,7 +132,7 @@ class Machine:
 
 
 @pytest.mark.parametrize("are_clocks_right", [True, False])
-def test_machines_in_any_order_never_take_the_rows_back(are_clocks_right, is_long):
+def test_machines_in_any_order_never_load_older_rows(are_clocks_right, is_long):
     """Clocks decide only about what was never in the database."""
     for seed in range(5000 if is_long else 300):
         chance = random.Random(seed)
@@ -287,7 +287,7 @@ def test_the_machine_that_has_yesterdays_file_does_not_load_it(machines, owner):
     assert load.run(other, "alpha")["outcome"] == "kept"
 
 
-def test_the_ledger_tells_the_order(machines, owner):
+def test_the_ledger_has_the_order(machines, owner):
     one, _ = machines
     for snapshot in (A, B):
         has(one, snapshot)
@@ -297,7 +297,7 @@ def test_the_ledger_tells_the_order(machines, owner):
     assert found[0].fetched_at == B.fetched_at
 
 
-def test_who_had_it_confirmed_later_is_known_from_the_ledger(machines, owner):
+def test_the_ledger_has_the_later_confirmation(machines, owner):
     """A machine that found the loaded rows still right is newer than another one's file."""
     one, other = machines
     has(one, A)
@@ -312,7 +312,7 @@ def test_who_had_it_confirmed_later_is_known_from_the_ledger(machines, owner):
     assert load.run(other, "alpha")["outcome"] == "new"
 
 
-def test_what_the_publisher_said_in_this_run_needs_no_clock(machines, owner, monkeypatch):
+def test_a_confirmation_in_this_run_needs_no_clock(machines, owner, monkeypatch):
     one, other = machines
     has(one, made("a", None, 6))
     load.run(one, "alpha")
@@ -358,7 +358,7 @@ def test_a_fresh_offline_clone_does_not_replace_live_rows_by_the_bundled_capture
 # The ledger of earlier versions
 
 
-def test_an_earlier_ledger_is_told_of_what_each_load_was_made(owner):
+def test_the_migration_records_the_snapshot_of_each_load(owner):
     def note(run, stage, outcome="new", **facts):
         ledger.begin(owner, run, stage, DAYS[int(run[1])])
         facts |= {"outcome": outcome, "started_at": DAYS[int(run[1])]}
@@ -390,7 +390,7 @@ def test_an_earlier_ledger_is_told_of_what_each_load_was_made(owner):
 # What people and readers are told
 
 
-def test_readers_are_told_of_the_rows_they_have():
+def test_readers_see_the_status_of_the_rows_they_have():
     older = stages(
         "bundled", content="capture", origin="bundled", checked_at=None, as_of="2018-02-07"
     )
@@ -408,7 +408,7 @@ def test_a_later_check_of_another_machine_counts():
     assert row.checked_at == freshness._instant(loaded_facts()["checked_at"])
 
 
-def test_the_report_tells_of_the_rows_that_are_loaded():
+def test_the_report_shows_the_rows_that_are_loaded():
     older = stages("bundled", "never reached", origin="bundled", as_of="2018-02-07")
     kept = {"outcome": "kept", "reason": "not loaded: older", "remedy": "the rows stay", "rows": 5}
     older["load"] = kept | {"kept": msgspec.to_builtins(made("live", None, 2))}

@@ -101,7 +101,7 @@ def test_a_column_that_one_file_lost_is_held_until_accepted(night, here, name, k
     assert set(made["columns"]) - {"feature_id", "geometry"} == columns
 
 
-def test_pages_of_one_answer_that_changed_while_it_was_read_are_held(night, here):
+def test_pages_of_a_table_that_changed_while_it_was_read_are_rejected(night, here):
     pages = {1: DECLARED, 2: [*DECLARED, "new"]}
     with pytest.raises(SourceError, match="all lacks new") as error:
         night(pages, part_of=lambda page: "all")

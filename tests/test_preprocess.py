@@ -1,4 +1,4 @@
-"""Stage preprocess: what takes the place of the legible file, and what does not."""
+"""Stage preprocess: what replaces the legible file, and what does not."""
 
 import argparse
 import shutil
@@ -21,7 +21,7 @@ def make_legible(taken, output):
 
 @pytest.fixture
 def taken(here):
-    """The bundled capture as the current snapshot, and what api notes of it."""
+    """The bundled snapshot as the current one, and the record of stage api."""
     there = snapshot.install_bundled(here, snapshot.bundled(SOURCE))
     state.update(here, SOURCE, "api", content=there.content, outcome="bundled")
     return there
@@ -87,8 +87,8 @@ def test_a_file_without_a_row_is_refused_whatever_made_it(here, taken):
         work(here, make=none)
 
 
-def test_what_is_rejected_is_noted_with_its_content(here, taken):
-    """By whatever step of the stage it was rejected, for whoever wants to fetch it again."""
+def test_a_rejection_is_recorded_with_its_content(here, taken):
+    """Whichever step of the stage rejected it."""
 
     def damaged(taken, output):
         raise SourceError("cannot be read")

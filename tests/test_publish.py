@@ -314,7 +314,7 @@ def test_a_program_that_is_killed_leaves_a_reason(place, tmp_path, monkeypatch, 
     assert caught.value.remedy
 
 
-def test_a_dump_that_was_killed_half_way_is_none(place):
+def test_a_dump_that_was_killed_half_way_does_not_count(place):
     place.here.dumps.mkdir()
     (place.here.dumps / "1.dump").write_bytes(b"half")
     (place.here.dumps / ".1.dump.99").write_bytes(b"half")
@@ -323,7 +323,7 @@ def test_a_dump_that_was_killed_half_way_is_none(place):
     assert not (place.here.dumps / ".1.dump.99").exists()
 
 
-def test_a_dump_that_lost_its_description_is_made_anew(place, capsys):
+def test_a_dump_that_lost_its_description_is_made_again(place, capsys):
     place.run()
     about = place.here.dumps / "1.json"
     for harm in (about.unlink, lambda: about.write_text("{")):
@@ -458,7 +458,7 @@ def test_a_reader_on_its_way_through_the_view_puts_it_off(place, reader):
     assert place.run()["outcome"] == "published"
 
 
-def test_the_commit_may_be_done_though_its_answer_is_lost(place, reader, monkeypatch):
+def test_a_commit_whose_reply_was_lost_counts(place, reader, monkeypatch):
     done = replicate.replicate
 
     def lose_the_answer(*words):
@@ -625,7 +625,7 @@ def test_a_session_in_prod_that_is_terminated_is_tried_once_more(place, reader, 
     assert generations(reader) == {2}
 
 
-def test_dev_that_is_lost_meanwhile_is_met_once_more(place, reader):
+def test_a_lost_connection_to_dev_is_opened_once_more(place, reader):
     place.run()
     place.publish_dev(2)
     with reader.transaction():
@@ -842,7 +842,7 @@ def test_without_an_address_prod_stands_beside_dev(server_settings):
     assert isinstance(server_settings.data_dir, Path)
 
 
-def test_a_generation_is_greater_than_any_that_is_known(place):
+def test_a_generation_is_greater_than_all_recorded_ones(place):
     assert prod.greatest_generation(place.here, 0) == 0
     place.run()
     place.publish_dev(2)

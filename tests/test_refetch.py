@@ -1,4 +1,4 @@
-"""A snapshot that stage preprocess rejected is fetched again, whatever its version mark says."""
+"""A snapshot that stage preprocess rejected is fetched again, whatever its version mark."""
 
 import threading
 from datetime import UTC, datetime
@@ -177,7 +177,7 @@ def test_what_was_rejected_is_fetched_again_until_it_is_right(known):
     assert night(known, "3")["outcome"] == "unchanged"  # by its mark
 
 
-def test_the_same_again_is_asked_for_once_a_night(known, publisher):
+def test_the_same_rejected_snapshot_is_requested_once_a_night(known, publisher):
     def asked(work, *words, **more):
         before = len(publisher.requests)
         return work(known, *words, **more), len(publisher.requests) - before
@@ -194,7 +194,7 @@ def test_the_same_again_is_asked_for_once_a_night(known, publisher):
     assert next_night["outcome"] == "unchanged" and next_night["reason"] and requests == in_full
 
 
-def test_what_cannot_be_fetched_again_stays_and_is_asked_for_the_next_time(known, publisher):
+def test_a_snapshot_that_cannot_be_fetched_again_stays_until_the_next_night(known, publisher):
     night(known, "1", rejects=True)
     known.change()
     answers = dict(publisher.answers)

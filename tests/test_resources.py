@@ -283,7 +283,7 @@ def test_below_half_is_lost(monkeypatch, before, now, is_lost):
     assert (list(row_guard.losses(None, {"t": [], "new": []})) == ["t"]) is is_lost
 
 
-def test_names_that_can_be_accepted_are_known():
+def test_only_existing_names_can_be_accepted():
     assert transform.has_model("counties")
     assert not transform.has_model("countie")
 

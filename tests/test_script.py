@@ -1,4 +1,4 @@
-"""What a script says of an error that nobody raised on purpose."""
+"""The messages of a script about unexpected errors."""
 
 import ast
 import errno
@@ -42,7 +42,7 @@ def test_a_fault_of_ours_leaves_its_traceback_in_the_log(here, capsys):
 @pytest.mark.parametrize(
     ("number", "said"), [(errno.ENOSPC, "the disk is full: x"), (errno.EIO, "the disk cannot be")]
 )
-def test_a_disk_that_fails_a_command_is_told_in_one_line(here, monkeypatch, capsys, number, said):
+def test_a_failing_disk_is_reported_in_one_line(here, monkeypatch, capsys, number, said):
     def fail(*words):
         raise OSError(number, os.strerror(number), "x")
 

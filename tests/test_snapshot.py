@@ -1,4 +1,4 @@
-"""Raw snapshots: verified to the last byte, swapped whole, described as the standard says."""
+"""Raw snapshots: verified byte by byte, replaced in one step, described by the standard."""
 
 import hashlib
 import json
@@ -58,7 +58,7 @@ def test_a_committed_snapshot_is_read_back(here, taken):
     assert list((here.raw / ".incoming").iterdir()) == []
 
 
-def test_nothing_there_is_no_snapshot_and_no_error(here):
+def test_a_missing_folder_is_no_snapshot_and_no_error(here):
     assert snapshot.current(here, "alpha") is None
 
 
@@ -71,7 +71,7 @@ def test_coreutils_check_it(taken):
     assert done.stderr == ""
 
 
-def test_one_file_is_one_file(here, taken):
+def test_a_snapshot_of_several_files_has_no_single_file(here, taken):
     with pytest.raises(SourceError, match="2 files where one was expected"):
         _ = taken.file
     assert commit(here, {"one.csv": b"a\n1\n"}, "beta").file.name == "one.csv"
@@ -164,7 +164,7 @@ def test_damage_is_named_with_its_remedy(here, taken, damage, message):
     assert caught.value.what.isprintable()
 
 
-def test_another_order_of_the_sums_is_no_damage(here, taken):
+def test_another_order_in_the_manifest_is_no_damage(here, taken):
     edit("SHA256SUMS", lambda body: b"".join(sorted(body.splitlines(True))))(taken.folder)
     assert snapshot.current(here, "alpha") == taken
 
@@ -217,7 +217,7 @@ def test_a_commit_killed_at_any_moment_leaves_a_whole_snapshot(here, way):
         assert list((here.raw / ".incoming").iterdir()) == []
 
 
-def test_what_a_killed_fetch_left_is_tidied_up(here, taken):
+def test_the_leftovers_of_a_killed_fetch_are_removed(here, taken):
     (snapshot.open_candidate(here, "alpha") / "half.csv").write_text("a\n")
     assert snapshot.current(here, "alpha") == taken
     assert list((here.raw / ".incoming").iterdir()) == []
@@ -258,7 +258,7 @@ def test_the_newest_refused_are_kept(here, tmp_path):
     assert [path.read_text() for path in kept] == ["7", "8", "9", "10", "11"]
 
 
-def test_what_is_too_large_or_empty_is_not_kept(here, tmp_path, monkeypatch):
+def test_a_rejected_folder_that_is_too_large_or_empty_is_not_kept(here, tmp_path, monkeypatch):
     monkeypatch.setattr(snapshot, "REFUSED_BYTES", 10)
     (tmp_path / "large").mkdir()
     (tmp_path / "large" / "file").write_text("x" * 11)
@@ -269,7 +269,7 @@ def test_what_is_too_large_or_empty_is_not_kept(here, tmp_path, monkeypatch):
     assert not (here.quarantine / "alpha").exists()
 
 
-def test_a_link_is_set_aside_and_what_it_points_to_stays(here, tmp_path):
+def test_a_link_is_moved_to_quarantine_and_its_target_stays(here, tmp_path):
     (tmp_path / "victim").mkdir()
     (tmp_path / "victim" / "file").write_text("precious")
     (tmp_path / "link").symlink_to(tmp_path / "victim")
@@ -286,7 +286,7 @@ def test_a_link_is_set_aside_and_what_it_points_to_stays(here, tmp_path):
         ("a.new.csv", "000001-a.new.csv"),
     ],
 )
-def test_what_is_kept_is_not_hidden_and_has_the_name_it_was_to_have(here, tmp_path, name, kept):
+def test_a_rejected_file_is_visible_under_its_final_name(here, tmp_path, name, kept):
     (tmp_path / name).write_text("x")
     assert snapshot.refuse(here, "alpha", tmp_path / name).name == kept
     assert snapshot.refuse(here, "alpha", tmp_path / name) is None
@@ -343,7 +343,7 @@ def test_the_descriptor_is_a_data_package(taken):
 
 
 @pytest.mark.parametrize("sent", ["", "csv", "text/csv/x", "text/ csv", "<script>/x"])
-def test_a_media_type_that_is_none_is_made_good(tmp_path, sent):
+def test_an_invalid_media_type_is_replaced(tmp_path, sent):
     (tmp_path / "a.csv").write_text("a\n")
     entry = describe_file(tmp_path / "a.csv", "https://e.gov/a.csv", "0", sent, SOURCE)
     assert entry.mediatype == "text/csv"

@@ -1,4 +1,4 @@
-"""The stash in git, tried in temporary clones, under a user's most obstructive configuration."""
+"""The stash in git, tried in temporary clones, under the most hostile configuration of a user."""
 
 import hashlib
 import os
@@ -116,7 +116,7 @@ def here(clone, store="git"):
 
 
 def put(clone, source, **files):
-    """A whole snapshot of a source on disk."""
+    """Write a complete snapshot of a source."""
     return write(clone / "data" / "raw" / source, {f"{k}.csv": v for k, v in files.items()})
 
 
@@ -242,7 +242,7 @@ def test_links_outside_names_and_damage_are_refused(clone):
     git(clone, "rev-parse", "--verify", "-q", "raw-data", status=1)
 
 
-def test_data_in_place_of_a_pointer_never_reaches_the_branch(clone, monkeypatch):
+def test_data_instead_of_a_pointer_never_reaches_the_branch(clone, monkeypatch):
     put(clone, "alpha", data=b"1\n")
     stash.store(here(clone), "alpha", "first")
     first = tip(clone)
@@ -257,7 +257,7 @@ def test_data_in_place_of_a_pointer_never_reaches_the_branch(clone, monkeypatch)
         assert tip(clone) == first
 
 
-def test_a_file_changed_while_it_is_taken_in_is_not_stored(clone, monkeypatch):
+def test_a_file_that_changes_while_it_is_added_is_not_stored(clone, monkeypatch):
     folder = put(clone, "alpha", data=b"1\n")
     taken = snapshot.read(folder, "alpha")
     (folder / "data.csv").write_bytes(b"2\n")
@@ -330,7 +330,7 @@ def test_a_linked_worktree_shares_the_branch(clone, tmp_path, monkeypatch):
     assert "OK" in git(clone, "lfs", "fsck", "raw-data")
 
 
-def test_a_lock_that_a_killed_git_left_is_named_and_what_it_keeps_out(clone, monkeypatch):
+def test_a_lock_that_a_killed_git_left_is_reported_with_the_missing_snapshots(clone, monkeypatch):
     monkeypatch.setattr(stash.git_stash, "LOCKED_SECONDS", 0.1)
     put(clone, "alpha", data=b"1\n")
     put(clone, "beta", data=b"1\n")
@@ -384,11 +384,11 @@ def test_an_object_store_of_the_users_choice_is_used(clone, tmp_path):
     assert not (clone / ".git/lfs").exists()
 
 
-# What hinders it is told in one line
+# A problem is reported in one line
 
 
-def assert_only_told(clone, *signs):
-    stored = stash.store(here(clone), "alpha", "hindered")
+def assert_only_reported(clone, *signs):
+    stored = stash.store(here(clone), "alpha", "a message")
     assert not stored.done and stored.where == "not stashed"
     assert "\n" not in stored.note
     for sign in signs:
@@ -410,7 +410,7 @@ def test_without_git_lfs_nothing_enters_git(clone, tmp_path, monkeypatch):
     objects = git(clone, "count-objects")
     with monkeypatch.context() as patch:
         patch.setenv("PATH", path_without(tmp_path))
-        note = assert_only_told(clone, "git-lfs is not installed", "apt-get install git-lfs")
+        note = assert_only_reported(clone, "git-lfs is not installed", "apt-get install git-lfs")
         assert stash.problems(here(clone)) == [note]
     git(clone, "rev-parse", "--verify", "-q", "raw-data", status=1)
     assert git(clone, "count-objects") == objects
@@ -419,14 +419,14 @@ def test_without_git_lfs_nothing_enters_git(clone, tmp_path, monkeypatch):
 def test_without_git(clone, tmp_path, monkeypatch):
     put(clone, "alpha", data=b"1\n")
     monkeypatch.setenv("PATH", path_without(tmp_path, "git"))
-    assert_only_told(clone, "git is not installed")
+    assert_only_reported(clone, "git is not installed")
     assert "git is not installed" in stash.problems(here(clone))[0]
 
 
-def test_a_folder_that_is_no_checkout(clone, tmp_path):
+def test_a_project_outside_a_checkout(clone, tmp_path):
     put(clone, "alpha", data=b"1\n")
     shutil.rmtree(clone / ".git")
-    note = assert_only_told(clone, "not in a git checkout", "STASH=off")
+    note = assert_only_reported(clone, "not in a git checkout", "STASH=off")
     assert stash.problems(here(clone)) == [note]
     assert not stash.restore(here(clone), "alpha", tmp_path)
 
@@ -435,14 +435,14 @@ def test_somebody_elses_repository_around_the_project_is_left_alone(clone):
     put(clone, "alpha", data=b"1\n")
     shutil.rmtree(clone / ".git")
     git(clone.parent, "init", "-q")
-    assert_only_told(clone, "not in a git checkout")
+    assert_only_reported(clone, "not in a git checkout")
     assert git(clone.parent, "for-each-ref") == ""
 
 
 def test_a_bare_repository(clone, monkeypatch):
     git(clone, "config", "core.bare", "true")
     put(clone, "alpha", data=b"1\n")
-    assert_only_told(clone, "bare repository")
+    assert_only_reported(clone, "bare repository")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a folder away")
@@ -450,7 +450,7 @@ def test_a_repository_of_another_owner(clone):
     put(clone, "alpha", data=b"1\n")
     for path in (clone, clone / ".git"):
         os.chown(path, 65534, 65534)
-    assert_only_told(clone, "belongs to another user", "chown")
+    assert_only_reported(clone, "belongs to another user", "chown")
 
 
 def test_a_full_disk(clone):
@@ -461,7 +461,7 @@ def test_a_full_disk(clone):
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
     try:
-        assert_only_told(clone, "cannot be written", "File too large")
+        assert_only_reported(clone, "cannot be written", "File too large")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert tip(clone) == first
@@ -472,7 +472,7 @@ def test_a_full_disk(clone):
 def test_a_folder_git_that_cannot_be_written(clone):
     put(clone, "alpha", data=b"1\n")
     (clone / ".git/raw-data-stash").write_text("a file in the way")
-    assert_only_told(clone, "the stash cannot be written")
+    assert_only_reported(clone, "the stash cannot be written")
 
 
 def test_off_stores_pushes_restores_and_reports_nothing(clone, tmp_path):
@@ -558,13 +558,13 @@ def test_a_lock_on_the_branch_of_somebody_else_is_left_alone(clone, monkeypatch)
     lock = clone / ".git/refs/heads/raw-data.lock"
     lock.touch()
     put(clone, "alpha", data=b"2\n")
-    assert_only_told(clone, "raw-data.lock")
+    assert_only_reported(clone, "raw-data.lock")
     assert lock.exists()
     lock.unlink()
     assert stash.store(here(clone), "alpha", "second").done
 
 
-def test_a_branch_moved_by_somebody_else_meanwhile_is_built_upon(clone, monkeypatch):
+def test_a_branch_that_somebody_else_moves_is_continued(clone, monkeypatch):
     put(clone, "alpha", data=b"1\n")
     stash.store(here(clone), "alpha", "first")
     commit, moves = git_stash._commit, []
@@ -620,7 +620,7 @@ def test_a_push_gives_a_fresh_clone_the_whole_data(clone, tmp_path):
 
 @pytest.mark.usefixtures("no_hooks_at_origin")
 @pytest.mark.parametrize("how", [[], ["--single-branch"]])
-def test_the_objects_of_a_fresh_clone_come_as_the_documentation_says(clone, tmp_path, how):
+def test_a_fresh_clone_gets_the_objects_as_documented(clone, tmp_path, how):
     put(clone, "alpha", data=b"a\n1\n")
     stash.store(replace(here(clone), stash="git+push"), "alpha", "first")
     stash.push(replace(here(clone), stash="git+push"))
@@ -634,7 +634,7 @@ def test_the_objects_of_a_fresh_clone_come_as_the_documentation_says(clone, tmp_
 
 
 @pytest.mark.usefixtures("no_hooks_at_origin")
-def test_a_fresh_clone_goes_on_with_the_history_of_origin(clone, tmp_path, monkeypatch):
+def test_a_fresh_clone_continues_the_history_of_origin(clone, tmp_path, monkeypatch):
     put(clone, "alpha", data=b"1\n")
     stash.store(here(clone), "alpha", "first")
     assert stash.push(here(clone, "git+push")).done
@@ -674,9 +674,7 @@ def test_a_push_without_a_remote_is_a_backlog(clone):
     assert "git remote add origin" in stash.problems(pushing)[0]
 
 
-def test_a_remote_that_does_not_answer_is_given_up_with_all_it_started(
-    clone, monkeypatch, tmp_path
-):
+def test_a_push_to_a_silent_remote_is_stopped_with_its_processes(clone, monkeypatch, tmp_path):
     pids = tmp_path / "pids"
     ssh = tmp_path / "slow ssh"
     ssh.write_text(f"#!/bin/sh\necho $$ >> '{pids}'\nexec sleep 600\n")
@@ -704,7 +702,7 @@ def is_running(pid):
     return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
-def test_a_push_asks_nothing_and_tells_no_password(clone):
+def test_a_push_does_not_prompt_and_shows_no_password(clone):
     git(clone, "remote", "set-url", "origin", "http://user:s3cret@127.0.0.1:9/x.git")
     put(clone, "alpha", data=b"1\n")
     stash.store(here(clone), "alpha", "first")
@@ -725,14 +723,12 @@ def test_a_push_asks_nothing_and_tells_no_password(clone):
         (b"fatal: no\n", 128, "fatal: no"),
     ],
 )
-def test_a_git_that_says_nothing_is_told_by_how_it_ended(said, code, words):
+def test_a_silent_failure_of_git_is_reported_by_its_exit_code(said, code, words):
     assert str(fixed_git.trouble("git push", said, code)) == f"git push: {words}"
 
 
 @pytest.mark.parametrize("own", ["", "environment", "configuration"])
-def test_ssh_is_told_not_to_ask_unless_the_user_chose_the_command(
-    clone, tmp_path, monkeypatch, own
-):
+def test_ssh_must_not_prompt_unless_the_user_chose_the_command(clone, tmp_path, monkeypatch, own):
     said = tmp_path / "said"
     for name in ("ssh", "my-ssh"):
         script = tmp_path / "bin" / name
@@ -772,7 +768,7 @@ def test_what_was_stored_is_restored(clone, tmp_path):
     assert stash.restore(here(clone), "beta", tmp_path) is False
 
 
-def test_a_damaged_object_is_not_restored_and_is_mended_by_the_next_store(clone, tmp_path):
+def test_a_damaged_object_is_not_restored_and_the_next_store_repairs_it(clone, tmp_path):
     put(clone, "alpha", data=b"first\n")
     stash.store(here(clone), "alpha", "first")
     (kept,) = [path for path in (clone / ".git/lfs/objects").rglob("*") if path.is_file()]
@@ -810,7 +806,7 @@ def test_objects_of_another_machine_are_fetched_only_when_allowed(clone, tmp_pat
     "mode, name, content",
     [("100644", "data.csv", "data\n"), ("120000", "SHA256SUMS", "/etc/passwd")],
 )
-def test_what_is_no_snapshot_of_ours_is_not_restored(clone, tmp_path, mode, name, content):
+def test_a_folder_that_is_not_a_snapshot_is_not_restored(clone, tmp_path, mode, name, content):
     (tmp_path / "content").write_text(content)
     quiet = {"GIT_INDEX_FILE": str(tmp_path / "index")}
     blob = git(clone, "hash-object", "-w", str(tmp_path / "content"))
@@ -825,7 +821,7 @@ def test_what_is_no_snapshot_of_ours_is_not_restored(clone, tmp_path, mode, name
     assert contents(into) == {}
 
 
-def test_one_file_of_one_night_comes_back_as_the_page_says(clone):
+def test_one_file_of_one_night_can_be_restored_as_documented(clone):
     for content in (b"first\n", b"second\n"):
         put(clone, "bls_unemployment", data=content)
         stash.store(here(clone), "bls_unemployment", "night")

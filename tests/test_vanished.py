@@ -1,4 +1,4 @@
-"""What no header tells: a property that no feature has any more, and a file without its header."""
+"""Changes that no header shows: a property that no feature has any more, a missing header."""
 
 import argparse
 import importlib.util
@@ -73,7 +73,7 @@ def test_a_declared_property_that_vanishes_is_drift(night, name, count):
     night(with_all(count))
 
 
-def test_a_rename_is_told_with_its_evidence(night):
+def test_a_rename_is_reported_with_its_evidence(night):
     night(with_all(50))
     renamed = [{"a": each["a"], "B": each["b"], "c": None} for each in with_all(50)]
     with pytest.raises(SourceError, match=r"missing b, new B; B appeared, b vanished, 100\.0 %"):
@@ -111,7 +111,7 @@ def test_accept_takes_it_over_and_it_may_come_back(night, here):
     assert night(with_all(50))["absent"] == []
 
 
-def test_a_last_good_file_of_an_earlier_version_tells_too(night, here):
+def test_a_last_good_file_of_an_earlier_version_is_compared_too(night, here):
     night(with_all(50))
     remembered = json.loads((here.state / f"{SOURCE}.json").read_text())
     del remembered["preprocess"]["absent"]
@@ -178,7 +178,7 @@ def test_other_names_are_names(names, here, tmp_path, monkeypatch):
     assert not headerless.is_like_a_row(names)
     with pytest.raises(SourceError, match="other columns than"):
         drift.check(here, "s", tmp_path / "new.csv", names, last, is_ordered=True)
-    assert drift.waiting(here, "s")["columns"] == names
+    assert drift.waiting(here, "s").columns == names
 
 
 def test_a_data_test_reads_columns_that_differ_in_case_alone(tmp_path):

@@ -1,4 +1,4 @@
-"""The volume guard and `accept`: few rows are refused, kept, and let in when somebody says so."""
+"""The volume guard and `accept`: few rows are rejected, kept, and accepted on demand."""
 
 import gzip
 import io
@@ -51,7 +51,7 @@ def as_csv(taken, output):
 
 
 def made(here, make=as_csv, name="alpha", force=False) -> dict:
-    """Stage preprocess of one source; what is noted of it."""
+    """Stage preprocess of one source; returns its record."""
     try:
         facts = preprocess.work(here, SimpleNamespace(force=force), name, make)
     except SourceError as error:
@@ -162,7 +162,7 @@ KINDS = {  # of every kind: what the publisher has for so many rows, and how it 
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_the_rows_that_are_made_of_a_snapshot_of_any_kind_are_judged(here, publisher, name):
+def test_the_rows_of_a_snapshot_of_any_kind_are_checked(here, publisher, name):
     """3,201 rows that became 1,000 were published, where the kind was zip or json."""
     kind, body, make = KINDS[name]
     path = "/rows.csv.gz" if name == "csv.gz" else "/rows"
@@ -334,13 +334,13 @@ def test_what_a_script_declares_passes(here, publisher, declared, count, outcome
     assert nights(publisher, count, source=source)["outcome"] == outcome
 
 
-def test_what_is_declared_after_a_refusal_lets_in_the_same_snapshot(here, publisher):
+def test_a_declaration_after_a_rejection_accepts_the_same_snapshot(here, publisher):
     nights(publisher, 100, 10)
     night(source=Source(*WORDS, "csv", may_shrink=True))
     assert made(here)["rows"] == 10
 
 
-def test_a_source_that_says_nothing_is_held_to_the_guard():
+def test_a_source_without_declarations_is_checked():
     assert not SOURCE.may_be_empty
     assert not SOURCE.may_shrink
 
@@ -350,7 +350,7 @@ def test_a_source_that_says_nothing_is_held_to_the_guard():
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Run the command line in this process: its exit code and what it said."""
+    """Run the command line in this process: returns its exit code and output."""
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["run_pipeline.sh", *words])
@@ -412,7 +412,7 @@ def test_accepted_emptiness_is_usual_until_there_are_rows_again(here, publisher,
     assert "no row" in nights(publisher, 0)["reason"]
 
 
-def test_accept_lets_in_once(here, publisher, run):
+def test_accept_applies_once(here, publisher, run):
     nights(publisher, 100, 10)
     assert run("accept", "alpha")[0] == errors.OK
     code, said = run("accept", "alpha")
@@ -420,7 +420,7 @@ def test_accept_lets_in_once(here, publisher, run):
     assert "alpha: nothing is refused" in said
 
 
-def test_accept_lets_in_the_very_snapshot_that_was_refused(here, publisher, run):
+def test_accept_accepts_exactly_the_rejected_snapshot(here, publisher, run):
     """Another one came since, and no guard has looked at it."""
     nights(publisher, 100, 10)
     serve(publisher, table(3, "other"))
@@ -494,7 +494,7 @@ def snapshot_of(parts: dict[str, int], number: int, window: str = "", **more):
 
 
 class Nights:
-    """Nights of the guard alone; `run` returns what it says, or nothing."""
+    """Nights of the guard alone; `run` returns its message, or nothing."""
 
     def __init__(self, **declared):
         self.known: list[volume.Count] = []
@@ -542,7 +542,7 @@ def test_a_part_that_disappears_inside_a_whole_is_refused(now, said, more):
     assert said in told if said else told == ""
 
 
-def test_a_part_of_few_rows_is_judged_on_becoming_empty_alone():
+def test_a_part_of_few_rows_may_not_become_empty():
     quiet = Nights()
     for _ in range(3):
         assert quiet.run({"a": 19, "b": 1000}) == ""
@@ -562,7 +562,7 @@ def test_a_part_that_leaves_the_declared_window_is_no_loss():
     assert quiet.run({"2024-01": 400, "2024-02": 100}, "2024-01") == ""
 
 
-def test_in_a_declared_window_no_other_part_takes_the_place_of_one_that_is_gone():
+def test_in_a_declared_window_a_new_part_does_not_replace_a_missing_one():
     quiet = Nights()
     assert quiet.run({"2022": 900, "2023": 900, "2024": 900}, "2022") == ""
     now = {"2021": 5000, "2022": 900, "2024": 900}
@@ -571,7 +571,7 @@ def test_in_a_declared_window_no_other_part_takes_the_place_of_one_that_is_gone(
 
 
 @pytest.mark.parametrize("static", ["a", "z"])
-def test_files_that_have_a_new_name_every_night_are_judged_as_a_whole(static):
+def test_files_with_new_names_every_night_are_checked_as_a_whole(static):
     quiet = Nights()
     for number in range(20):
         assert quiet.run({static: 100, f"d{number}": 900, f"e{number}": 900}) == ""
@@ -596,14 +596,14 @@ def test_of_the_usual_rows_those_of_what_left_are_taken_off_where_they_were():
     assert "200 rows came where 1,100 are usual" in still.run({"1": 100, "2": 100}, "2")
 
 
-def test_a_snapshot_of_one_part_is_judged_once():
+def test_a_snapshot_of_one_part_is_checked_once():
     quiet = Nights()
     assert quiet.run({"a": 100}) == ""
     said = "https://e.gov/a.csv: refused, 40 rows came where 100 are usual"
     assert quiet.run({"a": 40}) == f"{said} (the median of the last 1)"
 
 
-def test_a_script_that_does_not_tell_where_its_rows_are_from_is_judged_as_a_whole():
+def test_rows_without_their_files_are_checked_as_a_whole():
     quiet = Nights()
     assert quiet.run({"a": 100, "b": 100}) == ""
     taken, _ = snapshot_of({"a": 1, "b": 1}, 7)
@@ -639,7 +639,7 @@ def test_of_many_parts_some_are_named():
     assert "; and 5 more parts" in quiet.run({str(n): 100 * (n > 7) for n in range(10)})
 
 
-def test_a_snapshot_of_an_earlier_version_is_judged_as_a_whole():
+def test_a_snapshot_of_an_earlier_version_is_checked_as_a_whole():
     """Its manifest does not say which parts there are."""
     quiet = Nights()
     old, legible = snapshot_of({"page-1": 100, "page-2": 100}, 1)
@@ -649,7 +649,7 @@ def test_a_snapshot_of_an_earlier_version_is_judged_as_a_whole():
     assert quiet.run({"pages": 150}) == ""
 
 
-def test_parts_of_random_nights_are_judged_by_the_rule(is_long):
+def test_parts_of_random_nights_are_checked_by_the_rule(is_long):
     """The rule, word by word, beside the code."""
     chance = random.Random(3)
     for _ in range(2000 if is_long else 100):

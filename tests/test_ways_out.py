@@ -256,7 +256,7 @@ class Nights:
         return geojson.write_csv(taken.files, output, properties=self.names)
 
     def run(self) -> list[dict]:
-        """Stages api and preprocess, as a night runs them; what is noted of each."""
+        """Stages api and preprocess, as a night runs them; returns the record of each."""
         options = SimpleNamespace(offline=False, force=False)
 
         def api(here, options):
@@ -283,7 +283,7 @@ class Nights:
 
 @pytest.fixture
 def declared(here, tmp_path, monkeypatch):
-    """The declaration of the source, anew for each series."""
+    """The declaration of the source, new for each series."""
 
     def declare(number: int, kind: str):
         monkeypatch.setenv("DATA_DIR", str(tmp_path / str(number)))

@@ -37,7 +37,7 @@ def run(names: list[str], is_header: bool = False) -> int:
 
 
 def _accept(here: Settings, name: str) -> list[str]:
-    said = drift.accept(here, name) if drift.waiting(here, name) else []
+    said = drift.accept(here, name)
     if said:
         said.append("./run_pipeline.sh sync passes its new descriptions on to the models")
     said += guards.accept(here, name) if guards.waiting(here, name) else []
@@ -50,8 +50,8 @@ def _accept(here: Settings, name: str) -> list[str]:
 
 def _not_acceptable(here: Settings, name: str) -> str:
     """Why nothing of a source can be accepted; empty when something can."""
-    if drift.first_row(here, name):
-        return str(drift.about_first_row(here, name))
+    if first_row := drift.first_row(here, name):
+        return str(drift.about_first_row(name, first_row))
     if guards.waiting(here, name) or drift.waiting(here, name):
         return ""
     if "rejected" in (noted := state.read(here, name)):

@@ -11,6 +11,8 @@ import re
 import sys
 from pathlib import Path
 
+import msgspec
+
 from pipeline import durable, state
 from pipeline.errors import SourceError
 from pipeline.formats import headerless
@@ -27,6 +29,14 @@ _READERS = (
     "preprocess/test_{}.py",
     "transform/models/staging/stg_{}.sql",
 )
+
+
+class Rejected(msgspec.Struct):
+    """The columns of a rejected file."""
+
+    columns: list[str]
+    since: str  # the day they came first
+    renamed: dict[str, str] = {}  # new name -> old name
 
 
 def check(
@@ -52,14 +62,14 @@ def check(
         state.replace(here, source, drift=None, headerless=None)
         return
     before = waiting(here, source) or first_row(here, source)
-    since = before["since"] if before.get("columns") == columns else state.now()[:10]
-    seen = {"columns": columns, "renamed": {}, "since": since}
+    since = before.since if before and before.columns == columns else state.now()[:10]
+    rejected = Rejected(columns, since)
     if _is_a_row(columns, declared, new, last):
-        state.replace(here, source, drift=None, headerless=seen)
+        state.replace(here, source, drift=None, headerless=msgspec.to_builtins(rejected))
         raise SourceError(*_about_row(source, columns, declared))
     likely = renames.found(last, new, gone, came)
-    seen["renamed"] = {name: old for name, (old, _) in likely.items()}
-    state.replace(here, source, drift=seen, headerless=None)
+    rejected.renamed = {name: old for name, (old, _) in likely.items()}
+    state.replace(here, source, drift=msgspec.to_builtins(rejected), headerless=None)
     lists = [f"missing {shown(gone)}"] if gone else []
     lists += [f"new {shown(came)}"] if came else []
     lists += [moved] if moved else []
@@ -96,20 +106,19 @@ def _about_row(source: str, columns: list[str], declared: list[str]) -> tuple[st
     )
 
 
-def first_row(here: Settings, source: str) -> dict:
-    """Return the columns, as `waiting` does, that may be the first row of a file without header."""
-    return state.read(here, source).get("headerless", {})
+def first_row(here: Settings, source: str) -> Rejected | None:
+    """Return rejected columns that may be the first row of a file without a header."""
+    return _recorded(here, source, "headerless")
 
 
 def take_for_header(here: Settings, source: str) -> None:
     """Let `accept` take the first line for the header, because somebody says so."""
-    state.replace(here, source, drift=first_row(here, source), headerless=None)
+    state.replace(here, source, drift=msgspec.to_builtins(first_row(here, source)), headerless=None)
 
 
-def about_first_row(here: Settings, source: str) -> SourceError:
+def about_first_row(source: str, rejected: Rejected) -> SourceError:
     """Return why `accept` does not accept columns that may be a row."""
-    columns = first_row(here, source)["columns"]
-    return SourceError(*_about_row(source, columns, declaration.read(source).published))
+    return SourceError(*_about_row(source, rejected.columns, declaration.read(source).published))
 
 
 def vanished(here: Settings, source: str, legible: Legible, last: Path) -> list[str]:
@@ -151,23 +160,27 @@ def _columns_with_values(path: Path, columns: list[str]) -> list[str]:
     return [name for name in columns if name in found]
 
 
-def waiting(here: Settings, source: str) -> dict:
-    """Return the rejected columns that `accept` would accept; empty if there are none.
+def waiting(here: Settings, source: str) -> Rejected | None:
+    """Return the rejected columns that `accept` would accept."""
+    return _recorded(here, source, "drift")
 
-    `columns`: the publisher's. `renamed`: new name -> old name. `since`: the day they came.
-    """
-    return state.read(here, source).get("drift", {})
+
+def _recorded(here: Settings, source: str, member: str) -> Rejected | None:
+    recorded = state.read(here, source).get(member)
+    return msgspec.convert(recorded, Rejected) if recorded else None
 
 
 def accept(here: Settings, source: str) -> list[str]:
     """Write the rejected columns into `load/<source>.sql`; the next run loads them.
 
-    Returns sentences on what was changed and what is left to do. Raises SourceError when the file
-    is not a declaration.
+    Returns sentences on what was changed and what is left to do, none if no columns were rejected.
+    Raises SourceError when the file is not a declaration.
     """
-    drift, declared = waiting(here, source), declaration.read(source)
-    columns, renamed = drift["columns"], drift["renamed"]
-    text = declaration.edited(declared, columns, renamed, drift["since"])
+    rejected = waiting(here, source)
+    if rejected is None:
+        return []
+    declared, columns, renamed = declaration.read(source), rejected.columns, rejected.renamed
+    text = declaration.edited(declared, columns, renamed, rejected.since)
     try:
         durable.write(declaration.path(source), text.encode())
     except OSError as error:

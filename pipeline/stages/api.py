@@ -9,7 +9,6 @@ import contextlib
 import signal
 import sys
 from collections.abc import Callable, Generator
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -43,14 +42,7 @@ class Result(NamedTuple):
 
 def run(source: Source, fetch: Fetch) -> None:
     """Run a script in `api/`: fetch, compare, keep or replace the snapshot, stash it."""
-    main = sys.modules["__main__"]
-    name = Path(main.__file__ or "").stem
-    script.run(
-        "api",
-        name,
-        main.__doc__ or "",
-        lambda here, options: work(here, options, source, name, fetch),
-    )
+    script.run_main("api", lambda here, options, name: work(here, options, source, name, fetch))
 
 
 def work(here: Settings, options, source: Source, name: str, fetch: Fetch) -> dict:

@@ -35,13 +35,8 @@ def run(make_legible: MakeLegible) -> None:
     is verified. The output replaces the old file only when all guards accept it and the data tests
     pass. The tests do not run on a file without rows; the volume guard decides about it.
     """
-    main = sys.modules["__main__"]
-    name = Path(main.__file__ or "").stem
-    script.run(
-        "preprocess",
-        name,
-        main.__doc__ or "",
-        lambda here, options: work(here, options, name, make_legible),
+    script.run_main(
+        "preprocess", lambda here, options, name: work(here, options, name, make_legible)
     )
 
 

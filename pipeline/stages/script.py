@@ -88,6 +88,13 @@ def run(
     sys.exit(code)
 
 
+def run_main(stage: str, work: Callable[..., dict]) -> None:
+    """Run the main program, a script named after its source; work also gets the source's name."""
+    main = sys.modules["__main__"]
+    name = Path(main.__file__ or "").stem
+    run(stage, name, main.__doc__ or "", lambda here, options: work(here, options, name))
+
+
 def _attempt(stage: str, source: str, work: Callable[..., dict], options) -> tuple[dict, int]:
     """Do the work and record its result; returns the recorded facts and the exit code."""
     here, code = settings.load(), None

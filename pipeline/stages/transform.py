@@ -38,20 +38,11 @@ def main() -> None:
 
 def add_options(parser) -> None:
     """Add the options that only this stage has."""
-    parser.add_argument(
-        "--accept-contract",
-        metavar="MODEL",
-        action="append",
-        default=[],
-        help="let the columns of a published table change, this once",
-    )
-    parser.add_argument(
-        "--accept-rows",
-        metavar="MODEL",
-        action="append",
-        default=[],
-        help="let a published table fall below half of its rows, this once",
-    )
+    for option, text in (
+        ("--accept-contract", "let the columns of a published table change, this once"),
+        ("--accept-rows", "let a published table fall below half of its rows, this once"),
+    ):
+        parser.add_argument(option, metavar="MODEL", action="append", default=[], help=text)
 
 
 def has_model(name: str) -> bool:
