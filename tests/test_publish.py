@@ -698,11 +698,11 @@ def test_two_replications_at_a_time_are_refused(place, reader, monkeypatch):
 def test_a_run_killed_right_after_the_commit_in_prod_leaves_nothing_to_force(
     place, reader, monkeypatch
 ):
-    """It had no time to note which tables it left there."""
+    """It had no time to record which tables it left there."""
     place.run()
     place.publish_dev(2, (*TABLES, "three"))
     with monkeypatch.context() as patched:
-        patched.setattr(publish, "_remember", lambda *words: 1 / 0)
+        patched.setattr(publish, "_record_tables", lambda *words: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             place.run()
     assert generations(reader) == {2}
