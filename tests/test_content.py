@@ -9,7 +9,7 @@ import pytest
 from pipeline.connectors import arcgis_answers, fdsn, nws, page
 from pipeline.errors import SourceError, Transient
 from pipeline.formats import lenient_json, strict_json
-from pipeline.raw import checks
+from pipeline.raw import checks, fingerprints
 
 TEXT = "a,b\n1,é\n3,x\n"
 ENDS = {  # encoding declared, the bytes; each ends its last line
@@ -57,7 +57,9 @@ def an_answer(value: str) -> bytes:
 
 READERS = {
     "the check": lambda path: checks.check(path, "geojson", "here"),
-    "the fingerprint": lambda path: checks.fingerprint(path, ("metadata.generated",)),
+    "the fingerprint": lambda path: fingerprints.of_json(
+        path.read_bytes(), ("metadata.generated",), path.name
+    ),
     "a page": lambda path: page.features(path, "here", "key").rows_without(("x",)),
     "an ArcGIS page": lambda path: arcgis_answers.page(
         path.read_bytes().replace(b'"id":"7",', b""), "OID", "n", "here"

@@ -11,7 +11,7 @@ from publisher import Answer
 from pipeline import settings, state
 from pipeline.connectors import fdsn
 from pipeline.errors import SourceError
-from pipeline.raw import checks, snapshot
+from pipeline.raw import checks, fingerprints, snapshot
 from pipeline.raw.candidate import Candidate
 from pipeline.raw.source import Source
 
@@ -346,6 +346,6 @@ def test_a_real_answer_of_the_publisher_is_read(service, publisher, tmp_path):
     assert len(fdsn._events(capture)) == json.loads(body)["metadata"]["count"]
     later = body.replace(b'"generated":', b'"generated":1', 1)
     assert later != body
-    (tmp_path / "later").write_bytes(later)
     volatile = ("metadata.generated",)
-    assert checks.fingerprint(tmp_path / "later", volatile) == checks.fingerprint(capture, volatile)
+    prints = {fingerprints.of_json(text, volatile, "") for text in (body, later)}
+    assert len(prints) == 1

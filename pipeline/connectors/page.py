@@ -9,7 +9,7 @@ import msgspec
 
 from pipeline.errors import SourceError
 from pipeline.formats import lenient_json
-from pipeline.raw import checks
+from pipeline.raw import fingerprints
 
 
 class _Features(msgspec.Struct):
@@ -48,6 +48,6 @@ def features(path: Path, where: str, key: str) -> Page:
 
     def rows_without(columns: tuple[str, ...]) -> Iterable[bytes]:
         left_out = tuple(f"properties.{column}" for column in columns)
-        return [b"", *(checks.without(bytes(one), left_out) for one in found)]
+        return [b"", *(fingerprints.without(bytes(one), left_out) for one in found)]
 
     return Page([], keys, rows_without)

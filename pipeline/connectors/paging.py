@@ -16,7 +16,7 @@ import msgspec
 from pipeline.connectors import page
 from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.formats import lenient_json
-from pipeline.raw import checks
+from pipeline.raw import checks, fingerprints
 from pipeline.raw.candidate import Candidate
 from pipeline.settings import redact
 from pipeline.text import escaped, shown, start_of
@@ -74,7 +74,7 @@ def fetch(candidate: Candidate, service: Service) -> None:
         proof, detail = _read(candidate, service, version)
         if proof["verdict"] == "complete":
             candidate.extra["completeness"] = proof
-            rows = checks.total(entry.content for entry in candidate.resources)
+            rows = fingerprints.total(entry.content for entry in candidate.resources)
             candidate.record_pages(told["asked"], version, rows)
             return
         trouble = f"{proof['verdict']}, {READS} times: {detail}"
@@ -146,7 +146,7 @@ def _page(candidate, service: Service, address: str, name: str) -> tuple[list[st
     path = candidate.folder / name
     got = candidate.client.get(address, path, headers=dict(service.headers), check=looks_right)
     found = came[-1]
-    told = checks.row_fingerprint(*found.rows_without(source.volatile_columns))
+    told = fingerprints.of_rows(*found.rows_without(source.volatile_columns))
     candidate.add(path, where, got, rows=len(found.keys), part=PAGES, content=told)
     return found.header, found.keys
 

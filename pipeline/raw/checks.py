@@ -1,13 +1,10 @@
-"""The checks of a response before it may become a snapshot, and its fingerprints.
+"""The checks of a response before it may become a snapshot.
 
 These checks need no knowledge of the data set; stage `preprocess` reads every byte.
 """
 
-import hashlib
 import re
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -139,87 +136,3 @@ def _raise_for_problem(document: _Document | list, where: str, shown: str) -> No
         raise Throttled(f"{where}: a problem came with status 200: {shown}")
     if re.fullmatch(rb"5[0-9][0-9]", status):
         raise Transient(f"{where}: a problem came with status 200: {shown}")
-
-
-def fingerprint(path: Path, volatile: tuple[str, ...]) -> str:
-    """Return the SHA-256 of a JSON object without the members that differ in every response.
-
-    volatile: their paths, such as `metadata.generated`. The other members are compared as bytes, so
-    that `1.10` is not `1.1`.
-    """
-    return fingerprint_of_json(path.read_bytes(), volatile, path.name)
-
-
-def fingerprint_of_json(document: bytes, volatile: tuple[str, ...], where: str) -> str:
-    """Return the same for a document in memory; where: its name in an error."""
-    try:
-        kept = without(document.removeprefix(_MARK), volatile)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise SourceError(f"{where}: not a JSON object: {error}") from None
-    return hashlib.sha256(kept).hexdigest()
-
-
-def fingerprint_of_rows(path: Path, volatile_columns: tuple[str, ...], encoding: str) -> str:
-    """Return the fingerprint of the rows of a CSV, in any order, without the volatile columns.
-
-    Raises SourceError when the file lacks such a column, or cannot be read as CSV.
-    """
-    return fingerprint_of_table(path.read_bytes(), path.name, volatile_columns, encoding=encoding)
-
-
-def fingerprint_of_table(
-    data: bytes, where: str, volatile_columns: tuple[str, ...], **dialect: Any
-) -> str:
-    """Return the same for a table in memory; where: its name in an error.
-
-    dialect: parameters of `csv_columns.parse`. Raises SourceError when the table lacks such a
-    column, or cannot be read in that dialect.
-    """
-    from pipeline.formats import csv_columns  # numpy is slow to start, and most sources do without
-
-    table = csv_columns.parse(data, where, **dialect)
-    return row_fingerprint(*table.rows_without(volatile_columns))
-
-
-def row_fingerprint(header: bytes, *rows: bytes) -> str:
-    """Return one fingerprint of the rows under a header, in any order: the sum of their SHA-256.
-
-    A sum does not depend on how the rows were cut into pages (`total`).
-    """
-    prefix = hashlib.sha256(header + b"\0")
-
-    def number(row: bytes) -> int:
-        digest = prefix.copy()
-        digest.update(row)
-        return int.from_bytes(digest.digest())
-
-    return _hex(sum(map(number, rows)))
-
-
-def total(fingerprints: Iterable[str]) -> str:
-    """Return the fingerprint of the rows of several pages, given that of each page."""
-    return _hex(sum(int(fingerprint, 16) for fingerprint in fingerprints))
-
-
-def _hex(number: int) -> str:
-    return f"{number % 2**256:064x}"
-
-
-def without(document: bytes, volatile: tuple[str, ...]) -> bytes:
-    """Return a JSON object without the members at these paths, such as `metadata.generated`."""
-    return _without(document, [path.split(".") for path in volatile])
-
-
-def _without(document: bytes, paths: list[list[str]]) -> bytes:
-    """Return the other members of a JSON object, sorted by name."""
-    members = lenient_json.decode(document, type=dict[str, msgspec.Raw])
-    kept = []
-    for name, value in sorted(members.items()):
-        below = [path[1:] for path in paths if path[0] == name]
-        if [] in below:
-            continue
-        inner = bytes(value)
-        if below and inner.startswith(b"{"):
-            inner = _without(inner, below)
-        kept.append(msgspec.json.encode(name) + b":" + inner)
-    return b"{" + b",".join(kept) + b"}"

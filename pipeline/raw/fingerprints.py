@@ -5,16 +5,20 @@ packed again has other time stamps, another order or another compression, and th
 source declares as volatile does not count.
 """
 
+import codecs
 import hashlib
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from pipeline import compressed, durable
 from pipeline.errors import SourceError
-from pipeline.raw import checks
+from pipeline.formats import lenient_json
 from pipeline.raw.source import Source
 from pipeline.text import escaped
 
@@ -38,11 +42,84 @@ def content_of(path: Path, source: Source) -> str:
     if source.kind == "zip":
         return _of_zip(path, source)
     if source.volatile:
-        return checks.fingerprint(path, source.volatile)
+        return of_json(path.read_bytes(), source.volatile, path.name)
     if source.volatile_columns:
         data = b"".join(compressed.blocks(path))
-        return _of_rows(data, path.name, source, source.kind.removesuffix(".gz"))
+        return _of_any_dialect(data, path.name, source, source.kind.removesuffix(".gz"))
     return _sha256(compressed.blocks(path)) if source.kind.endswith(".gz") else ""
+
+
+def of_json(document: bytes, volatile: tuple[str, ...], where: str) -> str:
+    """Return the SHA-256 of a JSON object without the members that differ in every response.
+
+    The other members are compared as bytes, so that `1.10` is not `1.1`.
+
+    volatile: paths of members, such as `metadata.generated`.
+    where:    the name of the document in an error.
+    """
+    try:
+        kept = without(document.removeprefix(codecs.BOM_UTF8), volatile)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise SourceError(f"{where}: not a JSON object: {error}") from None
+    return hashlib.sha256(kept).hexdigest()
+
+
+def of_table(data: bytes, where: str, volatile_columns: tuple[str, ...], **dialect: Any) -> str:
+    """Return the fingerprint of the rows of a table, in any order, without the volatile columns.
+
+    where:   the name of the table in an error.
+    dialect: parameters of `csv_columns.parse`.
+
+    Raises SourceError when the table lacks such a column, or cannot be read in that dialect.
+    """
+    from pipeline.formats import csv_columns  # numpy is slow to start, and most sources do without
+
+    table = csv_columns.parse(data, where, **dialect)
+    return of_rows(*table.rows_without(volatile_columns))
+
+
+def of_rows(header: bytes, *rows: bytes) -> str:
+    """Return one fingerprint of the rows under a header, in any order: the sum of their SHA-256.
+
+    A sum does not depend on how the rows were cut into pages (`total`).
+    """
+    prefix = hashlib.sha256(header + b"\0")
+
+    def number(row: bytes) -> int:
+        digest = prefix.copy()
+        digest.update(row)
+        return int.from_bytes(digest.digest())
+
+    return _hex(sum(map(number, rows)))
+
+
+def total(fingerprints: Iterable[str]) -> str:
+    """Return the fingerprint of the rows of several pages, given that of each page."""
+    return _hex(sum(int(fingerprint, 16) for fingerprint in fingerprints))
+
+
+def _hex(number: int) -> str:
+    return f"{number % 2**256:064x}"
+
+
+def without(document: bytes, volatile: tuple[str, ...]) -> bytes:
+    """Return a JSON object without the members at these paths, such as `metadata.generated`."""
+    return _without(document, [path.split(".") for path in volatile])
+
+
+def _without(document: bytes, paths: list[list[str]]) -> bytes:
+    """Return the other members of a JSON object, sorted by name."""
+    members = lenient_json.decode(document, type=dict[str, msgspec.Raw])
+    kept = []
+    for name, value in sorted(members.items()):
+        below = [path[1:] for path in paths if path[0] == name]
+        if [] in below:
+            continue
+        inner = bytes(value)
+        if below and inner.startswith(b"{"):
+            inner = _without(inner, below)
+        kept.append(msgspec.json.encode(name) + b":" + inner)
+    return b"{" + b",".join(kept) + b"}"
 
 
 def _of_zip(path: Path, source: Source) -> str:
@@ -56,11 +133,11 @@ def _of_zip(path: Path, source: Source) -> str:
     for name, blocks in _members(path):
         suffix, where = Path(name).suffix.lower(), f"{path.name}: {escaped(name)}"
         if source.volatile and suffix in _JSON:
-            hashes[name] = checks.fingerprint_of_json(b"".join(blocks), source.volatile, where)
+            hashes[name] = of_json(b"".join(blocks), source.volatile, where)
         elif source.volatile_columns and suffix in _TABLES:
             data = b"".join(blocks)
             try:
-                hashes[name] = _of_rows(data, where, source, _TABLES[suffix])
+                hashes[name] = _of_any_dialect(data, where, source, _TABLES[suffix])
                 has_columns = True
             except SourceError as error:
                 errors.append(error)
@@ -112,7 +189,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
         yield from iter(lambda: file.read(compressed.BLOCK), b"")
 
 
-def _of_rows(data: bytes, where: str, source: Source, kind: str) -> str:
+def _of_any_dialect(data: bytes, where: str, source: Source, kind: str) -> str:
     """Return the fingerprint of the rows of a table without the volatile columns.
 
     By its registration (IANA, text/tab-separated-values) a TSV has no quotes; it is read with
@@ -124,7 +201,7 @@ def _of_rows(data: bytes, where: str, source: Source, kind: str) -> str:
     errors: list[SourceError] = []
     for delimiter, has_quotes in dialects:
         try:
-            return checks.fingerprint_of_table(
+            return of_table(
                 data,
                 where,
                 source.volatile_columns,
