@@ -68,7 +68,7 @@ class Declaration:
 
 
 def unquoted(literals: str) -> str:
-    """The text of string literals that SQL takes as one, with single blanks between its words."""
+    """Return the text of string literals that SQL joins, with single blanks between words."""
     parts = re.findall(r"'((?:[^']|'')*)'", literals)
     return " ".join("".join(parts).replace("''", "'").split())
 
@@ -94,7 +94,7 @@ def read(source: str) -> Declaration:
     """Read the declaration of a source. Raises SourceError when it is not a table of texts."""
     text = text_of(source)
     columns, _ = _columns(source, text)
-    comments = {_unquoted(met["name"]): met[0] for met in _COLUMN_COMMENT.finditer(text)}
+    comments = {_unquoted(match["name"]): match[0] for match in _COLUMN_COMMENT.finditer(text)}
     return Declaration(source, text, columns, comments)
 
 
@@ -141,12 +141,15 @@ def _columns(source: str, text: str) -> tuple[dict[str, tuple[str, str]], slice]
     """Return the columns of the table, as in Declaration, and the range of the text they take."""
     table = _TABLE.search(text)
     columns, at = {}, table.end() if table else 0
-    while table and (met := _COLUMN.match(text, at)):
+    while table and (match := _COLUMN.match(text, at)):
         above = "".join(
-            f"    {line.strip()}\n" for line in met["above"].splitlines() if line.strip()
+            f"    {line.strip()}\n" for line in match["above"].splitlines() if line.strip()
         )
-        columns[_unquoted(met["name"])] = f"{above}    {met['name']} text", met["beside"] or ""
-        at = met.end()
+        columns[_unquoted(match["name"])] = (
+            f"{above}    {match['name']} text",
+            match["beside"] or "",
+        )
+        at = match.end()
     if table is None or not columns or not re.match(r"\s*\)", text[at:]):
         line = text.count("\n", 0, at) + 1
         raise SourceError(
@@ -168,11 +171,11 @@ def _with_columns(declared: Declaration, order: list[str]) -> str:
 
 def _comment_of_new(declared: Declaration, name: str, old: str | None, day: str) -> str:
     target = f"source.{declared.source}.{_quoted(name)}"
-    met = _COLUMN_COMMENT.match(declared.comments.get(old or "", ""))
-    if met is None:
+    match = _COLUMN_COMMENT.match(declared.comments.get(old or "", ""))
+    if match is None:
         was = f"; it was {old}" if old else ""
         return f"comment on column {target} is\n{_literals(f'{UNDESCRIBED} since {day}{was}.')};\n"
-    renamed = f"comment on column {target} is\n{met['text']};\n"
+    renamed = f"comment on column {target} is\n{match['text']};\n"
     return _appended(renamed, f"Since {day}; before: {old}.")
 
 

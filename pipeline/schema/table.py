@@ -60,32 +60,30 @@ def _complete(connection: psycopg.Connection, source: str) -> None:
 
 
 def declare(connection: psycopg.Connection, source: str, published: list[str]) -> list[str]:
-    """Give a table the columns and comments of its declaration, and those nobody declared yet.
+    """Give a table the columns and comments of its declaration, and undeclared columns of the file.
 
-    Parameters
-    ----------
     published: the columns of the file about to be loaded.
 
-    Returns the names of the columns that are in no declaration and were added now; one that is
-    gone again is no harm, it is null then. Raises SourceError when the file lacks a column that
-    its publisher must have: stage `preprocess` asks first, but a declaration may change.
+    Returns the undeclared columns that were added now; if such a column is missing later, it is
+    null. Raises SourceError when the file lacks a declared column: stage `preprocess` checks that
+    before, but the declaration may have changed since.
     """
-    known = declaration.read(source)
-    if missing := [column for column in known.published if column not in published]:
-        new = [column for column in published if column not in known.columns]
+    declared = declaration.read(source)
+    if missing := [column for column in declared.published if column not in published]:
+        new = [column for column in published if column not in declared.columns]
         raise SourceError(
             f"{source}: the file lacks columns {', '.join(missing)}"
             + f"; new in it: {', '.join(new)}" * bool(new),
             f"the old rows stay; load/{source}.sql declares what the file does not have",
         )
     if not exists(connection, source):
-        connection.execute(known.text.encode())
+        connection.execute(declared.text.encode())
     present = _columns(connection, source)
-    for column in known.columns:
+    for column in declared.columns:
         if column not in present:
             _add(connection, source, column)
-    connection.execute(known.text.encode())
-    added = [column for column in published if column not in {*present, *known.columns}]
+    connection.execute(declared.text.encode())
+    added = [column for column in published if column not in {*present, *declared.columns}]
     for column in added:
         _add(connection, source, column)
         connection.execute(
