@@ -342,6 +342,13 @@ def test_the_descriptor_is_a_data_package(taken):
     ]
 
 
+def test_members_of_other_versions_do_no_harm(here, taken):
+    redescribe(keywords=["x"], replaces=None, note="n")(taken.folder)
+    again = snapshot.current(here, "alpha")
+    assert (again.content, again.descriptor.replaces) == (taken.content, None)
+    assert again.descriptor.note == "n"
+
+
 @pytest.mark.parametrize("sent", ["", "csv", "text/csv/x", "text/ csv", "<script>/x"])
 def test_an_invalid_media_type_is_replaced(tmp_path, sent):
     (tmp_path / "a.csv").write_text("a\n")
