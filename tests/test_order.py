@@ -292,7 +292,7 @@ def test_the_ledger_has_the_order(machines, owner):
     for snapshot in (A, B):
         has(one, snapshot)
         load.run(one, "alpha")
-    found = [order.version(load) for load in ledger.loads(owner, "alpha")]
+    found = msgspec.convert(ledger.loads(owner, "alpha"), list[Version])
     assert [(load.content, load.replaces) for load in found] == [("b", "a"), ("a", None)]
     assert found[0].fetched_at == B.fetched_at
 
@@ -378,7 +378,7 @@ def test_the_migration_records_the_snapshot_of_each_load(owner):
     owner.execute("update pipeline.ledger_version set version = 2")
     with owner.transaction():
         ledger_versions.migrate(owner)
-    found = [order.version(load) for load in ledger.loads(owner, "alpha")]
+    found = msgspec.convert(ledger.loads(owner, "alpha"), list[Version])
     assert [(load.content, load.fetched_at) for load in found] == [
         ("b", DAYS[2]),
         ("a", DAYS[1]),
@@ -432,7 +432,7 @@ def test_the_night_hands_the_consent_to_stage_load_alone(here, monkeypatch):
     options = SimpleNamespace(force=False, offline=False, allow_older=True)
     whole = nights.Night(here, ["alpha"], options, SimpleNamespace(log=print), "run")
     whole.books = SimpleNamespace(connect=lambda: None, copy_steps=lambda connection: None)
-    monkeypatch.setattr(nights.load, "pending", lambda *words: ["alpha"])
+    monkeypatch.setattr(nights.loads, "pending", lambda *words: ["alpha"])
     monkeypatch.setattr(whole, "_run_jobs", handed_on.extend)
     monkeypatch.setattr(nights.ledger, "newest", lambda *words: {})
     whole._api()

@@ -8,7 +8,6 @@ decide only where the recorded contents do not.
 
 import os
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
@@ -35,12 +34,6 @@ class Version(msgspec.Struct, frozen=True, omit_defaults=True):
     rows: int | None = None  # loaded from it
 
 
-def version(recorded: dict[str, Any]) -> Version:
-    """Return a version as the state or the ledger recorded it."""
-    present = {name: value for name, value in recorded.items() if value is not None}
-    return msgspec.convert(present, Version)
-
-
 def of_snapshot(here: Settings, source: str, current: Snapshot) -> Version:
     """Return the version of the snapshot on disk."""
     fetched, replaces = state.fetched(here, source), current.descriptor.replaces
@@ -57,7 +50,7 @@ def of_snapshot(here: Settings, source: str, current: Snapshot) -> Version:
 def of_legible(here: Settings, source: str) -> Version:
     """Return the version of the snapshot that the legible file of a source was made of."""
     made, fetched = state.preprocessed(here, source), state.fetched(here, source)
-    ours = version(made.snapshot or {"content": made.input})
+    ours = msgspec.convert(made.snapshot or {"content": made.input}, Version)
     if ours.content is None or fetched.content != ours.content:
         return ours
     is_of_this_run = fetched.run == os.environ.get("PIPELINE_RUN", "")

@@ -100,11 +100,11 @@ def _bring_up_to_date(
     if is_same_file and not is_asked and not alteration:
         return _patiently(here, source, lambda: _describe(connection, source, legible))
     ours = order.of_legible(here, source)
-    versions = [order.version(load) for load in ledger.loads(connection, source)]
+    versions = msgspec.convert(ledger.loads(connection, source), list[order.Version])
     kept = order.kept(source, ours, versions)
     if kept and not allow_older:
         return kept
-    is_overruled = bool(kept) or (is_same_file and loaded.is_overruled)
+    is_overruled = bool(kept) or (is_same_file and loaded.snapshot.is_overruled)
     version = msgspec.structs.replace(ours, is_overruled=is_overruled)
     recorded: dict = {"snapshot": msgspec.to_builtins(version)}
     recorded["forced_at"] = max(legible.forced_at, loaded.forced_at)

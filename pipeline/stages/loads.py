@@ -1,28 +1,29 @@
 """Which sources have to be loaded: their files compared with the newest load in the ledger."""
 
 import hashlib
-from typing import NamedTuple
 
+import msgspec
 import psycopg
 
 from pipeline import state
 from pipeline.database import ledger
 from pipeline.marts import alterations
+from pipeline.raw.order import Version
 from pipeline.schema import declaration
 from pipeline.settings import Settings
 
 
-class Loaded(NamedTuple):
+class Loaded(msgspec.Struct, frozen=True):
     """The newest load of a source, as the ledger recorded it."""
 
-    fingerprint: str
-    made_of: str  # fingerprint of the file and its declaration, however often it was loaded
-    declared: str | None  # hash of the declaration, comments included
-    forced_at: str  # when somebody had the file made again
-    is_overruled: bool  # loaded although the rows before were newer
+    fingerprint: str = ""
+    made_of: str = ""  # fingerprint of the file and its declaration, however often it was loaded
+    declared: str | None = None  # hash of the declaration, comments included
+    forced_at: str = ""  # when somebody had the file made again
+    snapshot: Version = Version()
 
 
-NEVER = Loaded("", "", None, "", False)  # the source was never loaded
+NEVER = Loaded()  # the source was never loaded
 
 
 def pending(connection: psycopg.Connection, here: Settings, names: list[str]) -> list[str]:
@@ -65,14 +66,8 @@ def newest(connection: psycopg.Connection) -> dict[str, Loaded]:
     """Return the newest load of each source that was ever loaded."""
     loads = {}
     for name, step in ledger.newest(connection, "load", ledger.MADE["load"]).items():
-        facts = step["facts"] or {}
-        loads[name] = Loaded(
-            fingerprint=step["fingerprint"],
-            made_of=facts.get("made_of") or step["fingerprint"],
-            declared=facts.get("declared"),
-            forced_at=facts.get("forced_at", ""),
-            is_overruled=bool(facts.get("snapshot", {}).get("is_overruled")),
-        )
+        facts = {"made_of": step["fingerprint"]} | (step["facts"] or {})
+        loads[name] = msgspec.convert(facts | {"fingerprint": step["fingerprint"]}, Loaded)
     return loads
 
 
