@@ -79,6 +79,11 @@ class BusyError(PipelineError):
     exit_code = BUSY
 
 
+def unless_meant(source: str) -> str:
+    """The remedy for a rejection that `accept` can overrule."""
+    return f"if the publisher means it, ./run_pipeline.sh accept {source} accepts it"
+
+
 def meaning(code: int) -> str:
     """An exit code in a few words."""
     return {

@@ -167,7 +167,7 @@ def test_names_that_look_like_a_row_are_accepted_by_saying_so(night, here, capsy
     renamed = "2023,2024,2025\na,1,2\nb,3,4"
     for _ in range(2):
         facts = night(renamed)
-        assert f"{TOLD} --header takes them over" in facts["remedy"]
+        assert f"{TOLD} --header accepts them" in facts["remedy"]
     assert accept.run([SOURCE], is_header=True) == errors.OK
     assert "2023, 2024, 2025 added" in capsys.readouterr().out
     facts = night(renamed)

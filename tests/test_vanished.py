@@ -103,7 +103,7 @@ def test_accept_takes_it_over_and_it_may_come_back(night, here):
     night(with_all(50))
     gone = without(with_all(50), "b")
     for _ in range(2):
-        with pytest.raises(SourceError, match="accept fires takes it over"):
+        with pytest.raises(SourceError, match="accept fires accepts it"):
             night(gone)
     assert "load/fires.sql: b no longer published, null from now on" in drift.accept(here, SOURCE)
     for _ in range(3):

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline import compressed, state
-from pipeline.errors import SourceError
+from pipeline.errors import SourceError, unless_meant
 from pipeline.formats.legible import Legible
 from pipeline.raw.snapshot import Snapshot
 from pipeline.settings import Settings
@@ -93,8 +93,7 @@ def check(
     raise SourceError(
         "; ".join([*whole, *lost[:MOST_PARTS]])
         + f"; and {len(lost) - MOST_PARTS} more parts" * (len(lost) > MOST_PARTS),
-        f"the old rows stay; look at data/quarantine/{source}/; if the publisher means it, "
-        f"./run_pipeline.sh accept {source} takes it over",
+        f"the old rows stay; look at data/quarantine/{source}/; {unless_meant(source)}",
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline import durable, state
-from pipeline.errors import SourceError
+from pipeline.errors import SourceError, unless_meant
 from pipeline.formats import headerless
 from pipeline.formats.legible import Legible
 from pipeline.schema import declaration, renames
@@ -80,8 +80,7 @@ def check(
     raise SourceError(
         f"{source}: other columns than load/{source}.sql declares: {', '.join(lists)}"
         + "".join(evidence),
-        f"the old rows stay; if the publisher means it, ./run_pipeline.sh accept {source} takes "
-        "it over",
+        f"the old rows stay; {unless_meant(source)}",
     )
 
 
@@ -102,7 +101,7 @@ def _about_row(source: str, columns: list[str], declared: list[str]) -> tuple[st
         f"{source}: the file has no header: its first line is a row, {shown(columns)}, where the "
         f"columns {shown(declared)} are declared",
         f"the old rows stay; {headerless.DECLARE}. If these are the names of its columns now, "
-        f"./run_pipeline.sh accept {source} --header takes them over",
+        f"./run_pipeline.sh accept {source} --header accepts them",
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline import state
-from pipeline.errors import SourceError
+from pipeline.errors import SourceError, unless_meant
 from pipeline.formats.legible import Legible
 from pipeline.raw import snapshot, volume
 from pipeline.raw.snapshot import Snapshot
@@ -157,8 +157,7 @@ def _refuse_cut_end(here: Settings, source: str, end: bytes, last: Path) -> None
             raise SourceError(
                 f"{source}: the file is cut inside its last row, or that row became shorter: "
                 f"{escaped(end.decode())}",
-                "the old rows stay; the next night fetches it again; if the publisher means it, "
-                f"./run_pipeline.sh accept {source} takes it over",
+                f"the old rows stay; the next night fetches it again; {unless_meant(source)}",
             )
 
 

@@ -9,7 +9,7 @@ have is not a loss.
 from collections.abc import Collection, Mapping
 
 from pipeline import state
-from pipeline.errors import SourceError
+from pipeline.errors import SourceError, unless_meant
 from pipeline.formats.legible import Legible
 from pipeline.raw.snapshot import Snapshot
 from pipeline.schema import declaration, drift
@@ -64,8 +64,7 @@ def check(here: Settings, source: str, current: Snapshot, legible: Legible, now:
         raise SourceError(
             f"{source}: columns are missing that other files have: {what}",
             "the old rows stay; rename= in the preprocess script joins a column that has another "
-            f"name there; if the publisher means it, ./run_pipeline.sh accept {source} takes it "
-            "over",
+            f"name there; {unless_meant(source)}",
         )
 
 
