@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypedDict
 
 import psycopg
 
@@ -17,6 +19,35 @@ ENDED = (Outcome.PUBLISHED, Outcome.HELD, Outcome.UNCHANGED)  # outcomes of a co
 MADE = {"load": (Outcome.NEW,), "transform": ENDED}
 # Facts that have a column of their own.
 _COLUMNS = ("outcome", "started_at", "seconds", "rows", "bytes", "reason", "remedy")
+
+
+class Step(TypedDict):
+    """One row of `pipeline.steps`: what a stage did for a source or model in a run."""
+
+    step_id: int
+    run_id: str
+    stage: str
+    name: str
+    outcome: Outcome
+    started_at: datetime | None
+    seconds: Decimal | None
+    rows: int | None
+    bytes: int | None
+    fingerprint: str | None
+    reason: str | None
+    remedy: str | None
+    facts: dict
+
+
+class LoadedSnapshot(TypedDict):
+    """The snapshot that the table of a source was made from; None where nobody recorded it."""
+
+    loaded_at: datetime
+    content: str | None
+    origin: str | None
+    as_of: str | None
+    fetched_at: str | None
+    checked_at: str | None  # when it was last checked that the publisher still has it
 
 
 def is_there(connection: psycopg.Connection) -> bool:
@@ -122,7 +153,7 @@ def amend(connection: psycopg.Connection, stage: str, name: str, **facts: object
 
 def newest(
     connection: psycopg.Connection, stage: str, outcomes: tuple[Outcome, ...] = ()
-) -> dict[str, dict]:
+) -> dict[str, Step]:
     """The newest step of each name in a stage, among those with one of the outcomes."""
     steps = dicts(
         connection,
@@ -134,7 +165,7 @@ def newest(
     return {step["name"]: step for step in steps}
 
 
-def last_build(connection: psycopg.Connection) -> dict | None:
+def last_build(connection: psycopg.Connection) -> Step | None:
     """The step of the newest complete build of all models."""
     return newest(connection, "transform", MADE["transform"]).get(ALL_MODELS)
 
@@ -151,7 +182,7 @@ def sources(connection: psycopg.Connection, names: list[str]) -> dict[str, dict[
     return stages_of
 
 
-def published(connection: psycopg.Connection) -> dict[str, dict]:
+def published(connection: psycopg.Connection) -> dict[str, Any]:
     """The step that published each of the tables that readers have, by name."""
     steps = newest(connection, "transform", (Outcome.PUBLISHED,))
     whole = last_build(connection)
@@ -162,10 +193,10 @@ def published(connection: psycopg.Connection) -> dict[str, dict]:
 def loaded(connection: psycopg.Connection) -> dict[str, str]:
     """The fingerprint of the load of each source's rows, by name."""
     steps = newest(connection, "load", MADE["load"])
-    return {name: step["fingerprint"] for name, step in steps.items()}
+    return {name: step["fingerprint"] or "" for name, step in steps.items()}
 
 
-def loaded_snapshots(connection: psycopg.Connection) -> dict[str, dict]:
+def loaded_snapshots(connection: psycopg.Connection) -> dict[str, LoadedSnapshot]:
     """The snapshot that each loaded source's table was made from, by source.
 
     Returns `loaded_at`, and the snapshot's `content`, `origin`, `as_of`, `fetched_at` and

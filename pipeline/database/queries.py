@@ -26,8 +26,8 @@ def scalar(
 
 def dicts(
     connection: psycopg.Connection, query: QueryNoTemplate, params: Params | None = None
-) -> list[dict]:
-    """The rows of a query, each with its values by column."""
+) -> list[Any]:
+    """The rows of a query, each a dict with its values by column."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query, params).fetchall()
 

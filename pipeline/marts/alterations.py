@@ -22,7 +22,7 @@ def altered_sources(
     """The tables of all or some sources that are not as they were loaded: how, by source."""
     steps = ledger.newest(connection, "load", ledger.MADE["load"])
     versions = {
-        name: Version(step["fingerprint"], step["rows"])
+        name: Version(step["fingerprint"] or "", step["rows"])
         for name, step in steps.items()
         if names is None or name in names
     }

@@ -205,7 +205,9 @@ def _outdated(connection: psycopg.Connection, build: dict) -> dict[str, str]:
     newest = ledger.newest(connection, "transform").get(ledger.ALL_MODELS)
     reason = "newer rows are loaded and not yet published"
     if newest and newest["outcome"] == Outcome.FAILED:
-        reason = newest["reason"].partition("; the oldest is")[0]  # other sessions are private
+        reason = (newest["reason"] or "").partition("; the oldest is")[
+            0
+        ]  # other sessions are private
     return {
         name: reason
         for name, sources in build.get("sources", {}).items()

@@ -47,7 +47,7 @@ class Row(NamedTuple):
 
 def rows(
     stages_of: Mapping[str, Mapping[str, dict]],
-    loaded: Mapping[str, dict],
+    loaded: Mapping[str, Mapping],
     tables: Mapping[str, Table],
     lineage: Mapping[str, Collection[str]],
     ancestors: Mapping[str, Collection[str]],
@@ -97,7 +97,7 @@ def rows(
 def _source(
     name: str,
     stages: Mapping[str, dict],
-    loaded: dict,
+    loaded: Mapping,
     tables: Mapping[str, Table],
     lineage: Mapping[str, Collection[str]],
 ) -> Row:
@@ -123,7 +123,7 @@ def _source(
     )
 
 
-def _source_state(stages: Mapping[str, dict], loaded: dict) -> str:
+def _source_state(stages: Mapping[str, dict], loaded: Mapping) -> str:
     fetched = stages.get("api", {})
     is_checked = fetched.get("outcome") in CHECKED
     if not loaded:

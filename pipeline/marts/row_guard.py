@@ -30,7 +30,7 @@ def losses(
     reasons = {}
     for name in sources_of.keys() & catalog.tables(connection).keys():
         step = steps.get(name)
-        expected = step["rows"] if step else _count(connection, catalog.PUBLISHED, name)
+        expected = (step["rows"] or 0) if step else _count(connection, catalog.PUBLISHED, name)
         now = _count(connection, catalog.NEXT, name)
         if now < SHARE * expected and step:
             expected *= _share_left(connection, sources_of[name], step["step_id"])
