@@ -47,7 +47,7 @@ class LoadedSnapshot(TypedDict):
     origin: str | None
     as_of: str | None
     fetched_at: str | None
-    checked_at: str | None  # when it was last checked that the publisher still has it
+    checked_at: str | None  # when it was last checked with success that the publisher still has it
 
 
 def is_there(connection: psycopg.Connection) -> bool:
@@ -197,11 +197,7 @@ def loaded(connection: psycopg.Connection) -> dict[str, str]:
 
 
 def loaded_snapshots(connection: psycopg.Connection) -> dict[str, LoadedSnapshot]:
-    """The snapshot that each loaded source's table was made from, by source.
-
-    Returns `loaded_at`, and the snapshot's `content`, `origin`, `as_of`, `fetched_at` and
-    `checked_at`: when it was last checked with success that the publisher still has it.
-    """
+    """The snapshot that each loaded source's table was made from, by source."""
     query = """
     with loads as (
         select distinct on (name)
