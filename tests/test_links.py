@@ -12,7 +12,7 @@ from pipeline import compressed, durable, folders, state
 from pipeline.cli import console
 from pipeline.errors import SetupError
 from pipeline.formats import delimited, fix
-from pipeline.http import partial, rate_limit
+from pipeline.http import rate_limit, resume
 from pipeline.raw import snapshot
 from pipeline.settings import ROOT, Settings
 from pipeline.stages import lock, script
@@ -154,7 +154,7 @@ def test_a_script_of_a_run_looks_too(here, victim, monkeypatch, capsys):  # noqa
 
 USERS = {
     "raw/.incoming": lambda given: snapshot.repair(given, "alpha"),
-    "raw/.begun": lambda given: partial.Journal(given, "alpha", given.raw).end(),
+    "raw/.begun": lambda given: resume.Journal(given, "alpha", given.raw).end(),
     "quarantine/alpha": lambda given: snapshot.refuse(given, "alpha", given.data_dir / "refused"),
 }
 

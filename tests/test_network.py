@@ -32,7 +32,7 @@ def probes(monkeypatch):
         probed.append((sorted(endpoints), seconds))
         return False
 
-    monkeypatch.setattr(network, "_any_answers", nothing)
+    monkeypatch.setattr(network, "_any_responds", nothing)
     return probed
 
 
@@ -83,7 +83,7 @@ from pathlib import Path
 from pipeline.http import network
 socket.getaddrinfo = lambda *words, **more: time.sleep(60)
 network.PROBE_SECONDS = 0.5
-print(network._any_answers({("a.invalid", 443), ("b.invalid", 443)}, 0.5))
+print(network._any_responds({("a.invalid", 443), ("b.invalid", 443)}, 0.5))
 """
 
 
@@ -104,11 +104,11 @@ def test_one_broken_address_does_not_hide_a_good_one(monkeypatch, listener):
             (socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in (dead, good)
         ],
     )
-    assert network._any_answers({("both.example.gov", 443)}, 2)
+    assert network._any_responds({("both.example.gov", 443)}, 2)
 
 
 def test_names_that_cannot_be_asked_for_are_no_network():
-    assert not network._any_answers({("", 443), ("a..b", 443), ("x" * 300, 443)}, 2)
+    assert not network._any_responds({("", 443), ("a..b", 443), ("x" * 300, 443)}, 2)
 
 
 def test_no_host_is_tried_but_the_known_ones(here, probes):
@@ -143,9 +143,9 @@ def test_a_run_asks_once_and_a_further_host_is_looked_at_shortly(here, probes, m
 
 def test_a_network_that_was_there_is_not_asked_again(here, monkeypatch, probes):
     monkeypatch.setenv("PIPELINE_RUN", "tonight")
-    monkeypatch.setattr(network, "_any_answers", lambda endpoints, seconds: True)
+    monkeypatch.setattr(network, "_any_responds", lambda endpoints, seconds: True)
     assert not network.is_down(here, URL, snapshot.addresses(here))
-    monkeypatch.setattr(network, "_any_answers", lambda endpoints, seconds: pytest.fail("again"))
+    monkeypatch.setattr(network, "_any_responds", lambda endpoints, seconds: pytest.fail("again"))
     assert not network.is_down(here, "https://further.example.gov/", snapshot.addresses(here))
 
 

@@ -92,7 +92,7 @@ def test_a_retry_after_holds_for_every_source_on_the_host(here, publisher, tmp_p
         Client(here).get(f"https://{HOST}/file.csv", tmp_path / "file")
     as_process(2)
     asked = len(publisher.requests)
-    with pytest.raises(Transient, match="asked to be left alone") as caught:
+    with pytest.raises(Transient, match="asked us to wait") as caught:
         Client(here).get(f"https://{HOST}/file.csv", tmp_path / "file")
     assert 29 < caught.value.wait <= 30
     assert len(publisher.requests) == asked

@@ -85,7 +85,7 @@ def _next(asked: list[str], alerts: _Alerts) -> str:
         return ""
     here, target = asked[-1], joined(asked[-1], told)
     if not target:
-        raise SourceError(f"{shown(here)}: goes on at {escaped(told)}, which is no address")
+        raise SourceError(f"{shown(here)}: goes on at {escaped(told)}, which is not a valid URL")
     if urlsplit(target)[:2] != urlsplit(here)[:2]:
         raise SourceError(f"{shown(here)}: goes on at {shown(target)}, another host")
     if target in asked:

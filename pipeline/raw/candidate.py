@@ -13,7 +13,7 @@ from pipeline import state
 from pipeline.errors import SourceError
 from pipeline.http.client import Client, Received
 from pipeline.http.network import joined
-from pipeline.http.partial import Finished, Journal
+from pipeline.http.resume import Finished, Journal
 from pipeline.raw import checks, snapshot
 from pipeline.raw.fingerprints import content_of
 from pipeline.raw.snapshot import Snapshot
@@ -124,7 +124,7 @@ class Candidate:
         finished = self.journal.finished(shown(url), name)
         known = finished.validators if finished else self._usable_validators(name, url)
         if not finished:
-            self.journal.take_back(name)  # it may have been begun
+            self.journal.recover(name)  # it may have been begun
         given = dict(headers or {})
         given |= {_CONDITIONS[header]: known[header] for header in _CONDITIONS if header in known}
         received = self.client.get(
@@ -137,13 +137,13 @@ class Candidate:
         if received.status != 304:
             finished = Finished(received.sha256, received.media_type, received.validators)
         elif finished:
-            self.journal.take_back(name)
+            self.journal.recover(name)
             looks_right(path, True)
         else:
             self.carry_over(name)
             self.validators[shown(url)] = known
             return path
-        self.journal.note(shown(url), name, finished)
+        self.journal.record(shown(url), name, finished)
         size = path.stat().st_size
         entry = self._entry(path, shown(url), finished.sha256, size, finished.media_type)
         self.resources.append(entry)

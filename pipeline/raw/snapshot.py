@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pipeline import durable
 from pipeline.errors import SourceError
-from pipeline.http import partial
+from pipeline.http import resume
 from pipeline.raw import manifest
 from pipeline.raw.manifest import DESCRIPTOR, SUMS
 from pipeline.settings import BUNDLED, Settings
@@ -126,7 +126,7 @@ def addresses(settings: Settings, source: str = "*") -> list[str]:
 
 def repair(settings: Settings, source: str) -> None:
     """Tidy up what a killed fetch left behind; what it had finished is kept for the next one."""
-    partial.keep(settings, source, _aside(settings, source))
+    resume.keep(settings, source, _aside(settings, source))
     durable.repair_folder(_aside(settings, source), settings.raw / source)
 
 

@@ -217,7 +217,7 @@ MANY = (  # a protocol each; what does not help is not asked for again
     Case("404", "answered 404", simple(faults.status(404)), "all"),
     Case("403 with our keys", "answered 403", lambda: echo, "all"),
     Case("silence", "without response|[Cc]losed|aborted", simple(silent), "all"),
-    Case("cut", "cut after|bytes came of", simple(faults.cut(0.4))),
+    Case("cut", "cut after|bytes arrived", simple(faults.cut(0.4))),
     Case(
         "cut without a length",
         "no end|has no end|are usual|came where",
@@ -236,7 +236,7 @@ MANY = (  # a protocol each; what does not help is not asked for again
         "no end|are usual|no row|came where|a row of [0-9]+ fields",
         simple(resized(0.3)),
     ),
-    Case("length too large", "cut after|bytes came of", simple(resized(1.5))),
+    Case("length too large", "cut after|bytes arrived", simple(resized(1.5))),
     Case("two lengths", "Content-Length", simple(faults.doubled_length(-7))),
     Case("web page", "a web page came", simple(faults.html())),
     Case(
@@ -354,13 +354,13 @@ WHOLE_HOSTS = (
     Case("self-signed", "certificate was refused", route="tls"),
     Case(
         "503, wait an hour",
-        "answered 503|asked to be left alone",
+        "answered 503|asked us to wait",
         simple(faults.status(503, retry_after="3600")),
         "all",
     ),
     Case(
         "429, wait until",
-        "answered 429|asked to be left alone",
+        "answered 429|asked us to wait",
         simple(faults.status(429, retry_after=3600.0)),
         "all",
     ),
