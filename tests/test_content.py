@@ -6,7 +6,7 @@ import random
 import msgspec
 import pytest
 
-from pipeline.connectors import arcgis_answers, fdsn, nws, page
+from pipeline.connectors import arcgis_responses, fdsn, nws, page
 from pipeline.errors import SourceError, Transient
 from pipeline.formats import lenient_json, strict_json
 from pipeline.raw import checks
@@ -59,10 +59,10 @@ READERS = {
     "the check": lambda path: checks.check(path, "geojson", "here"),
     "the fingerprint": lambda path: checks.fingerprint(path, ("metadata.generated",)),
     "a page": lambda path: page.features(path, "here", "key").rows_without(("x",)),
-    "an ArcGIS page": lambda path: arcgis_answers.page(
+    "an ArcGIS page": lambda path: arcgis_responses.page(
         path.read_bytes().replace(b'"id":"7",', b""), "OID", "n", "here"
     ),
-    "ArcGIS pages": lambda path: arcgis_answers.fingerprint([path.read_bytes()]),
+    "ArcGIS pages": lambda path: arcgis_responses.fingerprint([path.read_bytes()]),
     "FDSN events": fdsn._events,
     "alerts": nws._alerts,
 }

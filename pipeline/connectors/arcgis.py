@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-from pipeline.connectors import arcgis_answers as answer
-from pipeline.connectors.arcgis_answers import Layer, Page
+from pipeline.connectors import arcgis_responses as answer
+from pipeline.connectors.arcgis_responses import Layer, Page
 from pipeline.connectors.paging import PAGES
 from pipeline.errors import SourceError, Throttled, Transient
 from pipeline.http.client import Client
