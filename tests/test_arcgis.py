@@ -8,7 +8,7 @@ from publisher import Answer
 from upstream.arcgis import FeatureLayer, as_json, error, points
 
 from pipeline import settings
-from pipeline.connectors import arcgis
+from pipeline.connectors import arcgis, paging
 from pipeline.errors import SourceError, Throttled
 from pipeline.http import client as download
 from pipeline.raw import candidate, snapshot
@@ -194,7 +194,7 @@ def test_a_row_that_never_comes_is_short(layer):
         return as_json(page)
 
     layer.answers = skipping
-    told = "short, read 3 times: 249 features with 249 object ids came where 250 were counted"
+    told = "incomplete, read 3 times: 249 features with 249 object ids came where 250 were counted"
     with pytest.raises(SourceError, match=f"{told} before and 250 after; 1 of the listed"):
         night()
     last_reading = settings.load().raw / ".incoming" / "fires"
@@ -204,7 +204,7 @@ def test_a_row_that_never_comes_is_short(layer):
 
 def test_rows_that_always_repeat_are_short(layer):
     layer.features = layer.features[:1] * 2
-    with pytest.raises(SourceError, match="short, read 3 times: 2 features with 1 object ids"):
+    with pytest.raises(SourceError, match="incomplete, read 3 times: 2 features with 1 object ids"):
         night()
 
 
@@ -237,7 +237,7 @@ def test_a_layer_that_never_holds_still_is_refused(layer):
     )
     with pytest.raises(SourceError, match="changed while reading, read 3 times"):
         night()
-    assert len(layer.queries("count")) == 2 * arcgis.READS
+    assert len(layer.queries("count")) == 2 * paging.READS
 
 
 def test_pages_without_end_are_stopped(layer):
@@ -442,8 +442,8 @@ def test_features_without_their_object_id_are_refused(layer):
 @pytest.mark.parametrize(
     ("kind", "body", "message"),
     [
-        ("count", b'{"count": "many"}', "its count: not a count"),
-        ("ids", b'{"ids": [1]}', "its object ids: not a list of object ids"),
+        ("count", b'{"count": "many"}', "CountOnly=true.*: not a count"),
+        ("ids", b'{"ids": [1]}', "IdsOnly=true.*: not a list of object ids"),
         ("page", b'{"type": "FeatureCollection"}', "not a page of features"),
         ("page", b"<html>", "a web page came"),
         ("page", b'{"type": "FeatureCollection", "features": [', "the JSON has no end"),

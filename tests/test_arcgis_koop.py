@@ -14,7 +14,7 @@ import pytest
 from upstream.arcgis import points
 
 from pipeline import settings
-from pipeline.connectors import arcgis
+from pipeline.connectors import arcgis, paging
 from pipeline.errors import SourceError
 from pipeline.raw import candidate, snapshot
 from pipeline.raw.candidate import Candidate, Source
@@ -115,7 +115,7 @@ def test_every_feature_comes_page_by_page(here_with_koop):
 
 
 def test_every_feature_comes_by_ranges_of_ids(here_with_koop, monkeypatch):
-    monkeypatch.setattr(arcgis, "READS", 1)  # the last reading is the one by ranges
+    monkeypatch.setattr(paging, "READS", 1)  # the last reading is the one by ranges
     taken = night(here_with_koop, page_size=400)
     assert ids(taken) == list(range(3, 3 * ROWS + 1, 3))
     assert [entry["rows"] for entry in taken.descriptor["resources"]] == [400] * 5 + [345]

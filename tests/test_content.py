@@ -6,7 +6,7 @@ import random
 import msgspec
 import pytest
 
-from pipeline.connectors import arcgis_responses, fdsn, nws, page
+from pipeline.connectors import arcgis_responses, fdsn, nws, paging
 from pipeline.errors import SourceError, Transient
 from pipeline.formats import lenient_json, strict_json
 from pipeline.raw import checks
@@ -58,9 +58,9 @@ def an_answer(value: str) -> bytes:
 READERS = {
     "the check": lambda path: checks.check(path, "geojson", "here"),
     "the fingerprint": lambda path: checks.fingerprint(path, ("metadata.generated",)),
-    "a page": lambda path: page.features(path, "here", "key").rows_without(("x",)),
+    "a page": lambda path: paging.features(path, "here", "key", ("x",)),
     "an ArcGIS page": lambda path: arcgis_responses.page(
-        path.read_bytes().replace(b'"id":"7",', b""), "OID", "n", "here"
+        path.read_bytes().replace(b'"id":"7",', b""), "OID", "here"
     ),
     "ArcGIS pages": lambda path: arcgis_responses.fingerprint([path.read_bytes()]),
     "FDSN events": fdsn._events,
@@ -102,7 +102,7 @@ NO_VALUES += ["None", "undefined", "NULL", "True", "FALSE", "N/A", "#N/A"]
 def test_a_value_in_the_words_of_another_language_is_one(value):
     for around in ('{"a":%s}', '{"a": %s , "b": 1}', "[%s]", "[1,%s,2]", '{"a":[1,\n%s]}'):
         sent = (around % value).encode()
-        assert lenient_json.has_no_number(sent), sent
+        assert lenient_json.has_foreign_value(sent), sent
         assert bytes(lenient_json.decode(sent, msgspec.Raw)) == (around % f'"{value}"').encode()
         with pytest.raises(SourceError, match="not JSON values"):
             strict_json.decode(sent, msgspec.Raw, "here")
@@ -119,7 +119,7 @@ def test_no_value_of_json_is_taken_for_another():
     for _ in range(2_000):
         number = source.choice([source.uniform(-1, 1), source.randint(-99, 99), 1e-300, 0, -0.0])
         sent = json.dumps([number, None, True, False, "nan", ",nan,"]).encode()
-        assert not lenient_json.has_no_number(sent), sent
+        assert not lenient_json.has_foreign_value(sent), sent
 
 
 def test_numbers_that_json_lacks_are_found_outside_of_texts_alone():
@@ -128,7 +128,7 @@ def test_numbers_that_json_lacks_are_found_outside_of_texts_alone():
     for _ in range(500):
         sent = {source.choice(texts): [source.choice([*texts, 1, 2.5, None])] for _ in range(4)}
         plain = json.dumps(sent)
-        assert not lenient_json.has_no_number(plain.encode())
+        assert not lenient_json.has_foreign_value(plain.encode())
         broken = json.dumps(
             sent | {"n": [float("nan"), float("-inf")]}, indent=source.choice([None, 1])
         )

@@ -220,5 +220,5 @@ def test_an_answer_that_goes_on_nowhere_is_one_sentence(here, publisher, capsys)
     publisher.answers["/file.csv"] = [Answer(json.dumps(body).encode())]
     source = SOURCE.__class__(**SOURCE.__dict__ | {"kind": "geojson", "may_be_empty": True})
     facts = night(source=source, gather=lambda candidate: nws.fetch(candidate, URL))
-    assert "goes on at https://[::1, which is not a valid URL" in facts["reason"], facts
+    assert "continues at https://[::1, which is not a valid URL" in facts["reason"], facts
     assert "Traceback" not in capsys.readouterr().err

@@ -9,7 +9,7 @@ from conftest import CAPTURES
 from publisher import Answer
 
 from pipeline import settings, state
-from pipeline.connectors import fdsn
+from pipeline.connectors import fdsn, paging
 from pipeline.errors import SourceError
 from pipeline.raw import candidate, checks, snapshot
 from pipeline.raw.candidate import Candidate, Source
@@ -258,7 +258,7 @@ def test_a_window_that_never_holds_still_is_refused(service):
     service.between = lambda: service.events.append(event(f"{len(service.events)}", "2026-03-06"))
     with pytest.raises(SourceError, match=r"4 events came where 3 were counted before and 4 after"):
         night(months=1)
-    assert len(service.queries) == fdsn.READS
+    assert len(service.queries) == paging.READS
 
 
 def test_an_event_that_comes_twice_is_refused(service):
@@ -271,7 +271,7 @@ def test_an_empty_month_is_a_month_and_an_empty_catalogue_is_none(service):
     service.events = [event("a", "2026-01-05")]
     assert ids(night())["2026-03.geojson"] == []
     service.events = []
-    with pytest.raises(SourceError, match="no event in any month"):
+    with pytest.raises(SourceError, match="no event in any of the"):
         night(reread=3)
 
 
@@ -297,7 +297,7 @@ def test_nothing_where_events_were_counted_is_not_believed(service, publisher):
         ("count", b"12", "not a count"),
         ("count", b'{"count": "12"}', "not a count"),
         ("query", b'{"error": "x"}', "an error came with status 200"),
-        ("query", b'{"type": "FeatureCollection"}', "not a GeoJSON answer"),
+        ("query", b'{"type": "FeatureCollection"}', "not a GeoJSON response"),
         ("query", b'{"type": "FeatureCollection", "features": [{"id": 1}]}', "not a GeoJSON"),
         ("query", b"<html>", "a web page"),
     ],

@@ -9,7 +9,7 @@ from publisher import Answer
 from upstream.nws import Alerts, alert, problem
 
 from pipeline import settings
-from pipeline.connectors import nws
+from pipeline.connectors import nws, paging
 from pipeline.errors import SourceError
 from pipeline.http import client
 from pipeline.raw import candidate, snapshot
@@ -172,19 +172,19 @@ def test_an_alert_that_moved_to_the_next_part_is_read_again(service, publisher):
 def test_an_alert_that_always_comes_twice_is_refused(service):
     service.alerts = [alert(1), alert(2), alert(1)]
     with pytest.raises(
-        SourceError, match=r"alert https://\S+0001\.001\.1 came twice, read 3 times"
+        SourceError, match=r"read 3 times: alert https://\S+0001\.001\.1 came twice"
     ):
         night()
-    assert service.asked == nws.READS
+    assert service.asked == paging.READS
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b'{"type": "FeatureCollection", "features": [{}]}', "not an answer with alerts"),
-        (b'{"type": "FeatureCollection"}', "not an answer with alerts"),
-        (b'{"title": "Unexpected Problem", "status": 500}', "a problem came with status 200"),
-        (b'{"title": "Not Found", "status": 404}', "no FeatureCollection came"),
+        (b'{"type": "FeatureCollection", "features": [{}]}', "not a response with alerts"),
+        (b'{"type": "FeatureCollection"}', "not a response with alerts"),
+        (b'{"title": "Unexpected Problem", "status": 500}', "an error came with status 200"),
+        (b'{"title": "Not Found", "status": 404}', "an error came with status 200"),
         (b"<html>", "a web page came"),
     ],
 )

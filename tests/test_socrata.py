@@ -128,7 +128,7 @@ def test_features_come_as_rows_do(data):
 
 @pytest.mark.parametrize(
     ("fault", "message"),
-    [({"repeats": 1}, "short, 3 times: 200 rows with 199"), ({"skips": 1}, "short, 3 times: 249")],
+    [({"repeats": 1}, "read 3 times: 200 rows with 199"), ({"skips": 1}, "read 3 times: 249")],
 )
 def test_features_repeated_or_skipped_between_pages_are_noticed(data, fault, message):
     for name, value in fault.items():
@@ -140,8 +140,12 @@ def test_features_repeated_or_skipped_between_pages_are_noticed(data, fault, mes
 @pytest.mark.parametrize(
     ("kind", "features", "message"),
     [
-        ("geojson", [{"type": "Feature", "properties": {}}], "no features with a property :id"),
-        ("geojson", None, "no features with a property :id"),
+        (
+            "geojson",
+            [{"type": "Feature", "properties": {}}],
+            "not a page of features with a property :id",
+        ),
+        ("geojson", None, "not a page of features with a property :id"),
         ("tsv", [], "tsv is not one of"),
     ],
 )
@@ -210,7 +214,7 @@ def test_what_changes_while_it_is_read_is_read_again(data, what):
 
 @pytest.mark.parametrize(
     ("fault", "message"),
-    [({"repeats": 1}, "short, 3 times: 200 rows with 199"), ({"skips": 1}, "short, 3 times: 249")],
+    [({"repeats": 1}, "read 3 times: 200 rows with 199"), ({"skips": 1}, "read 3 times: 249")],
 )
 def test_rows_repeated_or_skipped_between_pages_are_noticed(data, fault, message):
     for name, value in fault.items():
@@ -225,10 +229,10 @@ def test_rows_repeated_or_skipped_between_pages_are_noticed(data, fault, message
         (COUNT, b"[]", "not a count"),
         (COUNT, b'[{"count": "1", "x": "2"}]', "not a count"),
         (COUNT, b'[{"count": "-1"}]', "not a count"),
-        (COUNT, b'{"count": "1"}', "not the answer that was expected"),
-        (COUNT, b"<html>", "not the answer that was expected"),
-        (VIEW, b'{"name": "x"}', "not the answer that was expected"),
-        (VIEW, b'{"id": "abcd-efgh", "name": "x"}', "asked for swc5-untb, abcd-efgh was described"),
+        (COUNT, b'{"count": "1"}', "not a count"),
+        (COUNT, b"<html>", "not a count"),
+        (VIEW, b'{"name": "x"}', "not a description of the data set"),
+        (VIEW, b'{"id": "abcd-efgh", "name": "x"}', "describes abcd-efgh instead of swc5-untb"),
         (PAGES, b'{"error": true, "message": "no such column"}', "status 200: .*no such column"),
         (PAGES, b'[{"locationid": "01001"}]', "JSON came instead of csv"),
         (PAGES, b'"year"\n"2022"\n', "not one column :id but year"),
@@ -268,7 +272,7 @@ def test_a_data_set_that_is_gone_is_named(cdc):
 
 @pytest.mark.parametrize("dataset", ["", "swc5", "../../swc5-untb", "swc5-untb.json?x="])
 def test_an_identifier_that_is_none_is_refused(cdc, dataset):
-    with pytest.raises(SourceError, match="no identifier of a Socrata data set"):
+    with pytest.raises(SourceError, match="not an identifier of a Socrata data set"):
         gather(dataset)
     assert cdc.asked(HOST) == []
 

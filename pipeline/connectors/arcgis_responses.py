@@ -1,4 +1,4 @@
-"""What an ArcGIS server answers: a layer's description, counts, object ids, pages, errors in 200.
+"""Responses of an ArcGIS server: a layer's description, counts, object ids and pages.
 
 Layer: https://developers.arcgis.com/rest/services-reference/enterprise/layer-feature-service/
 Query: https://developers.arcgis.com/rest/services-reference/enterprise/query-feature-service-layer/
@@ -12,33 +12,25 @@ from typing import Any, Literal
 
 import msgspec
 
-from pipeline.errors import SourceError, Throttled, Transient
+from pipeline.connectors.paging import Page
+from pipeline.errors import SourceError
 from pipeline.formats import lenient_json
-from pipeline.text import escaped, start_of
+from pipeline.http.responses import ErrorBody
+from pipeline.text import escaped
 
-DEFAULT_CAP = 1000  # features a page, where a layer does not tell its maxRecordCount
-CREDENTIALS = (401, 403, 498, 499)  # 498: the token is invalid, 499: a token is required
+DEFAULT_CAP = 1000  # features per page, if a layer has no maxRecordCount
 OBJECT_ID = "esriFieldTypeOID"
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What must be known of a layer before it is read."""
+    """The facts about a layer that are needed to read it."""
 
     key: str  # the field of the object id
-    cap: int  # features the server gives at once
-    can_page: bool  # by resultOffset, in an order
+    cap: int  # the most features that the server sends at once
+    can_page: bool  # by resultOffset, in a stable order
     can_order: bool
-    version: str  # when it was last edited, as the publisher says; empty when it does not
-
-
-@dataclass(frozen=True)
-class Page:
-    """The object ids of one page, in its order. `is_cut`: the server says that it left some out."""
-
-    name: str
-    ids: list[int]
-    is_cut: bool
+    version: str  # when it was last edited, according to the publisher; empty if unknown
 
 
 class _Field(msgspec.Struct):
@@ -55,7 +47,9 @@ class _Editing(msgspec.Struct):
     lastEditDate: int | None = None
 
 
-class _Layer(msgspec.Struct):
+class Description(msgspec.Struct):
+    """The response to `?f=json` at the address of a layer."""
+
     capabilities: str | None = None
     objectIdField: str | None = None
     fields: list[_Field] | None = None
@@ -66,18 +60,15 @@ class _Layer(msgspec.Struct):
     editingInfo: _Editing | None = None
 
 
-class _Error(msgspec.Struct):
-    error: Any = None  # {"code": 400, "message": "", "details": []}
-    status: Any = None  # or the whole is {"status": "error", "code": 500, "messages": []}
-    code: Any = None
-    messages: Any = None
+class Count(msgspec.Struct):
+    """The response to `returnCountOnly`."""
 
-
-class _Count(msgspec.Struct):
     count: int
 
 
-class _Ids(msgspec.Struct):
+class ObjectIds(msgspec.Struct):
+    """The response to `returnIdsOnly`; according to the documentation its length is unlimited."""
+
     objectIds: list[int] | None
 
 
@@ -89,66 +80,35 @@ class _More(msgspec.Struct):
     exceededTransferLimit: bool | None = None
 
 
-def raise_for_error(body: bytes, where: str) -> None:
-    """Raise when a body is an error although the status was 200.
+def layer(description: Description, where: str) -> Layer:
+    """The layer with this description.
 
-    Raises Throttled for 429, Transient for 5xx, SourceError for every other code.
+    Raises SourceError when it cannot be queried as GeoJSON or has no unique key.
     """
-    try:
-        answer = lenient_json.decode(body, type=_Error)
-    except (msgspec.DecodeError, RecursionError):
-        return  # what it is instead, the reader of the answer says
-    if answer.error is None and answer.status != "error":
-        return
-    error = answer.error if isinstance(answer.error, dict) else {"code": answer.code}
-    text = start_of(body)
-    what = f"{where}: an error came with status 200: {text}"
-    try:
-        code = int(error["code"])
-    except (KeyError, TypeError, ValueError):
-        code = 0
-    if code == 429:
-        raise Throttled(what)
-    if 500 <= code < 600:
-        raise Transient(what)
-    remedy = "a credential is missing or was refused" if code in CREDENTIALS else ""
-    raise SourceError(what, remedy)
-
-
-def layer(body: bytes, where: str) -> Layer:
-    """The description of a layer (`?f=json`).
-
-    Raises SourceError when it is none, cannot be queried as GeoJSON or has no unique key.
-    """
-    found = _decode(body, _Layer, where, "a description of a layer")
-    # Where a layer does not tell its abilities, only what is told to be missing is missing.
-    if "query" not in (found.capabilities or "query").lower():
-        raise SourceError(f"{where}: cannot be queried; it offers {escaped(found.capabilities)}")
-    if "geojson" not in (found.supportedQueryFormats or "geojson").lower():
-        formats = escaped(found.supportedQueryFormats)
+    # Where a layer does not list its abilities, only those it declares as missing are missing.
+    if "query" not in (description.capabilities or "query").lower():
+        offered = escaped(description.capabilities or "")
+        raise SourceError(f"{where}: cannot be queried; it offers {offered}")
+    if "geojson" not in (description.supportedQueryFormats or "geojson").lower():
+        formats = escaped(description.supportedQueryFormats or "")
         raise SourceError(f"{where}: gives no GeoJSON, only {formats}")
-    keys = [field.name for field in found.fields or [] if field.type == OBJECT_ID]
-    key = found.objectIdField or (keys[0] if len(keys) == 1 else "")
+    keys = [field.name for field in description.fields or [] if field.type == OBJECT_ID]
+    key = description.objectIdField or (keys[0] if len(keys) == 1 else "")
     if not key:
         raise SourceError(
-            f"{where}: the layer has no object id: nothing proves that its pages are whole",
+            f"{where}: the layer has no object id: nothing proves that its pages are complete",
             "ask the publisher for a layer with an object id, or for a file",
         )
-    abilities = found.advancedQueryCapabilities or _Abilities()
+    abilities = description.advancedQueryCapabilities or _Abilities()
     can_order = abilities.supportsOrderBy is not False
-    edited = found.editingInfo.lastEditDate if found.editingInfo else None
+    edited = description.editingInfo.lastEditDate if description.editingInfo else None
     return Layer(
         key=key,
-        cap=max(1, found.maxRecordCount or DEFAULT_CAP),
+        cap=max(1, description.maxRecordCount or DEFAULT_CAP),
         can_page=bool(abilities.supportsPagination) and can_order,
         can_order=can_order,
         version="" if edited is None else str(edited),
     )
-
-
-def count(body: bytes, where: str) -> int:
-    """The answer to `returnCountOnly`."""
-    return _decode(body, _Count, where, "a count").count
 
 
 def fingerprint(pages: Iterable[bytes]) -> str:
@@ -160,16 +120,11 @@ def fingerprint(pages: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def ids(body: bytes, where: str) -> list[int]:
-    """The answer to `returnIdsOnly`; the list has no length limit by the documentation."""
-    return _decode(body, _Ids, where, "a list of object ids").objectIds or []
-
-
-def page(body: bytes, key: str, name: str, where: str) -> Page:
+def page(body: bytes, key: str, where: str) -> Page:
     """One page of features. A feature has its object id as a property, as `id`, or as both."""
-    found = _decode(body, _features(key), where, "a page of features with their object ids")
-    if found.error is not None or found.status == "error":
-        raise_for_error(body, where)
+    expected = "a page of features with their object ids"
+    found: Any = lenient_json.read(body, _features(key), where, expected)
+    found.refuse(body, where, is_data=True)
     numbers = [
         one.id if one.properties is None or one.properties.key is None else one.properties.key
         for one in found.features
@@ -177,12 +132,12 @@ def page(body: bytes, key: str, name: str, where: str) -> Page:
     if None in numbers:
         raise SourceError(f"{where}: feature {numbers.index(None) + 1} has no {escaped(key)}")
     more = [found.exceededTransferLimit, getattr(found.properties, "exceededTransferLimit", None)]
-    return Page(name, numbers, True in more)
+    return Page(numbers, is_cut=True in more)
 
 
 @functools.cache
 def _features(key: str) -> type[msgspec.Struct]:
-    """The type of a page: whole JSON, a FeatureCollection; of a feature, only its object id."""
+    """The type of a page: a complete FeatureCollection; of a feature, only its object id."""
     properties = msgspec.defstruct("Properties", [("key", int | None, None)], rename={"key": key})
     feature = msgspec.defstruct(
         "Feature", [("id", int | None, None), ("properties", properties | None, None)]
@@ -192,16 +147,9 @@ def _features(key: str) -> type[msgspec.Struct]:
         [
             ("type", Literal["FeatureCollection"]),
             ("features", list[feature]),
-            ("error", Any, None),
-            ("status", Any, None),
             ("exceededTransferLimit", bool | None, None),
             ("properties", _More | None, None),
         ],
+        bases=(ErrorBody,),
+        kw_only=True,
     )
-
-
-def _decode(body: bytes, kind: type, where: str, expected: str):
-    try:
-        return lenient_json.decode(body, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise SourceError(f"{where}: not {expected} ({error}): {start_of(body)}") from None

@@ -63,7 +63,7 @@ def decode(data: bytes | Raw, kind: type[Kind], where: str) -> Kind:
         raise SourceError(f"{where}: JSON nested too deep") from None
     except msgspec.DecodeError as error:
         what = f"{where}: {error}: {excerpt(bytes(data)[:240])}"
-        if isinstance(error, msgspec.ValidationError) or not lenient_json.has_no_number(data):
+        if isinstance(error, msgspec.ValidationError) or not lenient_json.has_foreign_value(data):
             raise SourceError(what) from None
         raise SourceError(
             f"{what} (NaN, Infinity and the like are not JSON values)", REPAIR

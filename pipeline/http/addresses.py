@@ -11,8 +11,8 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _UNICAST = ipaddress.ip_network("2000::/3")  # all that is assigned (IANA, IPv6 address space)
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 
-# Special networks (listed by IANA) that Python before 3.13 considers public, at least in part. Clouds
-# offer services to their machines in the first.
+# Special networks (listed by IANA) that Python before 3.13 considers public, at least in part.
+# Clouds offer services to their machines in the first.
 _SPECIAL = [ipaddress.ip_network(one) for one in ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")]
 
 

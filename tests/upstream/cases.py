@@ -325,7 +325,7 @@ MANY = (  # a protocol each; what does not help is not asked for again
     Case("gzip bomb", "expands without end", simple(BOMB)),
     Case(
         "nonsense about the data",
-        "not the answer|no object id|not a count|nothing listed|none of that name",
+        "not a description|not the catalogue|no object id|not a count|no listed|none of that name",
         lambda: error_of(b"{}"),
         "rest",
         but=no_sense(("plain", "bulk", "nws"), "nothing is asked before the data"),
