@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipeline import durable
 from pipeline.errors import SourceError, Transient
-from pipeline.text import escaped, place
+from pipeline.text import escaped, label
 
 MAX_BYTES = 2 * 1024**3
 MAX_EXPANSION = 200  # decoded bytes for one received, once past EXPANSION_FLOOR
@@ -66,7 +66,7 @@ def blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:
         is_packed = path.suffix == ".gz" or file.read(len(GZIP)) == GZIP
         file.seek(0)
         read = iter(lambda: file.read(size), b"")
-        yield from gunzip(read, place(path)) if is_packed else read
+        yield from gunzip(read, label(path)) if is_packed else read
 
 
 def members(path: Path) -> list[str]:

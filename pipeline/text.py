@@ -42,6 +42,6 @@ def excerpt(text: str | bytes) -> str:
     return escaped(text, EXCERPT_CHARACTERS)
 
 
-def place(path: Path) -> str:
+def label(path: Path) -> str:
     """A raw file as errors name it: its folder, which is the source's name, and its name."""
     return f"{path.parent.name}/{path.name}"

@@ -143,7 +143,7 @@ REFUSED = {
     "end of COPY, CR LF": (b"a\r\n1\r\n\\.\r\n2\r\n", ["line 3", r"a line \."]),
     "end of COPY inside quotes": (b'a,b\n1,"x\n\\.\ny"\n', ["line 3", r"a line \."]),
     "empty file": (b"", ["line 1", "an empty file"]),
-    "blanks": (b"  \n \n", ["line 1", "a blank line in place of the header"]),
+    "blanks": (b"  \n \n", ["line 1", "a blank line instead of the header"]),
     "header without a line end": (b"a,b", ["line 1", "a header without a line end"]),
     "HTML": (b"\n <!DOCTYPE html>\n<p>Sorry\n", ["HTML", "<!DOCTYPE html>"]),
     "JSON": (b'{"error":{"code":400}}\n', ["JSON", "400"]),
@@ -153,8 +153,8 @@ REFUSED = {
     "two columns of a name": (b"a, a \n1,2\n", ["line 1", "two columns are called 'a'"]),
     "a column without name": (b"a,,b\n1,2,3\n", ["line 1", "column 2", "no name"]),
     "a long name": (b"a," + "é".encode() * 32 + b"\n1,2\n", ["line 1", "column 2", "64 bytes"]),
-    "a system column": (b"xmin,ymin\n1,2\n", ["line 1", "'xmin'", "keeps to itself"]),
-    "a name not printable": (b"a\x07b,c\n1,2\n", ["line 1", "column 1", "printed"]),
+    "a system column": (b"xmin,ymin\n1,2\n", ["line 1", "'xmin'", "reserves"]),
+    "a name not printable": (b"a\x07b,c\n1,2\n", ["line 1", "column 1", "unprintable"]),
     "an open quote in the header": (b'a,"b\n1,2\n', ["line 1"]),
     "a bare quote in the header": (b'a,6" pipe,7" pipe\n1,2,3\n', ["line 1", "a quote inside"]),
     "1,601 columns": (
@@ -340,7 +340,7 @@ def test_utf16_may_stand_in_a_list_of_encodings(made, block):
     tried = ["utf-16", "utf-8"]
     assert made("a\né\n".encode(), encoding=tried)[0].notes == {"encoding utf-8": 1}
     assert made("a\né\n".encode("utf-16"), encoding=tried)[1] == "a\né\n".encode()
-    with pytest.raises(SourceError, match="UTF-16, where utf-16-le is declared"):
+    with pytest.raises(SourceError, match="UTF-16, although utf-16-le is declared"):
         made("a\né\n".encode("utf-16"), encoding="utf-16-le")
 
 
@@ -590,7 +590,7 @@ def test_every_usual_delimiter_is_known_where_another_is_declared(made, declared
         return
     with pytest.raises(SourceError, match="one column only") as caught:
         made(f"a{found}b{found}c\n1{found}2{found}3\n".encode(), delimiter=declared)
-    assert f"{found!r} is 2 times" in caught.value.what
+    assert f"{found!r} occurs 2 times" in caught.value.what
 
 
 @pytest.mark.parametrize(
@@ -636,7 +636,7 @@ def test_a_header_that_comes_again_may_be_padded_so_far(size, is_header):
     [(b"<a>\n", "an HTML or XML page"), (b'{"a": 1}\n', "JSON"), (b"\n [1]\n", "JSON")],
 )
 def test_another_kind_of_document_is_named(made, body, kind):
-    with pytest.raises(SourceError, match=f"csv: {kind} in place of delimited text"):
+    with pytest.raises(SourceError, match=f"csv: {kind} instead of delimited text"):
         made(body)
 
 

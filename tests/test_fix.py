@@ -53,7 +53,7 @@ def test_lines_are_lines_however_they_end(raw, tmp_path, end, suffix):
 
 @pytest.mark.parametrize(("pattern", "touched"), [(rb"nowhere", 0), (rb"pipe", 2), (rb"^", 5)])
 def test_a_fix_refuses_another_count_than_expected(raw, tmp_path, pattern, touched):
-    words = f"some_source/raw.csv: the fix 'pipes' touches {touched} lines; 3 were expected"
+    words = f"some_source/raw.csv: the fix 'pipes' changes {touched} lines; 3 were expected"
     with pytest.raises(SourceError, match=words):
         fix.lines(raw, tmp_path / "o", name="pipes", expected=3, pattern=pattern, replacement=b"")
 
@@ -77,7 +77,7 @@ def test_a_fix_may_declare_a_range_or_a_share(raw, tmp_path, declared, fits):
     if fits:
         assert fix.lines(raw, tmp_path / "o", **options) == 2
         return
-    with pytest.raises(SourceError, match=r"the fix 'pipes' touches 2 lines.* were expected"):
+    with pytest.raises(SourceError, match=r"the fix 'pipes' changes 2 lines.* were expected"):
         fix.lines(raw, tmp_path / "o", **options)
 
 

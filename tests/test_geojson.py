@@ -172,11 +172,11 @@ def test_too_large_a_document_is_refused(made, monkeypatch):
 GOOD = collection(feature('{"a":1}'))
 # What is refused: the document, and words of the error beside the file's name.
 REFUSED = {
-    "an HTML page": ("\n<!DOCTYPE html>", ["an HTML page in place of JSON"]),
+    "an HTML page": ("\n<!DOCTYPE html>", ["an HTML page instead of JSON"]),
     "an empty file": ("", ["an empty file"]),
-    "an error in JSON": ('{"error":{"code":400}}', ["no FeatureCollection", "400"]),
+    "an error in JSON": ('{"error":{"code":400}}', ["not a FeatureCollection", "400"]),
     "a list": ("[1]", ["Expected `object`"]),
-    "a Feature alone": (feature(), ["no FeatureCollection"]),
+    "a Feature alone": (feature(), ["not a FeatureCollection"]),
     "features null": ('{"type":"FeatureCollection","features":null}', ["features", "array"]),
     "features missing": ('{"type":"FeatureCollection"}', ["features", "array"]),
     "cut": (GOOD[:-2], ["truncated"]),
@@ -188,7 +188,7 @@ REFUSED = {
     "a trailing comma": (collection(feature('{"a":1,}')), ["trailing comma"]),
     "a byte order mark inside": (GOOD[:1] + "\ufeff" + GOOD[1:], ["malformed"]),
     "latin-1": (GOOD.replace("a", "\xe9").encode("latin-1"), ["line 1, byte", "0xe9", "UTF-8"]),
-    "UTF-16": (GOOD.encode("utf-16"), ["UTF-16, where JSON is UTF-8"]),
+    "UTF-16": (GOOD.encode("utf-16"), ["UTF-16, but JSON is UTF-8"]),
     "a bare control character": (collection(feature('{"a":"\x01"}')), ["malformed"]),
     "a bad escape": (collection(feature('{"a":"\\x"}')), ["malformed"]),
     "a lone surrogate": (collection(feature('{"a":"\\ud800"}')), ["0.json"]),
@@ -198,7 +198,7 @@ REFUSED = {
         ["feature 2, a: a NUL"],
     ),
     "a NUL in an id": (collection(feature(more=',"id":"\\u0000"')), ["1, feature_id: a NUL"]),
-    "a NUL in a name": (collection(feature('{"a\\u0000":1}')), ["printed"]),
+    "a NUL in a name": (collection(feature('{"a\\u0000":1}')), ["unprintable"]),
     "an end of COPY": (collection(feature('{"a":"x\\n\\\\.\\ny"}')), [r"line 3", r"a line \."]),
     "too deep": (collection(feature('{"a":' + "[" * 100_000 + "]" * 100_000 + "}")), ["too deep"]),
     "a property twice": (collection(feature('{"a":1,"a":2}')), ["feature 1: two members", "'a'"]),
@@ -280,7 +280,7 @@ def test_captures_are_legible(name, count, tmp_path):
 def test_captures_that_are_no_data_are_refused(tmp_path):
     nothing = CAPTURES / "nifc" / "perimeters_2024-01-23.geojson"
     assert geojson.write_csv(nothing, tmp_path / "o").rows == 0
-    with pytest.raises(SourceError, match="no FeatureCollection"):
+    with pytest.raises(SourceError, match="not a FeatureCollection"):
         geojson.write_csv(CAPTURES / "nifc" / "error_in_200.json", tmp_path / "o")
 
 

@@ -235,7 +235,7 @@ def test_rows_repeated_or_skipped_between_pages_are_noticed(data, fault, message
         (VIEW, b'{"id": "abcd-efgh", "name": "x"}', "describes abcd-efgh instead of swc5-untb"),
         (PAGES, b'{"error": true, "message": "no such column"}', "status 200: .*no such column"),
         (PAGES, b'[{"locationid": "01001"}]', "JSON came instead of csv"),
-        (PAGES, b'"year"\n"2022"\n', "not one column :id but year"),
+        (PAGES, b'"year"\n"2022"\n', "no columns are called :id; the columns are year"),
         (PAGES, b"<!DOCTYPE html><p>Sign in</p>", "a web page came instead of csv"),
     ],
 )

@@ -115,10 +115,13 @@ REFUSED = {
         '{"type":"Topology","arcs":[],"objects":{},"objects":{}}',
         "two members are called 'objects'",
     ),
-    "no such object": (SQUARES | {"objects": {"states": {}}}, "no object 'squares' in it, but st"),
+    "no such object": (
+        SQUARES | {"objects": {"states": {}}},
+        "no object 'squares'; its obj",
+    ),
     "an empty object": (
         SQUARES | {"objects": {"squares": {"type": "GeometryCollection", "geometries": []}}},
-        "no geometry in it",
+        "it has no geometry",
     ),
     "an arc too few": (
         SQUARES | {"arcs": SQUARES["arcs"][:3]},

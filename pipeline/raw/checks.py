@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline import compressed
 from pipeline.errors import SourceError, Transient
-from pipeline.formats import charset, lenient_json, line_ends
+from pipeline.formats import charset, lenient_json
 from pipeline.http.responses import ErrorBody
 from pipeline.text import start_of
 
@@ -90,7 +90,7 @@ def _is_ended(begin: bytes, last: bytes, encoding: str) -> bool:
     """Whether the last line of a text has its end: LF, or CR where all lines end so."""
     if last.endswith(charset.line_end(encoding, begin)):
         return True
-    return last.endswith(b"\r") and line_ends.is_cr_alone(begin)
+    return last.endswith(b"\r") and charset.has_cr_line_ends(begin)
 
 
 def _is_gzip(path: Path) -> bool:
