@@ -1,4 +1,4 @@
-"""Layers of a FeatureServer: pages, caps, object ids, errors in 200, change while reading."""
+"""Layers of a FeatureServer: pages, limits, object ids, errors with 200, changes while reading."""
 
 import json
 
@@ -33,14 +33,14 @@ def publisher_of_layers(here, publisher, monkeypatch):
 
 @pytest.fixture
 def layer(publisher_of_layers):
-    """A layer of 250 points whose object ids have holes, 100 to a page."""
-    known = FeatureLayer(points(250, step=7), cap=100)
-    known.register(publisher_of_layers, PATH)
-    return known
+    """A layer of 250 points whose object ids have gaps, with 100 per page."""
+    layer = FeatureLayer(points(250, step=7), cap=100)
+    layer.register(publisher_of_layers, PATH)
+    return layer
 
 
 def night(url=LAYER, **asked):
-    """One night; returns the new snapshot."""
+    """Run one night; return the new snapshot."""
     here = settings.load()
     gathered = Candidate(here, SOURCE, "fires", snapshot.current(here, "fires"))
     arcgis.fetch(gathered, url, **asked)
@@ -116,7 +116,7 @@ def test_an_object_id_stands_in_either_place(layer, id_stands):
 
 
 def test_an_empty_page_is_not_the_end_when_more_is_to_come(layer):
-    layer.hidden = frozenset(range(101 * 7, 201 * 7))  # the second page, by the server's filter
+    layer.hidden = frozenset(range(101 * 7, 201 * 7))  # the second page, by a filter
     assert ids(night()) == [number for number in all_ids(layer) if number not in layer.hidden]
     assert [query["resultOffset"] for query in layer.queries()] == ["0", "100", "200"]
 
@@ -194,11 +194,15 @@ def test_a_row_that_never_comes_is_short(layer):
         return as_json(page)
 
     layer.answers = skipping
-    told = "incomplete, read 3 times: 249 features with 249 object ids came where 250 were counted"
-    with pytest.raises(SourceError, match=f"{told} before and 250 after; 1 of the listed"):
+    numbers = (
+        "incomplete, read 3 times: 249 features with 249 object ids came where 250 were counted"
+    )
+    with pytest.raises(
+        SourceError, match=f"{numbers} counted before and 250 after; 1 of the listed"
+    ):
         night()
     last_reading = settings.load().raw / ".incoming" / "fires"
-    assert len(list(last_reading.glob("page-*.geojson"))) == 3  # to be kept for inspection
+    assert len(list(last_reading.glob("page-*.geojson"))) == 3  # kept for inspection
     assert snapshot.current(settings.load(), "fires") is None
 
 
@@ -221,7 +225,7 @@ def test_a_row_that_comes_while_reading_is_read_again(layer):
 
 
 def test_one_row_in_place_of_another_is_noticed_by_the_ids(layer):
-    swapped = points(1, step=1)  # object id 1 stands on a page that was read already
+    swapped = points(1, step=1)  # object id 1 is on a page that was read already
     layer.before = lambda what, asked: (
         asked.get("resultOffset") == "200"
         and swapped

@@ -33,7 +33,7 @@ ROWS = 2345
 
 @pytest.fixture(scope="module")
 def koop(tmp_path_factory):
-    """The address of a Koop with a layer of some thousand points, 500 to a page."""
+    """The address of a Koop with a layer of some thousand points, 500 per page."""
     if not (shutil.which("npm") and shutil.which("node")):
         pytest.skip("npm and node are not installed")
     folder = tmp_path_factory.mktemp("koop")
@@ -64,11 +64,11 @@ def koop(tmp_path_factory):
 
 
 def _install(folder: Path) -> None:
-    words = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save"]
-    words += ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
+    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save"]
+    command += ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
     try:
         done = subprocess.run(
-            [*words, "--prefix", str(folder), *PACKAGES],
+            [*command, "--prefix", str(folder), *PACKAGES],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -92,7 +92,7 @@ def here_with_koop(here, koop, monkeypatch):
 
 
 def night(here, **asked):
-    """One night; returns the new snapshot."""
+    """Run one night; return the new snapshot."""
     gathered = Candidate(here, SOURCE, "fires", snapshot.current(here, "fires"))
     arcgis.fetch(gathered, LAYER, **asked)
     described = candidate.descriptor(SOURCE, "fires", "live", gathered.resources, **gathered.extra)

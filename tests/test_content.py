@@ -1,4 +1,4 @@
-"""What stage api lets through, so that stage preprocess can read or repair it."""
+"""What stage api accepts, so that stage preprocess can read or repair it."""
 
 import json
 import random
@@ -42,11 +42,11 @@ def test_the_last_line_end_is_known_in_every_encoding(name, tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
-@pytest.mark.parametrize(("text", "words"), [("<html>\n", "a web page"), ('{"a":1}\n', "JSON")])
-def test_what_is_no_table_is_told_in_every_encoding(encoding, text, words, tmp_path):
+@pytest.mark.parametrize(("text", "message"), [("<html>\n", "a web page"), ('{"a":1}\n', "JSON")])
+def test_what_is_no_table_is_told_in_every_encoding(encoding, text, message, tmp_path):
     path = tmp_path / "file.csv"
     path.write_bytes(text.encode(encoding))
-    with pytest.raises(SourceError, match=words):
+    with pytest.raises(SourceError, match=message):
         checks.check(path, "csv", "here", encoding=encoding)
 
 

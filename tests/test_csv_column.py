@@ -1,4 +1,4 @@
-"""Columns of a CSV, held against the parser of the standard library."""
+"""Columns of a CSV, compared with the parser of the standard library."""
 
 import csv
 import io
@@ -22,18 +22,18 @@ def column(tmp_path, data: bytes, name: str):
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("place", [0, 2, 4])
-def test_it_finds_what_a_parser_finds(tmp_path, quoting, end, place):
-    chance = random.Random(place)
+@pytest.mark.parametrize("index", [0, 2, 4])
+def test_it_finds_what_a_parser_finds(tmp_path, quoting, end, index):
+    chance = random.Random(index)
     header = ["a", "b", "c", "d", "e"]
     rows = [["".join(chance.choices(PARTS, k=3)) for _ in header] for _ in range(300)]
     for number, row in enumerate(rows):
-        row[place] = f"key-{number}"
+        row[index] = f"key-{number}"
     text = io.StringIO()
     csv.writer(text, quoting=quoting, lineterminator=end).writerows([header, *rows])
-    names, found = column(tmp_path, text.getvalue().encode(), header[place])
+    names, found = column(tmp_path, text.getvalue().encode(), header[index])
     assert names == header
-    assert found == [row[place].encode() for row in rows]
+    assert found == [row[index].encode() for row in rows]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])

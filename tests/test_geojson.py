@@ -1,4 +1,4 @@
-"""GeoJSON to CSV: what arrives unchanged, and what is refused."""
+"""GeoJSON to CSV: what stays unchanged, and what is refused."""
 
 import csv
 import hashlib
@@ -17,7 +17,7 @@ POINT = '{"type":"Point","coordinates":[1.10,2]}'
 
 @pytest.fixture
 def made(tmp_path):
-    """Write documents as files of a source, make them legible, return receipt and bytes."""
+    """Write documents as files of a source, convert them, return receipt and result."""
 
     def make(*documents: str | bytes, **options):
         folder = tmp_path / "some_source"
@@ -170,7 +170,7 @@ def test_too_large_a_document_is_refused(made, monkeypatch):
 
 
 GOOD = collection(feature('{"a":1}'))
-# What is refused: the document, and words of the error beside the file's name.
+# What is refused: the document, and texts in the error beside the file's name.
 REFUSED = {
     "an HTML page": ("\n<!DOCTYPE html>", ["an HTML page instead of JSON"]),
     "an empty file": ("", ["an empty file"]),
@@ -235,11 +235,11 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused_is_named_with_its_place(name, made):
-    document, words = REFUSED[name]
+    document, texts = REFUSED[name]
     with pytest.raises(SourceError) as refused:
         made(document)
-    for word in ["some_source/0.json", *words]:
-        assert word in str(refused.value)
+    for text in ["some_source/0.json", *texts]:
+        assert text in str(refused.value)
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 400
 
@@ -286,7 +286,7 @@ def test_captures_that_are_no_data_are_refused(tmp_path):
 
 @pytest.mark.parametrize("text", ["\\u0085", "\\u009F", "\\\\\\u0092"])
 def test_an_escaped_control_is_refused_at_any_depth(tmp_path, text):
-    """A nested value stays JSON text, in which the escape is plain ASCII until a model reads it."""
+    """A nested value stays JSON text, whose escapes are ASCII until a model decodes them."""
     for value in (f'"x{text}y"', f'{{"n": "x{text}"}}', f'[["{text}"]]', f'{{"{text}": 1}}'):
         path = tmp_path / "raw.geojson"
         feature = f'{{"type":"Feature","properties":{{"a":{value}}},"geometry":null}}'

@@ -1,4 +1,4 @@
-"""Whether there is a network is found out once a run, in seconds, whatever hangs."""
+"""Each run probes the network once, within seconds, whatever hangs."""
 
 import json
 import socket
@@ -25,7 +25,7 @@ def listener():
 
 @pytest.fixture
 def probes(monkeypatch):
-    """What was probed, and for how long at most; nothing answers."""
+    """The endpoints that were probed, with their time limits; nothing responds."""
     probed = []
 
     def nothing(endpoints, seconds):
@@ -60,7 +60,7 @@ def test_a_closed_port_is_none_and_is_known_at_once(here, monkeypatch, listener)
 
 
 def test_packets_that_vanish_take_no_longer_than_the_limit(here, monkeypatch):
-    """A listener whose backlog is full drops what comes, as a black hole does."""
+    """A listener whose backlog is full drops packets, as a black hole does."""
     with closing(socket.socket()) as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -81,7 +81,7 @@ HANGING = """
 import socket, sys, time
 from pathlib import Path
 from pipeline.http import network
-socket.getaddrinfo = lambda *words, **more: time.sleep(60)
+socket.getaddrinfo = lambda *arguments, **options: time.sleep(60)
 network.PROBE_SECONDS = 0.5
 print(network._any_responds({("a.invalid", 443), ("b.invalid", 443)}, 0.5))
 """
@@ -96,11 +96,11 @@ def test_a_resolver_that_never_answers_holds_up_neither_the_probe_nor_the_end():
 
 def test_one_broken_address_does_not_hide_a_good_one(monkeypatch, listener):
     good = listener.getsockname()
-    dead = ("127.0.0.1", 1)  # as an IPv6 address where only IPv4 leads out
+    dead = ("127.0.0.1", 1)  # like an IPv6 address in a network with IPv4 only
     monkeypatch.setattr(
         socket,
         "getaddrinfo",
-        lambda *words, **more: [
+        lambda *arguments, **options: [
             (socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in (dead, good)
         ],
     )

@@ -1,4 +1,4 @@
-"""OpenFEMA: pages, counts, refreshes, versions, and what goes wrong on the way."""
+"""OpenFEMA: pages, counts, refreshes, versions, and failures."""
 
 import csv
 import json
@@ -30,16 +30,16 @@ SOURCE = Source("T", "P", "https://e.gov/", "L", "https://l.gov/", "csv")
 
 @pytest.fixture
 def fema(here, monkeypatch):
-    """A world with OpenFEMA in it: a data set of 250 rows; no time passes between tries."""
+    """An OpenFEMA service with a data set of 250 rows; no time passes between tries."""
     monkeypatch.setattr(client, "_FIRST_WAIT", 0.01)
-    with world() as known:
-        known.declarations = openfema.declarations(250)
-        known.declarations.register(known.publisher, f"/{HOST}")
-        known.hosts.add(HOST)
-        monkeypatch.setenv("MIRRORS", known.mirrors)
+    with world() as scene:
+        scene.declarations = openfema.declarations(250)
+        scene.declarations.register(scene.publisher, f"/{HOST}")
+        scene.hosts.add(HOST)
+        monkeypatch.setenv("MIRRORS", scene.mirrors)
         monkeypatch.setenv("FETCH_PATIENCE", "0")
         settings.load.cache_clear()
-        yield known
+        yield scene
 
 
 @pytest.fixture
@@ -60,13 +60,13 @@ def read(gathered: Candidate, dataset="DisasterDeclarationsSummaries", **asked) 
 
 
 def work(offline=False) -> dict:
-    """One night through the whole stage; returns its facts."""
+    """Run the whole stage for one night; return its facts."""
     options = type("Options", (), {"offline": offline, "force": False})
     return api.work(settings.load(), options, SOURCE, "fema", read)
 
 
 def night(source=SOURCE, **asked):
-    """One night; returns the new snapshot."""
+    """Run one night; return the new snapshot."""
     gathered = gather(source, **asked)
     described = candidate.descriptor(
         gathered.source, "fema", "live", gathered.resources, **gathered.extra
@@ -246,7 +246,7 @@ def test_a_deprecated_version_and_a_newer_one_are_told_and_not_switched_to(
     assert taken.descriptor.get("note") == note
     assert capsys.readouterr().err == (f"fema: {note}\n" if note else "")
     assert len(rows(taken)) == 250
-    night()  # carried over, and told again
+    night()  # carried over, with the same note
     assert capsys.readouterr().err == (f"fema: {note}\n" if note else "")
 
 
@@ -259,7 +259,7 @@ def test_a_version_that_is_not_listed_is_refused(data):
     assert not data.queries("page")
 
 
-# What changes while it is read
+# Data that change while they are read
 
 
 def test_a_data_set_that_grows_while_it_is_read_is_read_again(data):
@@ -334,7 +334,7 @@ def test_pages_without_end_are_bounded(data, monkeypatch):
     assert len(data.queries("page")) == 20
 
 
-# What is not the page that was asked for
+# Responses that are not the requested page
 
 
 def test_another_header_on_a_later_page_is_refused(fema, data):
@@ -397,7 +397,7 @@ def test_another_count_is_named(fema, data, answer, message):
     assert "\x1b" not in str(caught.value)
 
 
-# Faults of HTTP, in the second page
+# HTTP faults in the second page
 
 GOOD_AGAIN = [
     (faults.status(503), 2),
@@ -491,16 +491,16 @@ def test_a_bomb_is_stopped(fema, data, monkeypatch):
 def test_a_certificate_nobody_vouches_for_is_refused(here, monkeypatch, tmp_path):
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed")
-    with world(faults.self_signed(tmp_path)) as known:
-        known.answer(HOST, "/api/open/v1/OpenFemaDataSets", Answer(b"{}"))
-        monkeypatch.setenv("MIRRORS", known.mirrors)
+    with world(faults.self_signed(tmp_path)) as scene:
+        scene.answer(HOST, "/api/open/v1/OpenFemaDataSets", Answer(b"{}"))
+        monkeypatch.setenv("MIRRORS", scene.mirrors)
         settings.load.cache_clear()
         with pytest.raises(SourceError, match="certificate was refused"):
             gather()
-        assert known.asked(HOST) == []
+        assert scene.asked(HOST) == []
 
 
-# Real answers
+# Captured responses
 
 PARTS = [
     ("DisasterDeclarationsSummaries_first-1000_2024-08-06.csv", 1000, ",", "\r\n"),
@@ -525,13 +525,13 @@ def test_real_rows_arrive_as_they_are(fema, name, count, comma, end):
             columns, *page = csv.reader(lines)
             assert columns == header
             came += page
-    place = header.index("id")
-    assert came == sorted(records, key=lambda row: row[place])
+    index = header.index("id")
+    assert came == sorted(records, key=lambda row: row[index])
     assert len(came) == taken.descriptor["completeness"]["rows"] == count
 
 
 def test_two_real_nights_differ_although_the_key_is_no_key(fema):
-    """`id` is unique in one night; a changed row comes under another the night after."""
+    """`id` is unique within a night; a changed row has another one in the next night."""
     nights = []
     for day in ("14", "15"):
         capture = CAPTURES / "fema" / f"FemaWebDisasterDeclarations_2024-02-{day}.csv"

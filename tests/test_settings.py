@@ -1,4 +1,4 @@
-"""Settings: the environment, then `.env`, then the defaults; what is wrong is named."""
+"""Settings: the environment, then `.env`, then the defaults; errors name the setting."""
 
 import dataclasses
 import random
@@ -11,7 +11,7 @@ from pipeline.errors import SetupError
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch, tmp_path):
-    """No setting of the machine, no `.env` of the clone."""
+    """Without the settings of this machine, and without a `.env`."""
     for name in settings.DEFAULTS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(settings, "ROOT", tmp_path)
@@ -192,7 +192,7 @@ def test_a_proxy_that_is_none_is_78(monkeypatch, name, value):
 
 
 def test_damaged_files_are_78_or_read(tmp_path, is_long):
-    """Whatever the bytes: settings, or one sentence and 78."""
+    """Any bytes give either settings, or one sentence and 78."""
     chance, outcomes = random.Random(35), {"read": 0, "refused": 0}
     parts = [b"STASH=off", b"=", b"\n", b"'", b'"', b"#", b"\xff", b"\0", b"export ", b"KEY_A="]
     parts += [b"abcdef", b"\\", b"\r", b"$", b"${", b"}", b" ", b"CONTACT=\xc3\xa9", b"[::1"]

@@ -1,4 +1,4 @@
-"""Socrata: pages ordered by the row identifier, counts, updates, and the token's whereabouts."""
+"""Socrata: pages ordered by the row identifier, counts, updates, and where the token is sent."""
 
 import csv
 import json
@@ -28,16 +28,16 @@ TOKEN = "a-token-of-the-tests"
 
 @pytest.fixture
 def cdc(here, monkeypatch):
-    """A world with a site of Socrata's in it; no time passes between tries."""
+    """A Socrata site; no time passes between tries."""
     monkeypatch.setattr(client, "_FIRST_WAIT", 0.01)
-    with world() as known:
-        known.places = socrata.places(250)
-        known.places.register(known.publisher, f"/{HOST}")
-        known.hosts |= {HOST, "elsewhere.gov"}
-        monkeypatch.setenv("MIRRORS", known.mirrors)
+    with world() as scene:
+        scene.places = socrata.places(250)
+        scene.places.register(scene.publisher, f"/{HOST}")
+        scene.hosts |= {HOST, "elsewhere.gov"}
+        monkeypatch.setenv("MIRRORS", scene.mirrors)
         monkeypatch.setenv("FETCH_PATIENCE", "0")
         settings.load.cache_clear()
-        yield known
+        yield scene
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def gather(dataset="swc5-untb", source=SOURCE, **asked) -> Candidate:
 
 
 def night(source=SOURCE, **asked):
-    """One night; returns the new snapshot."""
+    """Run one night; return the new snapshot."""
     gathered = gather(source=source, **asked)
     described = candidate.descriptor(source, "places", "live", gathered.resources, **gathered.extra)
     return snapshot.commit(settings.load(), "places", gathered.folder, described)
@@ -191,7 +191,7 @@ def test_a_site_that_tells_no_update_is_read_every_night(data):
     assert len(data.queries("page")) == 6
 
 
-# What changes, is short or is something else
+# Data that change, are incomplete, or are something else
 
 
 @pytest.mark.parametrize("what", ["rows", "update"])
@@ -208,7 +208,7 @@ def test_what_changes_while_it_is_read_is_read_again(data, what):
     taken = night()
     assert len(rows(taken)) == len(data.rows)
     assert taken.descriptor["publisher_version"] == str(data.updated)
-    first_reading = {"rows": 4, "update": 3}  # pages; a row that was missed was looked for
+    first_reading = {"rows": 4, "update": 3}  # pages; the missing row was searched
     assert len(data.queries("page")) == first_reading[what] + 3
 
 
@@ -325,11 +325,11 @@ def test_the_token_is_in_no_message(cdc, monkeypatch, path, code):
     assert TOKEN not in str(caught.value)
 
 
-# Real rows
+# Captured rows
 
 
 def test_real_rows_arrive_as_they_are(cdc):
-    """The capture is the wide form of PLACES; its rows are paged as a data set of their own."""
+    """The capture is the wide form of PLACES; its rows are served as a data set of their own."""
     capture = CAPTURES / "cdc" / "PLACES_county_gis_2022.csv"
     if not capture.exists():
         pytest.skip(f"the captures are not here: {capture}")
