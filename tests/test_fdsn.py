@@ -79,7 +79,7 @@ class Service:
         asked, found = self._found(request)
         self.generated += 1
         if "updatedafter" in asked:
-            return self.changes(asked, found)
+            return self.changed(asked, found)
         assert set(asked) == {"starttime", "endtime", "minmagnitude", "orderby"}
         self.queries.append(asked)
         if len(found) > self.cap:
@@ -87,7 +87,7 @@ class Service:
         found.sort(key=lambda e: e["properties"]["time"], reverse=asked["orderby"] != "time-asc")
         return self.answer(found)
 
-    def changes(self, asked, found):
+    def changed(self, asked, found):
         assert set(asked) - {"includedeleted"} == {"starttime", "endtime", "updatedafter", "limit"}
         self.changes.append(asked)
         if self.refuses:
