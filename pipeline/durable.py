@@ -100,6 +100,15 @@ def write(path: Path, content: bytes) -> None:
     flush(path.parent)
 
 
+def read_json(path: Path) -> dict:
+    """The object in a JSON file; empty when the file is missing, damaged or not an object."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def write_json(path: Path, value: object) -> None:
     """Replace a JSON file; one member per line makes differences readable."""
     write(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())

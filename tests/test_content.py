@@ -62,7 +62,7 @@ READERS = {
     "an ArcGIS page": lambda path: arcgis_responses.page(
         path.read_bytes().replace(b'"id":"7",', b""), "OID", "here"
     ),
-    "ArcGIS pages": lambda path: arcgis_responses.fingerprint([path.read_bytes()]),
+    "ArcGIS pages": lambda path: arcgis_responses.fingerprint([path]),
     "FDSN events": fdsn._events,
     "alerts": nws._alerts,
 }

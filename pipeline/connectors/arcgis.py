@@ -110,13 +110,9 @@ def _content(candidate: Candidate) -> str:
     theirs = [entry.get("rows") for entry in current.descriptor["resources"]] if current else []
     if current and theirs and theirs != [entry["rows"] for entry in ours]:
         paths = [candidate.folder / entry["path"] for entry in ours]
-        if _features_of(paths) == _features_of(current.files):
+        if responses.fingerprint(paths) == responses.fingerprint(current.files):
             return current.content
     return snapshot.fingerprint_of({entry["path"]: entry["content"] for entry in ours})
-
-
-def _features_of(paths: list[Path]) -> str:
-    return responses.fingerprint(path.read_bytes() for path in paths)
 
 
 def _read(reading: _Reading, by_ids: bool) -> tuple[Completeness, str]:

@@ -8,6 +8,7 @@ import functools
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -55,7 +56,6 @@ class Description(msgspec.Struct):
     fields: list[_Field] | None = None
     maxRecordCount: int | None = None
     supportedQueryFormats: str | None = None
-    geometryType: str | None = None
     advancedQueryCapabilities: _Abilities | None = None
     editingInfo: _Editing | None = None
 
@@ -111,11 +111,11 @@ def layer(description: Description, where: str) -> Layer:
     )
 
 
-def fingerprint(pages: Iterable[bytes]) -> str:
-    """SHA-256 of the features of pages in their order, however they were cut into pages."""
+def fingerprint(pages: Iterable[Path]) -> str:
+    """SHA-256 of the features in files, in their order, however they were cut into pages."""
     digest = hashlib.sha256()
-    for body in pages:
-        features = lenient_json.decode(body, type=_RawFeatures).features
+    for path in pages:
+        features = lenient_json.decode(path.read_bytes(), type=_RawFeatures).features
         digest.update(b"\0".join([b"", *features]))
     return digest.hexdigest()
 

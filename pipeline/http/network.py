@@ -5,7 +5,6 @@ the host of that request and to those of the other URLs that the caller gives, b
 and proxies. No other host is ever contacted.
 """
 
-import json
 import os
 import re
 import socket
@@ -103,7 +102,9 @@ def is_down(settings: Settings, url: str, others: Iterable[str]) -> bool:
     The scripts of a run share the result (`data/state/network.json`).
     """
     run = os.environ.get("PIPELINE_RUN", "")
-    earlier = _earlier_probe(settings, run)
+    earlier = durable.read_json(settings.state / "network.json")
+    if not run or earlier.get("run") != run:
+        earlier = {}
     if earlier.get("is_down") is False:
         return False
     tried = {(host, port) for host, port in earlier.get("tried", [])}
@@ -114,15 +115,6 @@ def is_down(settings: Settings, url: str, others: Iterable[str]) -> bool:
         probe = {"run": run, "is_down": down, "tried": sorted(endpoints | tried)}
         durable.write_json(settings.state / "network.json", probe)
     return down
-
-
-def _earlier_probe(settings: Settings, run: str) -> dict:
-    """The result of an earlier probe in this run; empty without one."""
-    try:
-        probe = json.loads((settings.state / "network.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return probe if run and isinstance(probe, dict) and probe.get("run") == run else {}
 
 
 def _any_responds(endpoints: set[Endpoint], seconds: float) -> bool:

@@ -81,14 +81,14 @@ def start(url: str, headers: Mapping[str, str], path: Path) -> Partial:
 def interrupted(url: str, path: Path) -> Partial | None:
     """What a killed process had received of a file; None when it cannot be resumed."""
     try:
-        described = json.loads(_description(path).read_bytes())
+        described = durable.read_json(_description(path))
         partial = Partial(described["etag"], described["total"])
         if (described["url"], described["boot"]) != (shown(url), _boot() or None):
             return None
         with path.open("rb") as file:
             while block := file.read(_BLOCK):
                 partial.add(block)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, KeyError):
         return None
     return partial if partial.size else None
 
@@ -126,7 +126,7 @@ class Journal:
         self._folder = folder
         self._interrupted = _folder_of_interrupted(settings, source)
         self._completed: dict[str, dict] = {}  # by address and name
-        self._earlier = _read(self._interrupted / JOURNAL)
+        self._earlier = durable.read_json(self._interrupted / JOURNAL)
 
     def record(self, url: str, name: str, finished: Finished) -> None:
         """Record a complete file; without validators the publisher could not confirm it."""
@@ -171,11 +171,3 @@ def keep(settings: Settings, source: str, folder: Path) -> None:
 
 def _folder_of_interrupted(settings: Settings, source: str) -> Path:
     return durable.unlinked(settings.raw / ".begun") / source
-
-
-def _read(path: Path) -> dict:
-    try:
-        journal = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return journal if isinstance(journal, dict) else {}
