@@ -8,7 +8,7 @@ import pytest
 from conftest import CAPTURES
 
 from pipeline.errors import SourceError
-from pipeline.formats import csv_columns
+from pipeline.formats import bitmask, csv_columns, records
 
 PARTS = ["", "a", "é", '"', ",", "\n", "\r\n", " ", "long " * 20]
 
@@ -112,3 +112,13 @@ def test_a_real_file(tmp_path, name):
     found = csv_columns.read(capture, "https://e.gov/").values("disasterName")
     assert len(found) == len(rows) == 5030
     assert column(tmp_path, capture.read_bytes(), "id")[1] == [row["id"].encode() for row in rows]
+
+
+def test_records_and_fields_end_outside_of_quotes():
+    text = b'a,"b,\n""c"\r\n\r\nd'
+    assert list(records.split(text)) == [b'a,"b,\n""c"\r\n', b"\r\n", b"d"]
+    assert list(records.split(b"a\n")) == [b"a\n"]
+    assert list(records.split(b"")) == []
+    assert bitmask.positions(records.find(text).delimiters).tolist() == [1]
+    assert records.find(b'a,"').ends_inside
+    assert not records.find(b'a,"",').ends_inside

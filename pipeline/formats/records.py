@@ -44,7 +44,7 @@ def find(
     )
 
 
-def ends(data: bytes, quote: bytes | None = b'"') -> list[int]:
+def ends(data: bytes, quote: bytes | None) -> list[int]:
     """The offsets at which the complete records of a text end, line end included."""
     return (bitmask.positions(find(data, quote=quote).line_ends) + 1).tolist()
 
