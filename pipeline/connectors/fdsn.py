@@ -123,8 +123,8 @@ class _Service:
 
     def has_moved_from(self, names: list[str]) -> bool:
         """Whether an event read tonight is also in these older files: its time was revised."""
-        folder = self.candidate.kept.folder if self.read else Path()
-        return any(not self.read.isdisjoint(_events(folder / name)) for name in names if self.read)
+        folder = self.candidate.kept.folder
+        return any(not self.read.isdisjoint(_events(folder / name)) for name in names)
 
     def fetch(self, window: Window) -> None:
         """Fetch the events of a window into a file, or into several below the server's limit."""
