@@ -228,7 +228,7 @@ def test_a_new_column_in_the_middle_is_loaded_and_reported(place, monkeypatch):
             lambda data: data.replace(b",", b";"),
             "the declared delimiter ',' does not occur, ';' occurs 6 times",
         ),
-        (lambda data: data.replace(b",", b"\t"), r"and '\\t' is 6 times"),
+        (lambda data: data.replace(b",", b"\t"), r"'\\t' occurs 6 times"),
         (lambda data: b"\xef\xbb\xbf" + data, "line 1: a byte order mark"),
         (lambda data: data.decode().encode("utf-16"), "UTF-16"),
         (lambda data: data.replace(b"Thigpen", b"Th\xefgpen", 1), "line 2.*byte 0xef is not UTF-8"),
