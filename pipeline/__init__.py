@@ -1,13 +1,13 @@
-"""What more than one script of the pipeline needs, and nothing else: see docs/architecture.md.
+"""The engine of the pipeline: see docs/architecture.md.
 
-Scripts of a source that were written before the packages may import the modules in MOVED by their
-old names; a team's own sources need no change when it upgrades.
+Scripts written before the packages existed may import the modules in MOVED by their old names, so a
+team's own sources need no change after an upgrade.
 """
 
 import importlib.abc
 import importlib.machinery
 import sys
-from importlib import import_module as _import_moved  # by a name that `closure` knows from MOVED
+from importlib import import_module as _import_moved  # `closure` finds the real names in MOVED
 
 MOVED = {
     "arcgis": "connectors.arcgis",
@@ -29,7 +29,7 @@ MOVED = {
 
 
 class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds a module of MOVED under its old name: the same module, not a copy."""
+    """Imports a module in MOVED under its old name: the same module, not a copy."""
 
     def find_spec(self, name, path=None, target=None):
         package, _, module = name.rpartition(".")

@@ -1,7 +1,7 @@
-"""gzip and zip, read as a stream in bounded memory: nothing in them is believed.
+"""gzip and zip, read as a stream in bounded memory: nothing in them is trusted.
 
-What expands without end is stopped, a gzip stream is held against its trailer (RFC 1952), and of
-a zip only the member that was asked for is read.
+A file that expands without end is stopped, the trailer of a gzip stream is checked (RFC 1952), and
+only the requested member of a zip is read.
 """
 
 import contextlib
@@ -15,25 +15,25 @@ from pathlib import Path
 
 from pipeline import durable
 from pipeline.errors import SourceError, Transient
-from pipeline.text import escaped, place
+from pipeline.text import escaped, label
 
 MAX_BYTES = 2 * 1024**3
-MAX_EXPANSION = 200  # decoded bytes for one received, once past EXPANSION_FLOOR
+MAX_EXPANSION = 200  # decoded bytes per byte received, beyond EXPANSION_FLOOR
 EXPANSION_FLOOR = 10 * 1024**2
-BLOCK = 256 * 1024  # bytes read and given at a time
+BLOCK = 256 * 1024  # bytes read and decoded at a time
 GZIP = b"\x1f\x8b"  # how a stream begins
 _ENCRYPTED = 1  # bit 0 of a member's flags (APPNOTE.TXT, 4.4.4)
-# What `zipfile` raises on damage: a version or method it does not know (RuntimeError), a name in
-# no encoding (ValueError), a stream that is cut (EOFError).
-_DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OverflowError)
+# Raised by `zipfile` for damage, such as an unknown version or method (RuntimeError), a name in no
+# encoding (ValueError), a stream that is cut (EOFError).
+_DAMAGE_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OverflowError)
 
 
 def gunzip(blocks: Iterable[bytes], where: str) -> Iterator[bytes]:
-    """Undo gzip, however many members there are, however the blocks are cut.
+    """Decompress gzip with any number of members, however the blocks are cut.
 
-    `where` is the address or file that an error names. Raises Transient when the stream is
-    damaged or cut (its trailer is checked), SourceError when something else follows its end, or
-    when it gives more than MAX_BYTES, or over MAX_EXPANSION times what it was given.
+    `where` is the address or file, for errors. Raises Transient when the stream is damaged or cut
+    (its trailer is checked), SourceError when other bytes follow its end, or when the result has
+    more than MAX_BYTES or MAX_EXPANSION times the size of the stream.
     """
     decoder, received, decoded = None, 0, 0
     for block in blocks:
@@ -48,7 +48,7 @@ def gunzip(blocks: Iterable[bytes], where: str) -> Iterator[bytes]:
             except zlib.error as error:
                 raise Transient(f"{where}: the gzip stream is damaged ({error})") from None
             decoded += len(out)
-            _hold_in_bounds(where, decoded, received)
+            _check_size(where, decoded, received)
             if out:
                 yield out
             block = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
@@ -58,32 +58,32 @@ def gunzip(blocks: Iterable[bytes], where: str) -> Iterator[bytes]:
 
 
 def blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:
-    """A file in blocks; one of gzip, by its name `….gz` or its first bytes, is unpacked.
+    """A file in blocks; gzip, recognised by the name `….gz` or the first bytes, is decompressed.
 
-    Raises as `gunzip` does.
+    Raises the errors of `gunzip`.
     """
     with path.open("rb", buffering=0) as file:
         is_packed = path.suffix == ".gz" or file.read(len(GZIP)) == GZIP
         file.seek(0)
         read = iter(lambda: file.read(size), b"")
-        yield from gunzip(read, place(path)) if is_packed else read
+        yield from gunzip(read, label(path)) if is_packed else read
 
 
 def members(path: Path) -> list[str]:
-    """The names of a zip's files, its whole directory checked.
+    """The names of the files in a zip; its whole directory is checked.
 
-    Raises Transient when it has no directory (it is cut), SourceError when a member has an
-    absolute path, `..` or a backslash in it, is a link or a device, is encrypted, too large,
-    packed in another way than stored or deflated, or when two have the same name.
+    Raises Transient when it has no directory (it is cut). Raises SourceError when a member has an
+    absolute path, `..` or a backslash in it, is a link or a device, is encrypted, too large, or
+    neither stored nor deflated, and when two members have the same name.
     """
     with _opened(path) as opened:
         return [info.filename for info in _checked(path, opened) if not info.is_dir()]
 
 
 def contents(path: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """The files of a zip in turn: the name of each, and its bytes in blocks, to be read at once.
+    """The files of a zip in turn: name, and bytes in blocks, which must be read before the next.
 
-    Raises SourceError as `members` and `unzip` do.
+    Raises the errors of `members` and `unzip`.
     """
     with _opened(path) as opened:
         for info in _checked(path, opened):
@@ -94,14 +94,14 @@ def contents(path: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
 def unzip(path: Path, member: str, output: Path) -> Path:
     """Write one member of a zip to a file, bounded in size; returns the file.
 
-    Raises SourceError as `members` does, when there is no such member, and when its bytes do not
-    match its length and checksum.
+    Raises the errors of `members`, and SourceError when there is no such member, or when its bytes
+    do not match its length and checksum.
     """
     with _opened(path) as opened, durable.create(output) as file:
         infos = {info.filename: info for info in _checked(path, opened) if not info.is_dir()}
         if member not in infos:
             names = escaped(", ".join(infos)) or "no file"
-            raise SourceError(f"{path.name}: no {member} in it; it has {names}")
+            raise SourceError(f"{path.name}: it has no {member}; it has {names}")
         for block in _unpacked(path, opened, infos[member]):
             file.write(block)
     return output
@@ -110,30 +110,30 @@ def unzip(path: Path, member: str, output: Path) -> Path:
 def _unpacked(path: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
     written = 0
     damaged = f"{path.name}: {escaped(info.filename)} is damaged"
-    with _named(SourceError, damaged), opened.open(info) as packed:
+    with _as(SourceError, damaged), opened.open(info) as packed:
         while block := packed.read(BLOCK):
             written += len(block)
-            _hold_in_bounds(f"{path.name}: {info.filename}", written, path.stat().st_size)
+            _check_size(f"{path.name}: {info.filename}", written, path.stat().st_size)
             yield block
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
-    with _named(Transient, f"{path.name}: no whole zip"):
+    with _as(Transient, f"{path.name}: not a complete zip"):
         return zipfile.ZipFile(path)
 
 
 @contextlib.contextmanager
-def _named(kind: type[SourceError], what: str) -> Generator[None]:
-    """Raise an error of a kind for whatever `zipfile` meets in a damaged file.
+def _as(kind: type[SourceError], what: str) -> Generator[None]:
+    """Raise an error of a kind for any error of `zipfile` in a damaged file.
 
-    A disk that is full or cannot be read is no damage of the file: its OSError is passed on.
+    The OSError of a disk that is full or cannot be read is not caught.
     """
     try:
         yield
-    except _DAMAGES as error:
+    except _DAMAGE_ERRORS as error:
         raise kind(f"{what}: {escaped(str(error))}") from None
     except OSError as error:
-        if error.errno != errno.EINVAL:  # of a seek to where no file has a byte
+        if error.errno != errno.EINVAL:  # of a seek outside of the file
             raise
         raise kind(f"{what}: it names an offset outside of the file") from None
 
@@ -150,7 +150,7 @@ def _checked(path: Path, opened: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _flaw(info: zipfile.ZipInfo) -> str:
-    """Why a member must not be read; empty when it may be."""
+    """Why a member must not be read; empty if it may be read."""
     name, kind = info.orig_filename, stat.S_IFMT(info.external_attr >> 16)
     if name.startswith("/") or name[1:2] == ":" or ".." in name.split("/"):
         return "has a path that leads out of the archive"
@@ -165,7 +165,7 @@ def _flaw(info: zipfile.ZipInfo) -> str:
     return f"is larger than {MAX_BYTES >> 20} MiB" if info.file_size > MAX_BYTES else ""
 
 
-def _hold_in_bounds(where: str, decoded: int, received: int) -> None:
+def _check_size(where: str, decoded: int, received: int) -> None:
     if decoded > MAX_BYTES:
         raise SourceError(f"{where}: more than {MAX_BYTES >> 20} MiB; stopped")
     if decoded > max(EXPANSION_FLOOR, MAX_EXPANSION * received):

@@ -1,7 +1,7 @@
-"""What a source's files must declare: a mistake in them is named, and is the source's own.
+"""Checks of the declarations in a source's files. A mistake affects only its own source.
 
-A file that is missing stops a run before it begins; `doctor` names it. What a script declares is
-known only when it runs: then that source keeps its last good data, and its script ends with 78.
+A missing file stops a run before it begins; `doctor` names it. What a script declares is known
+only when it runs: then its source keeps its last good data, and the script ends with 78.
 """
 
 import re
@@ -20,7 +20,7 @@ _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+", re.IGNOR
 
 
 def missing_parts(names: Iterable[str], stages: Iterable[str] = PARTS_OF) -> list[str]:
-    """The files that sources lack for some stages, each as a sentence."""
+    """The files that sources lack for the given stages, each as a sentence."""
     return [
         f"source {name} has no {part.format(name)}"
         for name in names
@@ -31,7 +31,7 @@ def missing_parts(names: Iterable[str], stages: Iterable[str] = PARTS_OF) -> lis
 
 
 def check_kind(kind: str, kinds: Sequence[str], script: str) -> None:
-    """Raise DeclarationError unless a kind is one of those that there are."""
+    """Raise DeclarationError unless a kind is one of `kinds`."""
     if kind not in kinds:
         raise DeclarationError(
             f"{script} declares kind={kind!r}: {kind} is not one of {', '.join(kinds)}"
@@ -39,7 +39,7 @@ def check_kind(kind: str, kinds: Sequence[str], script: str) -> None:
 
 
 def check_keys(keys: Mapping[str, str], script: str) -> None:
-    """Raise DeclarationError unless each key of a publisher is declared for one host, by name."""
+    """Raise DeclarationError unless each key of a publisher is declared for the name of a host."""
     for name, host in keys.items():
         if not (isinstance(host, str) and _HOST.fullmatch(host)):
             what = f"{script} declares the key {name} for {host!r}, which is not the name of a host"
@@ -47,14 +47,14 @@ def check_keys(keys: Mapping[str, str], script: str) -> None:
 
 
 def check_encodings(encodings: Sequence[str], script: str) -> None:
-    """Raise DeclarationError unless Python knows each of the encodings."""
+    """Raise DeclarationError unless Python supports each encoding."""
     if not encodings:
         raise DeclarationError(f"{script} declares no encoding")
     for encoding in encodings:
         try:
             "".encode(encoding)
         except (LookupError, TypeError, ValueError):
-            what = f"{script} declares encoding={encoding!r}, which Python does not know"
+            what = f"{script} declares encoding={encoding!r}, which Python does not support"
             raise DeclarationError(
                 what, "docs.python.org/3/library/codecs.html lists them"
             ) from None
@@ -69,7 +69,7 @@ def check_dialect(delimiter: str, quote: str | None, script: str) -> None:
             what = f"{script} declares {name}={sign!r}, which cannot be a delimiter or a quote"
             raise DeclarationError(
                 f"{what}: each is one ASCII character",
-                'a tab is "\\t"; quote=None where there are no quotes',
+                'a tab is "\\t"; quote=None if there are no quotes',
             )
     if delimiter == quote:
-        raise DeclarationError(f"{script} declares {delimiter!r} as delimiter and as quote")
+        raise DeclarationError(f"{script} declares {delimiter!r} as both delimiter and quote")

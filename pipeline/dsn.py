@@ -1,10 +1,10 @@
-"""Connection strings of PostgreSQL, and base URLs of mirrors: understood, shown, kept secret.
+"""Connection strings of PostgreSQL and base URLs of mirrors: parsed, checked, and shown safely.
 
-libpq alone decides what a connection string means
-(https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING). A URL whose
-password has a `/` or an `@` as it is means something else to libpq than to the person who wrote
-it: the rest of the password would be taken for a host, a port or a database, and be printed in an
-error. Such a URL is refused, and nothing of it is shown.
+Only libpq decides what a connection string means
+(https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING). If a URL has an
+unencoded `/` or `@` in the password, libpq reads another URL than its author meant: the rest of the
+password becomes a host, a port or a database, which errors print. Such a URL is refused, and
+nothing of it is shown.
 """
 
 import re
@@ -14,8 +14,8 @@ from pipeline.errors import SetupError
 
 SCHEMES = ("postgres", "postgresql")
 HTTP = ("http", "https")
-# The parameters whose values libpq itself hides (PQconninfoOption, dispchar `*`), and the two with
-# which one can log in as well.
+# The parameters whose values libpq hides (PQconninfoOption, dispchar `*`), and two others that
+# allow a login.
 SECRET = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 _URL = re.compile(
     r"(?P<scheme>\w+://)(?P<person>[^@/]*@)?(?P<hosts>[^/?]*)(?:/(?P<name>[^?]*))?(?P<query>\?.*)?",
@@ -23,27 +23,27 @@ _URL = re.compile(
 )
 _PORTS = re.compile(r"[0-9]{0,5}(,[0-9]{0,5})*")
 _REMEDY = (
-    "write it as postgresql://user:password@host:port/database?parameter=value, and each special "
+    "write it as postgresql://user:password@host:port/database?parameter=value, with each special "
     "character of the password percent-encoded: / as %2F, @ as %40, # as %23, ? as %3F, : as %3A, "
-    "[ as %5B, % as %25, a blank as %20; see .env.example"
+    "[ as %5B, % as %25, a space as %20; see .env.example"
 )
-_MIRRORS = "special characters of a user or password are percent-encoded: a comma as %2C, / as %2F"
-
-_SENT = "no colon may stand in the user, no control character in either, and one must be there"
+_MIRRORS = "percent-encode special characters of a user or password: a comma as %2C, / as %2F"
+_SENDABLE = (
+    "the user must not contain a colon, neither may contain a control character, and one is needed"
+)
 
 
 def check(setting: str, address: str) -> None:
-    """Raise SetupError, which shows nothing of the address, unless it is clear what it means."""
-    if words(address) is None:
-        raise SetupError(f"{setting} is not understood: it is no connection string", _REMEDY)
+    """Raise SetupError, which shows nothing of the address, if it is invalid or ambiguous."""
+    if parameters(address) is None:
+        raise SetupError(f"{setting} is not a valid connection string", _REMEDY)
     if not is_clear(address):
-        what = f"{setting} is not understood: it can be read in two ways"
-        raise SetupError(what, _REMEDY)
+        raise SetupError(f"{setting} is ambiguous: it can be read in two ways", _REMEDY)
 
 
-def words(address: str) -> dict[str, str] | None:
-    """What libpq understands, by its own names (`host`, `password`, …); None if it does not."""
-    import psycopg  # slow to start, and most scripts have no use for it
+def parameters(address: str) -> dict[str, str] | None:
+    """The parameters as libpq reads them (`host`, `password`, …); None if it cannot."""
+    import psycopg  # slow to import, and most scripts do not need it
     from psycopg.conninfo import conninfo_to_dict
 
     if "\0" in address:
@@ -55,21 +55,21 @@ def words(address: str) -> dict[str, str] | None:
 
 
 def is_clear(address: str) -> bool:
-    """Whether libpq reads a connection string as the person who wrote it.
+    """Whether libpq reads a connection string as its author meant it.
 
-    That is so when every port is a number, and no blank and no `@` is left but the one that ends
-    the user's part and those in a secret given as a parameter.
+    That is so if every port is a number, and there is no white space, and no `@` except the one
+    after user and password and those in a secret parameter.
     """
-    known = words(address)
-    if known is None or not _PORTS.fullmatch(known.get("port", "")):
+    read = parameters(address)
+    if read is None or not _PORTS.fullmatch(read.get("port", "")):
         return False
     parts = _URL.fullmatch(address)
     if not parts:
-        return "://" not in address  # `host=… password=…`, where everything has its name
+        return "://" not in address  # `host=… password=…`, where every value has a name
     user = (parts["person"] or "").partition(":")[0]
     rest = f"{parts['hosts']}/{parts['name'] or ''}"
     given = _parameters(parts["query"])
-    if parts["query"] and not all(name for name, _ in given):  # an `&` of the password's end
+    if parts["query"] and not all(name for name, _ in given):  # an `&` in the password
         return False
     others = [value for name, value in given if name not in SECRET]
     is_plain = not re.search(r"\s", address) and "@" not in rest + "".join(others)
@@ -77,30 +77,30 @@ def is_clear(address: str) -> bool:
 
 
 def secrets(address: str) -> set[str]:
-    """The secrets in a connection string: what must not be shown of it.
+    """The secrets in a connection string.
 
-    Where it is not clear what it means, what looks like a password is one too.
+    If it is ambiguous, they include everything that looks like a password.
     """
-    known = words(address) or {}
-    found = {known[name] for name in SECRET if known.get(name)}
+    read = parameters(address) or {}
+    found = {read[name] for name in SECRET if read.get(name)}
     if not is_clear(address):
         found |= _guessed(address)
     return found
 
 
 def outline(address: str) -> str:
-    """Who and where to, by a connection string of which it is not clear what it means.
+    """User and host of an ambiguous connection string, without what may be a password.
 
-    What may be a password is left out; all of it, where it has parameters.
+    If it has parameters, nothing is shown.
     """
-    seen = re.fullmatch(r"(\w+://[^:@/?#]*:)[^?=]*(@[\w.,:\[\]-]*(/[\w%-]*)?)", address)
-    return f"{seen[1]}***{seen[2]}" if seen else "***"
+    found = re.fullmatch(r"(\w+://[^:@/?#]*:)[^?=]*(@[\w.,:\[\]-]*(/[\w%-]*)?)", address)
+    return f"{found[1]}***{found[2]}" if found else "***"
 
 
 def with_database(address: str, name: str) -> str:
-    """The same connection string, leading to another database on that server.
+    """The same connection string for another database on that server.
 
-    `name` is an identifier: nothing in it needs to be encoded.
+    `name` is an identifier that needs no encoding.
     """
     from psycopg.conninfo import make_conninfo
 
@@ -112,7 +112,7 @@ def with_database(address: str, name: str) -> str:
 
 
 def mirrors(value: str) -> dict[str, str]:
-    """The base URL by host that the setting MIRRORS names: `host=base-url`, comma-separated.
+    """The base URLs in the setting MIRRORS by host: `host=base-url`, comma-separated.
 
     Raises SetupError, which shows nothing that may be a password.
     """
@@ -123,27 +123,28 @@ def mirrors(value: str) -> dict[str, str]:
             named = repr(pair) if "@" not in value else f"entry {number}"
             raise SetupError(f"MIRRORS: {named} is not host=http(s)://base-url", _MIRRORS)
         if not _can_log_in(base):
-            raise SetupError(f"MIRRORS: user and password of entry {number} cannot be sent", _SENT)
+            what = f"MIRRORS: user and password of entry {number} cannot be sent"
+            raise SetupError(what, _SENDABLE)
         pairs[host.lower()] = base.rstrip("/")
     return pairs
 
 
 def are_clear_mirrors(value: str) -> bool:
-    """Whether every entry of MIRRORS is one."""
+    """Whether every entry of MIRRORS is valid."""
     return all(_is_base(pair.partition("=")[2].strip()) for pair in _pairs(value))
 
 
 def secrets_of_mirrors(value: str) -> set[str]:
-    """The passwords, and users without one, in the base URLs of MIRRORS."""
+    """The passwords in the base URLs of MIRRORS, and users without a password."""
     if not are_clear_mirrors(value):
         return _guessed(value)
     return {one for pair in _pairs(value) for one in secrets_of_url(pair.partition("=")[2].strip())}
 
 
 def secrets_of_url(url: str) -> set[str]:
-    """The password in an http(s) URL, or the user where there is none: that is a token.
+    """The password in an http(s) URL; a user without a password is a token.
 
-    Of a URL that can be read in two ways it is what looks like one.
+    In an ambiguous URL it is everything that looks like a password.
     """
     url = url if "://" in url else f"http://{url}"
     if not _is_base(url):
@@ -154,7 +155,7 @@ def secrets_of_url(url: str) -> set[str]:
 
 
 def is_proxy(url: str) -> bool:
-    """Whether a URL can be the address of a proxy; it may leave `http://` out."""
+    """Whether a URL can be the address of a proxy; `http://` is optional."""
     return _is_base(url if "://" in url else f"http://{url}")
 
 
@@ -163,31 +164,31 @@ def _pairs(value: str) -> list[str]:
 
 
 def _is_base(url: str) -> bool:
-    """Whether a URL is an address for others to stand below, and can be read in one way."""
+    """Whether a URL is a valid base for others, and not ambiguous."""
     try:
         parts = urlsplit(url)
-        is_one = parts.hostname and parts.port != 0
-    except ValueError:  # `http://[::1`, or a password with a `/` in it, whose rest is no port
+        is_valid = parts.hostname and parts.port != 0
+    except ValueError:  # `http://[::1`, or a `/` in a password, whose rest is not a port
         return False
-    return bool(is_one) and not re.search(r"[?#@\s]", url.replace(parts.netloc, "", 1))
+    return bool(is_valid) and not re.search(r"[?#@\s]", url.replace(parts.netloc, "", 1))
 
 
 def _can_log_in(url: str) -> bool:
-    """Whether user and password, if there are any, can be sent by HTTP Basic (RFC 7617, 2)."""
+    """Whether user and password, if any, can be sent by HTTP Basic (RFC 7617, 2)."""
     parts = urlsplit(url)
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    is_legal = all(character.isprintable() for character in user + password)
-    return is_legal and ":" not in user and bool(user or password or "@" not in parts.netloc)
+    is_valid = all(character.isprintable() for character in user + password)
+    return is_valid and ":" not in user and bool(user or password or "@" not in parts.netloc)
 
 
 def _parameters(query: str | None) -> list[tuple[str, str]]:
-    """The parameters of a URL as they stand in it: libpq knows `&` alone, and no `;`."""
+    """The parameters of a URL, still encoded; libpq separates them by `&`, not by `;`."""
     pairs = (query or "").removeprefix("?").split("&")
     return [(unquote(name), value) for name, _, value in (pair.partition("=") for pair in pairs)]
 
 
 def _guessed(address: str) -> set[str]:
-    """What may be meant as a password: up to the last `@`, and after `password=`."""
+    """What may be a password: the text up to the last `@`, and after `password=`."""
     rest = address.partition("://")[2] or address
     user, _, password = rest.rpartition("@")[0].partition(":")
     named = re.findall(r"(?i)(?:password|secret|key)\s*=\s*(.+)", address)

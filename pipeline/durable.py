@@ -1,7 +1,6 @@
-"""Files that are whole or absent, whatever moment the machine stops at, and never somebody else's.
+"""Files that are complete or absent, whenever the machine stops, and that belong to the pipeline.
 
-A name in the data folder may be taken by a symbolic link that another user put there: nothing is
-written through one.
+Another user may have put a symbolic link into the data folder: nothing is written through a link.
 """
 
 import ctypes
@@ -9,7 +8,6 @@ import errno
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,11 +16,10 @@ from pipeline.errors import SetupError
 _BLOCK = 1 << 20
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
-_RENAME_SWAP = 2  # sys/stdio.h on macOS
 
 
 def flush(path: Path) -> None:
-    """Make a file's bytes, or a folder's entries, survive a power cut."""
+    """Make a file's bytes, or a folder's entries, survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -31,10 +28,10 @@ def flush(path: Path) -> None:
 
 
 def create(path: Path, buffering: int = -1) -> BinaryIO:
-    """Open a new file for writing; a link or a leftover file of its name is removed first.
+    """Open a new file for writing; a link or an old file of this name is removed first.
 
-    An exclusive creation (O_EXCL) follows no link. Raises OSError, also when somebody is faster,
-    or a folder or a device has the name: those are nobody's leftovers.
+    An exclusive creation (O_EXCL) follows no link. Raises OSError, also when another process is
+    faster, or when a folder or a device has this name.
     """
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)
@@ -42,18 +39,18 @@ def create(path: Path, buffering: int = -1) -> BinaryIO:
 
 
 def reopen(path: Path) -> BinaryIO:
-    """Open a file to go on writing it; SetupError when it is a link."""
+    """Open an existing file for reading and writing; SetupError when it is a link."""
     return os.fdopen(open_own(path, os.O_RDWR), "r+b")
 
 
 def copy(source: Path, path: Path) -> None:
-    """Copy a file's bytes into a new file; a link of its name is removed, as by `create`."""
-    with source.open("rb") as given, create(path) as file:
-        shutil.copyfileobj(given, file, _BLOCK)
+    """Copy a file's bytes into a new file; like `create`, it replaces a link of this name."""
+    with source.open("rb") as original, create(path) as file:
+        shutil.copyfileobj(original, file, _BLOCK)
 
 
 def open_own(path: Path, flags: int, mode: int = 0o644) -> int:
-    """A descriptor of a file that stays from run to run, such as a lock; made where it is not.
+    """A descriptor of a file that several runs use, such as a lock; it is created if missing.
 
     Raises SetupError when it is a link, OSError when it cannot be opened.
     """
@@ -66,7 +63,7 @@ def open_own(path: Path, flags: int, mode: int = 0o644) -> int:
 
 
 def unlinked(path: Path) -> Path:
-    """The path of a file or folder of the pipeline's own; SetupError when it is a link."""
+    """The path of a file or folder that belongs to the pipeline; SetupError when it is a link."""
     if path.is_symlink():
         raise _is_a_link(path)
     return path
@@ -74,14 +71,14 @@ def unlinked(path: Path) -> Path:
 
 def _is_a_link(path: Path) -> SetupError:
     return SetupError(
-        f"{path} is a symbolic link, and nothing is written through one",
+        f"{path} is a symbolic link; the pipeline does not write through links",
         f"rm '{path}' removes the link and nothing that it leads to; to keep the data elsewhere, "
         "set DATA_DIR",
     )
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link (not what it leads to) or a folder with all in it, if it is there."""
+    """Remove a file, a link (not its target) or a folder with its contents, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -89,7 +86,7 @@ def remove(path: Path) -> None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replace a small file: readers see the old bytes or the new ones."""
+    """Replace a small file: readers see either the old or the new bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -103,24 +100,33 @@ def write(path: Path, content: bytes) -> None:
     flush(path.parent)
 
 
+def read_json(path: Path) -> dict:
+    """The object in a JSON file; empty when the file is missing, damaged or not an object."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def write_json(path: Path, value: object) -> None:
-    """Replace a JSON file, one member a line so that differences read well."""
+    """Replace a JSON file; one member per line makes differences readable."""
     write(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def replace_file(aside: Path, path: Path) -> None:
-    """Put a finished file in its place, its bytes flushed before its name."""
+    """Move a finished file to its final name; its bytes are flushed first."""
     flush(aside)
     aside.replace(path)
     flush(path.parent)
 
 
 def replace_folder(aside: Path, folder: Path) -> None:
-    """Put a finished folder in the place of another one, which is deleted.
+    """Replace a folder by a finished one.
 
-    The two names are exchanged in one system call where there is one (Linux, macOS), so that
-    `folder` is at every moment the old or the new one. Elsewhere there is an instant without
-    either; `repair_folder` puts that right after a crash.
+    On Linux the two names are exchanged in one system call, so `folder` is always either the old or
+    the new one. Other systems, and file systems without this call, have a moment with neither;
+    after a crash in that moment `repair_folder` restores the old one.
     """
     for path in [*aside.rglob("*"), aside]:
         flush(path)
@@ -140,7 +146,7 @@ def replace_folder(aside: Path, folder: Path) -> None:
 
 
 def repair_folder(aside: Path, folder: Path) -> None:
-    """Tidy up after a `replace_folder` that was killed: put the old folder back if need be."""
+    """Clean up after a `replace_folder` that was killed; restore the old folder if necessary."""
     old = aside.with_name(f"{aside.name}.old")
     if old.exists() and not folder.exists():
         old.rename(folder)
@@ -149,12 +155,10 @@ def repair_folder(aside: Path, folder: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names in one step; False where the system or file system cannot."""
+    """Exchange two names in one step; False if the system or file system cannot."""
     names = os.fsencode(one), os.fsencode(other)
     library = ctypes.CDLL(None, use_errno=True)
     try:
-        if sys.platform == "darwin":
-            return library.renamex_np(*names, _RENAME_SWAP) == 0
         return library.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
     except AttributeError:
         return False

@@ -1,4 +1,4 @@
-"""The file `.env`: lines `NAME=value`, read as UTF-8; whatever cannot be read stops the run."""
+"""The file `.env`: lines `NAME=value` in UTF-8. A file that cannot be read stops the run."""
 
 import os
 import stat
@@ -11,9 +11,9 @@ _OTHERS = stat.S_IRGRP | stat.S_IROTH
 
 
 def read(path: Path) -> dict[str, str]:
-    """What a file assigns, by name; empty where there is no file.
+    """The values in a file by name; empty if there is no file.
 
-    Raises SetupError, which shows no value, when it cannot be read or a line assigns nothing.
+    Raises SetupError, which shows no value, when it cannot be read or a line has no value.
     """
     if not os.path.lexists(path):
         return {}
@@ -23,14 +23,14 @@ def read(path: Path) -> dict[str, str]:
 
     for binding in parse_stream(StringIO(text)):
         if binding.error or (binding.key is not None and binding.value is None):
-            given = binding.original.string
-            line = binding.original.line + given[: -len(given.lstrip())].count("\n")
+            text = binding.original.string
+            line = binding.original.line + text[: -len(text.lstrip())].count("\n")
             raise SetupError(f"{path.name} line {line} is not NAME=value", "see .env.example")
     return {k: v for k, v in dotenv_values(stream=StringIO(text)).items() if v is not None}
 
 
 def is_open(path: Path) -> bool:
-    """Whether others than its owner may read a file, by its mode; a link is followed."""
+    """Whether the mode of a file lets other users read it; a link is followed."""
     try:
         return bool(path.stat().st_mode & _OTHERS)
     except OSError:
@@ -38,29 +38,29 @@ def is_open(path: Path) -> bool:
 
 
 def exposed(path: Path, names: list[str]) -> str:
-    """What is wrong with the mode of a file with secrets in it, and what to do; empty if nothing.
+    """What is wrong with the mode of a file that has secrets, and the remedy; empty if nothing.
 
     `names`: the settings in the file whose values are secret.
     """
     if not names or not is_open(path):
         return ""
     return (
-        f"{path.name} can be read by other users of this machine, and {', '.join(sorted(names))} "
-        f"{'is' if len(names) == 1 else 'are'} in it: chmod 600 {path}"
+        f"other users of this machine can read {path.name}, which contains "
+        f"{', '.join(sorted(names))}: chmod 600 {path}"
     )
 
 
 def changeable(path: Path) -> str:
-    """Whether others may change a file, and so what a run does; a sentence with the remedy.
+    """A sentence with the remedy if other users may change a file, and so what a run does.
 
-    Empty where they may not, or there is no file.
+    Empty if they may not, or if there is no file.
     """
     try:
         status = path.stat()
     except OSError:
         return ""
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return f"{path.name} can be changed by other users of this machine: chmod go-w {path}"
+        return f"other users of this machine can change {path.name}: chmod go-w {path}"
     if status.st_uid not in (os.geteuid(), 0):
         return f"{path.name} belongs to another user, who can change it: chown it to this one"
     return ""
@@ -74,12 +74,12 @@ def _text(path: Path) -> str:
             f"{path.name} cannot be read: {error.strerror}", f"see ls -l {path}"
         ) from None
     try:
-        text = data.decode("utf-8-sig")  # Windows puts a mark before the first line
+        text = data.decode("utf-8-sig")  # Windows puts a byte order mark first
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        remedy = "save it as UTF-8; a value with other than ASCII characters can be percent-encoded"
+        remedy = "save it as UTF-8; characters outside of ASCII can also be percent-encoded"
         raise SetupError(f"{path.name} line {line} is not UTF-8", remedy) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise SetupError(f"{path.name} line {line} has a NUL byte in it", "save it as UTF-8")
+        raise SetupError(f"{path.name} line {line} contains a NUL byte", "save it as UTF-8")
     return text

@@ -1,7 +1,7 @@
-"""The errors a person meets, and the exit codes they lead to.
+"""The errors that users see, and their exit codes.
 
-An error says what happened, where, what was kept and what to do. The frame around the scripts
-prints it as one line; a traceback is for faults of our own and goes to the log.
+An error says what happened, where, what was kept and what to do. It is printed as one line; a
+traceback is for errors in this code and goes to the log.
 """
 
 import signal
@@ -9,19 +9,19 @@ import signal
 OK = 0
 FAILED = 1
 DEGRADED = 2
-ENDS_RUN = 3  # between a script and its run only: this failure is not of one source
+ENDS_RUN = 3  # only between a script and its run: the failure affects all sources
 USAGE = 64
 BUSY = 75
 SETUP = 78
 
 
 class PipelineError(Exception):
-    """Something went wrong that a person can understand and act on.
+    """A failure that a user can understand and act on.
 
     Parameters
     ----------
     what:   one sentence: what happened and where (file, line, row, URL without secrets).
-    remedy: what to do about it; empty when waiting for the next night is the right thing.
+    remedy: what to do about it; empty when the next night will do.
     """
 
     exit_code = FAILED
@@ -36,20 +36,20 @@ class PipelineError(Exception):
 
 
 class SourceError(PipelineError):
-    """One source cannot go on tonight; its last good data stays, everything else goes on."""
+    """One source fails tonight and keeps its last good data; all others continue."""
 
     exit_code = DEGRADED
-    kept = ""  # the folder in which what came instead is kept for inspection
+    kept = ""  # the folder in which the rejected files are kept for inspection
 
 
 class DeclarationError(SourceError, ValueError):
-    """A source's own files declare what there is not; its last good data stays."""
+    """A source's own files declare something invalid; it keeps its last good data."""
 
     exit_code = SETUP
 
 
 class Transient(SourceError):
-    """A failure that asking again may mend; `wait` is the seconds that were asked of us."""
+    """A failure for which a retry may help; `wait` is the seconds that the publisher asked for."""
 
     def __init__(self, what: str, wait: float | None = None):
         super().__init__(what)
@@ -57,24 +57,24 @@ class Transient(SourceError):
 
 
 class Throttled(Transient):
-    """The publisher says that we ask too much (429): waiting helps, and asking more does not."""
+    """The publisher received too many requests (429): only waiting helps."""
 
 
 class SetupError(PipelineError):
-    """A setting, a permission or a missing program stops the night before it begins."""
+    """A wrong setting, a missing permission or program stops the night before it begins."""
 
     exit_code = SETUP
 
 
 class SettingError(SetupError):
-    """A setting leads to something that is not ours, or that cannot be used.
+    """A setting points to something that belongs to others, or is unusable.
 
-    It ends the run with its own exit code in whichever stage it is met.
+    It ends the run with its own exit code in any stage.
     """
 
 
 class BusyError(PipelineError):
-    """Another run is in progress; nothing was done."""
+    """Another run is in progress; this one did nothing."""
 
     exit_code = BUSY
 

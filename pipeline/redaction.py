@@ -1,10 +1,10 @@
-"""Secrets taken out of a text, in whatever spelling they stand in it.
+"""Removes secrets from a text, however they are encoded in it.
 
-Which characters a program encodes, how, and how often differs from one to the next. So nothing is
-spelled out: the text is decoded as far as it goes, with the place of each byte kept, and searched
-for the secret, decoded alike. Undone are percent-encoding and `+` for a blank (RFC 3986, HTML
-forms), JSON (RFC 8259, 7), HTML, Python's and SQL's quotes, and blanks that were put on one line.
-In base64 (RFC 4648, both alphabets) a secret is found alone or within more.
+Programs differ in which characters they encode, how, and how often. So the text is decoded as far
+as possible, the position of each byte is kept, and the result is searched for the secret, which is
+decoded in the same way. Decoded are percent-encoding and `+` for a space (RFC 3986, HTML forms),
+JSON (RFC 8259, 7), HTML, quotes of Python and SQL, and line breaks that were replaced by spaces. In
+base64 (RFC 4648, both alphabets) a secret is found alone or inside of longer data.
 """
 
 import mmap
@@ -16,10 +16,10 @@ from html.entities import codepoint2name, html5
 from itertools import pairwise
 
 HIDDEN = "***"
-_LONG = 6  # characters from which a secret is looked for in base64: three bytes could be anything
-_SHORT = 3  # bytes from which the begin of a secret is looked for at a cut end
-_HALF = 12  # bytes at such an end that half an escape may have
-_LEVELS = 8  # of encodings within encodings
+_LONG = 6  # length from which a secret is searched in base64: three bytes could be anything
+_SHORT = 3  # bytes of a secret that are recognised at the end of a text that was cut
+_HALF = 12  # most bytes of an incomplete escape at such an end
+_LEVELS = 8  # of nested encodings
 _ESCAPE = re.compile(
     rb"""(?P<percent>%[0-9a-fA-F]{2})
     | (?P<units>(?:\\+u[0-9a-fA-F]{4})+)
@@ -35,13 +35,13 @@ _ESCAPE = re.compile(
 )
 _LETTERS = str.maketrans("\n\r\t", "nrt")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]")
-_SIXTY_FOUR = bytes.maketrans(b"-_ ", b"+/+")  # one alphabet, whose `+` was taken for a blank
+_SIXTY_FOUR = bytes.maketrans(b"-_ ", b"+/+")  # to one alphabet; `+` was decoded to a space
 
-Span = tuple[int, int]  # from, to: where in the text a decoded byte comes from
+Span = tuple[int, int]  # start and end, in the text, of what was decoded to one byte
 
 
 def redact(text: str, secrets: frozenset[str], is_cut: bool = False) -> str:
-    """The text with `***` in the place of each secret, and of the begin of one at a cut end."""
+    """The text with `***` instead of each secret, and of the beginning of one at a cut end."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     data = _bytes(text)
@@ -54,14 +54,14 @@ def redact(text: str, secrets: frozenset[str], is_cut: bool = False) -> str:
 
 
 def finds(secret: str, text: str) -> bool:
-    """Whether a secret stands in a text, in any spelling."""
+    """Whether a text contains a secret, in any encoding."""
     return bool(secret) and redact(text, frozenset({secret})) != text
 
 
 def holds(key: str, data: bytes | mmap.mmap) -> bool:
-    """Whether a key, which is ASCII without blanks, stands in data of any size.
+    """Whether data of any size contain a key, which is ASCII without spaces.
 
-    Nothing is decoded: letters and digits are looked for as they are, the rest in any spelling.
+    Nothing is decoded: letters and digits are searched as they are, the rest in any encoding.
     """
     return any(pattern.search(data) for pattern in _patterns(key))
 
@@ -73,7 +73,7 @@ def _patterns(key: str) -> list[re.Pattern[bytes]]:
 
 
 def _character(character: str) -> str:
-    """An expression for a character in its usual spellings."""
+    """A regular expression for a character in its usual encodings."""
     if character.isalnum():
         return character
     number = ord(character)
@@ -86,20 +86,20 @@ def _character(character: str) -> str:
 
 
 def _found(data: bytes, secrets: frozenset[str], is_cut: bool) -> list[Span]:
-    """Where secrets stand in the data, in order; what overlaps is one."""
+    """The spans of secrets in the data, in order; overlapping ones are merged."""
     forms = [_forms(secret) for secret in secrets if secret]
     if not forms:
         return []
-    decoded, places = _decoded(data)
+    decoded, origins = _decoded(data)
     packed = decoded.translate(_SIXTY_FOUR)
     spans = []
     for plain, in_base64 in forms:
         for form in plain:
-            spans += [(places[at][0], places[end - 1][1]) for at, end in _finds(form, decoded)]
+            spans += [(origins[at][0], origins[end - 1][1]) for at, end in _finds(form, decoded)]
         for core in in_base64:
-            spans += [_wider(at, end, places, data) for at, end in _finds(core, packed)]
+            spans += [_wider(at, end, origins, data) for at, end in _finds(core, packed)]
         if is_cut:
-            spans += _at_end(plain, decoded, places) + _at_end(in_base64, packed, places)
+            spans += _at_end(plain, decoded, origins) + _at_end(in_base64, packed, origins)
     merged: list[Span] = []
     for start, end in sorted(spans):
         if merged and start < merged[-1][1]:
@@ -116,60 +116,60 @@ def _finds(wanted: bytes, data: bytes) -> Iterator[Span]:
         at = data.find(wanted, at + len(wanted))
 
 
-def _at_end(forms: Iterable[bytes], data: bytes, places: list[Span]) -> list[Span]:
-    """Where the begin of a secret stands at the end of the data, maybe before half an escape."""
+def _at_end(forms: Iterable[bytes], data: bytes, origins: list[Span]) -> list[Span]:
+    """The span of the beginning of a secret at the end of the data, before an incomplete escape."""
     spans = []
     for form in forms:
         for end in range(len(data), max(_SHORT, len(data) - _HALF) - 1, -1):
             lengths = range(min(len(form), end), _SHORT - 1, -1)
             length = next((n for n in lengths if data.endswith(form[:n], 0, end)), 0)
-            spans += [(places[end - length][0], places[-1][1])] if length else []
+            spans += [(origins[end - length][0], origins[-1][1])] if length else []
     return spans
 
 
-def _wider(at: int, end: int, places: list[Span], data: bytes) -> Span:
-    """The place of base64 with the characters beside it, which share bits with the secret."""
-    before = places[at - 1] if at else (0, 0)
-    after = places[end] if end < len(places) else (0, 0)
-    start = before[0] if _BASE64.fullmatch(data[slice(*before)]) else places[at][0]
-    return start, after[1] if _BASE64.fullmatch(data[slice(*after)]) else places[end - 1][1]
+def _wider(at: int, end: int, origins: list[Span], data: bytes) -> Span:
+    """The span of base64 and of the characters beside it, which share bits with the secret."""
+    before = origins[at - 1] if at else (0, 0)
+    after = origins[end] if end < len(origins) else (0, 0)
+    start = before[0] if _BASE64.fullmatch(data[slice(*before)]) else origins[at][0]
+    return start, after[1] if _BASE64.fullmatch(data[slice(*after)]) else origins[end - 1][1]
 
 
 @cache
 def _forms(secret: str) -> tuple[set[bytes], list[bytes]]:
-    """A secret decoded, and what of it is the same in base64 whatever stands before and after."""
+    """A secret decoded, and its base64 characters that do not depend on what surrounds it."""
     cores = [_decoded(core)[0].translate(_SIXTY_FOUR) for core in _in_base64(secret)]
-    # A backslash is dropped: of `\\n` the letter is left.
+    # Decoding drops a backslash, so the letter of `\\n` remains.
     plain = {secret.strip(), secret.strip().translate(_LETTERS)}
     return {_decoded(_bytes(form))[0] for form in plain}, cores
 
 
 def _in_base64(secret: str) -> Iterator[bytes]:
-    """The characters of base64 that no neighbour has a part in; those before shift the bits."""
+    """The base64 characters without bits of a neighbour; bytes before the secret shift its bits."""
     for before in range(3) if len(secret) >= _LONG else ():
         data = bytes(before) + _bytes(secret)
-        begin, end = -(-before * 8 // 6), len(data) * 8 // 6
-        yield b64encode(data)[begin:end]
+        start, end = -(-before * 8 // 6), len(data) * 8 // 6
+        yield b64encode(data)[start:end]
 
 
 def _decoded(data: bytes) -> tuple[bytes, list[Span]]:
-    """The data decoded as far as they go, and where each byte comes from."""
-    places = list(pairwise(range(len(data) + 1)))
+    """The data decoded as far as possible, and the span that each byte comes from."""
+    origins = list(pairwise(range(len(data) + 1)))
     for _ in range(_LEVELS):
         out, kept, last = bytearray(), [], 0
         for escape in _ESCAPE.finditer(data):
             start, end = escape.span()
             value = _value(escape)
             out += data[last:start] + value
-            kept += places[last:start]
-            kept += [(places[start][0], places[end - 1][1])] * len(value)
+            kept += origins[last:start]
+            kept += [(origins[start][0], origins[end - 1][1])] * len(value)
             last = end
         out += data[last:]
-        kept += places[last:]
+        kept += origins[last:]
         if out == data:
             break
-        data, places = bytes(out), kept
-    return data, places
+        data, origins = bytes(out), kept
+    return data, origins
 
 
 def _value(escape: re.Match[bytes]) -> bytes:
@@ -202,7 +202,7 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 def _bytes(text: str) -> bytes:
-    """A text in UTF-8; half a pair of surrogates, which nobody can encode, as a byte or `?`."""
+    """A text in UTF-8; half of a surrogate pair, which cannot be encoded, as a byte or `?`."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""What the values of settings must be; each check raises SetupError, which names the setting."""
+"""Checks of the values of settings; each raises SetupError with the name of the setting."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _RESERVED_ROLES = ("postgres", "public", "none", "prod_owner", "prod_publish", "
 
 
 def seconds(name: str, given: dict[str, str]) -> float:
-    """A number of seconds, or of another unit: from 0 on."""
+    """A number of seconds (or another unit) that is not negative."""
     try:
         number = float(given[name])
     except ValueError:
@@ -25,7 +25,7 @@ def seconds(name: str, given: dict[str, str]) -> float:
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    """One of a few words."""
+    """One of the allowed values."""
     if value not in allowed:
         raise SetupError(f"{name}={value!r} is not one of {', '.join(allowed)}")
     return value
@@ -34,21 +34,21 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
 def one_line(name: str, value: str) -> str:
     """A text without line breaks and other control characters."""
     if any(ord(character) < 32 for character in value):
-        raise SetupError(f"{name} has a control character in it")
+        raise SetupError(f"{name} contains a control character")
     return value
 
 
 def header(name: str, value: str) -> str:
-    """A text that can stand in a header (RFC 9110, 5.5)."""
+    """A text that is valid in a header (RFC 9110, 5.5)."""
     try:
         value.encode("latin-1")
     except UnicodeEncodeError:
-        raise SetupError(f"{name} has a character in it that no HTTP header can have") from None
+        raise SetupError(f"{name} contains a character that HTTP headers cannot have") from None
     return value
 
 
 def refuse_undecodable(given: Mapping[str, str]) -> None:
-    """Only a path may have bytes that are not UTF-8."""
+    """Refuse bytes that are not UTF-8, except in paths."""
     for name in given.keys() - {"DATA_DIR"}:
         try:
             given[name].encode()
@@ -57,32 +57,34 @@ def refuse_undecodable(given: Mapping[str, str]) -> None:
 
 
 def key(name: str, value: str) -> str:
-    """A key that can stand in a header. An error does not show it."""
+    """A key that is valid in a header. An error does not show it."""
     if not re.fullmatch(r"[\x21-\x7e]{0,4096}", value):
-        raise SetupError(f"{name} has a blank or a character in it that no key has")
+        raise SetupError(f"{name} contains a space or a character that is not valid in a key")
     if name.startswith("KEY_") and 0 < len(value) < _SHORTEST_KEY:
-        # It would be found, and hidden, in the midst of other words.
-        raise SetupError(f"{name} is too short for a key: {_SHORTEST_KEY} characters at least")
+        # Otherwise it would be found, and hidden, inside of other words.
+        raise SetupError(f"{name} is too short for a key: at least {_SHORTEST_KEY} characters")
     return value
 
 
 def whole(name: str, given: dict[str, str]) -> int:
-    """A whole number from 1 on."""
+    """A positive whole number."""
     number = seconds(name, given)
     if number != int(number) or number < 1:
-        raise SetupError(f"{name}={given[name]} is not a whole number from 1 on")
+        raise SetupError(f"{name}={given[name]} is not a positive whole number")
     return int(number)
 
 
 def role(name: str, value: str) -> str:
-    """The name of a role of ours: nothing PostgreSQL keeps for itself."""
+    """The name of a role; names that PostgreSQL or this pipeline reserves are refused."""
     if not _ROLE.fullmatch(value) or value.startswith("pg_") or value in _RESERVED_ROLES:
-        raise SetupError(f"{name}={value!r} is no name for a role: lower case, digits and _")
+        raise SetupError(
+            f"{name}={value!r} is not a valid name for a role: use lower-case letters, digits and _"
+        )
     return value
 
 
 def database_url(name: str, given: dict[str, str]) -> str:
-    """A connection string that can be read in one way; an error shows nothing of it."""
+    """A connection string that is not ambiguous. An error shows nothing of it."""
     value = given[name]
     if value and value.partition("://")[0] not in dsn.SCHEMES:
         raise SetupError(f"{name} does not begin with postgresql://")
@@ -92,16 +94,18 @@ def database_url(name: str, given: dict[str, str]) -> str:
 
 
 def proxies(given: Mapping[str, str]) -> None:
-    """The addresses of proxies in the environment; an error shows nothing of them."""
+    """Check the addresses of proxies in the environment. An error shows nothing of them."""
     for name, value in given.items():
         if name.lower() in PROXIES and value and not dsn.is_proxy(value):
-            what = f"{name} is not understood: it is no address of a proxy"
-            raise SetupError(what, "write it as http://host:port")
+            raise SetupError(
+                f"{name} is not the address of a proxy", "write it as http://host:port"
+            )
 
 
 def folder(name: str, value: str, root: Path) -> Path:
-    """An absolute path; one that is not is seen from `root`."""
+    """An absolute path; a relative one starts from `root`."""
     try:
         return (root / Path(value).expanduser()).absolute()
     except RuntimeError:  # `~somebody/data`, and there is no such user
-        raise SetupError(f"{name}={value!r} begins with ~ and no user of this machine") from None
+        what = f"{name}={value!r} begins with ~ and the name of a user who does not exist"
+        raise SetupError(what) from None

@@ -1,7 +1,6 @@
 """The settings of this clone: environment variables first, then `.env`, then the defaults.
 
-Every setting stands with its default in `.env.example`; `tests/test_tree.py` holds the two
-together.
+`.env.example` lists all of them with their defaults; `tests/test_tree.py` compares the two.
 """
 
 import os
@@ -24,7 +23,7 @@ STASHES = ("git", "git+push", "off")
 
 @dataclass(frozen=True)
 class Settings:
-    """What this run works with. Paths are absolute, times are in seconds."""
+    """The settings of this run. Paths are absolute, times are in seconds."""
 
     data_dir: Path
     database_url: str = field(repr=False)  # empty: embedded PostgreSQL
@@ -40,27 +39,27 @@ class Settings:
     keep_dumps: int = 7
     app_role: str = "app_read"
     app_password: str = field(default="", repr=False)  # empty: generated into a file
-    # Keys of publishers that are set, by name: `EIA` of KEY_EIA, and NAMED_KEYS by their own.
+    # The keys of publishers that are set, by name: `EIA` for KEY_EIA, NAMED_KEYS by their own.
     keys: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     @property
     def raw(self) -> Path:
-        """Folder of the raw snapshots, one folder a source."""
+        """Folder of the raw snapshots, with one folder per source."""
         return self.data_dir / "raw"
 
     @property
     def preprocessed(self) -> Path:
-        """Folder of the legible files, one CSV a source."""
+        """Folder of the legible files, one CSV per source."""
         return self.data_dir / "preprocessed"
 
     @property
     def state(self) -> Path:
-        """Folder of what the pipeline remembers between nights."""
+        """Folder of the state that the pipeline keeps between nights."""
         return self.data_dir / "state"
 
     @property
     def quarantine(self) -> Path:
-        """Folder of what was refused."""
+        """Folder of rejected files."""
         return self.data_dir / "quarantine"
 
     @property
@@ -70,7 +69,7 @@ class Settings:
 
     @property
     def dumps(self) -> Path:
-        """Folder of the dumps of what was published."""
+        """Folder of the dumps of published tables."""
         return self.data_dir / "dumps"
 
     @property
@@ -96,17 +95,17 @@ DEFAULTS = {
     "SOCRATA_APP_TOKEN": "",
     "CENSUS_API_KEY": "",
 }
-# Settings whose value is never printed whole: of a URL the password, of a key all of it.
-NAMED_KEYS = ("SOCRATA_APP_TOKEN", "CENSUS_API_KEY")  # keys that have names of their own
+# Settings that are never printed completely: URLs without the password, keys not at all.
+NAMED_KEYS = ("SOCRATA_APP_TOKEN", "CENSUS_API_KEY")  # keys with names of their own
 KEYS = (*NAMED_KEYS, "APP_PASSWORD")
 URLS = ("DATABASE_URL", "PROD_DATABASE_URL")
-KEY = re.compile(r"KEY_([A-Z][A-Z0-9_]{0,58})")  # what every other key of a publisher is called
+KEY = re.compile(r"KEY_([A-Z][A-Z0-9_]{0,58})")  # the name of all other keys of publishers
 
 
 def values() -> dict[str, str]:
-    """Every setting by name: the environment, else `.env`, else the default.
+    """All settings by name: from the environment, else from `.env`, else the default.
 
-    The keys of publishers (`KEY_EIA`) are among them where they are set.
+    They include the keys of publishers (`KEY_EIA`) that are set.
     """
     return _values(_from_file())
 
@@ -123,7 +122,7 @@ def _values(from_file: Mapping[str, str]) -> dict[str, str]:
 def load() -> Settings:
     """Read and check the settings of this process.
 
-    Raises SetupError naming the setting when a value cannot be understood.
+    Raises SetupError with the name of a setting whose value is invalid.
     """
     from_file = _from_file()
     _refuse_unknown(from_file)
@@ -150,7 +149,7 @@ def load() -> Settings:
 
 
 def state_folder() -> Path:
-    """The folder of what the pipeline remembers, also when another setting cannot be understood."""
+    """The folder of the pipeline's state, even when another setting is invalid."""
     try:
         given = values()
     except SetupError:  # `.env` cannot be read
@@ -162,9 +161,9 @@ def state_folder() -> Path:
 
 
 def key(name: str) -> str:
-    """A publisher's key, for a header or a parameter of an address: `EIA` is that of KEY_EIA.
+    """A publisher's key, for a header or a parameter of a URL: `EIA` means KEY_EIA.
 
-    It is sent to the one host that the source's script declares (`keys` of its Source).
+    It is sent only to the host that the source's script declares (`keys` of its Source).
     Raises SourceError when it is not set.
     """
     if value := load().keys.get(name):
@@ -174,7 +173,7 @@ def key(name: str) -> str:
 
 
 def _key_name(setting: str) -> str:
-    """By what name a script asks for the key in a setting; empty when it is no key."""
+    """The name by which scripts refer to the key in a setting; empty if it is not a key."""
     found = KEY.fullmatch(setting)
     return found[1] if found else setting if setting in NAMED_KEYS else ""
 
@@ -184,18 +183,18 @@ def _from_file() -> dict[str, str]:
 
 
 def _refuse_unknown(from_file: Mapping[str, str]) -> None:
-    """A name in `.env` that is no setting is a slip of the pen, and would change nothing."""
+    """Refuse an unknown name in `.env`: it is a typing error and would be silently ignored."""
     for name in from_file.keys() - DEFAULTS.keys():
         if KEY.fullmatch(name):
             continue
         raise SetupError(
             f".env: {name} is not a setting",
-            f"did you mean {_meant(name.upper())}? see .env.example",
+            f"did you mean {_similar(name.upper())}? see .env.example",
         )
 
 
-def _meant(name: str) -> str:
-    """The setting that a mistaken name is most like; `EIA_API_KEY` is a key, KEY_EIA."""
+def _similar(name: str) -> str:
+    """The setting most similar to a wrong name; for `EIA_API_KEY` it is KEY_EIA."""
     if near := get_close_matches(name, DEFAULTS, n=1, cutoff=0.8):
         return near[0]
     found = re.fullmatch(r"(?:KEY_)?(\w+?)(?:_API)?(?:_KEY|_TOKEN)?", name)
@@ -205,7 +204,7 @@ def _meant(name: str) -> str:
 
 
 def masked(name: str, value: str) -> str:
-    """The value of a setting as it may be printed: what is secret in it replaced by `***`."""
+    """The value of a setting for printing, with `***` instead of secrets."""
     if value and name in URLS and not dsn.is_clear(value):
         return redact(dsn.outline(value))
     if name == "MIRRORS" and not dsn.are_clear_mirrors(value):
@@ -214,18 +213,18 @@ def masked(name: str, value: str) -> str:
 
 
 def redact(text: str, is_cut: bool = False) -> str:
-    """The text without the passwords and keys of the settings, in whatever spelling.
+    """The text without the passwords and keys in the settings, in any encoding.
 
-    is_cut: whether it may end within one, of which the begin is to go, too.
+    is_cut: whether the text may end within one; then its beginning is removed too.
     """
     return redaction.redact(text, secrets(), is_cut)
 
 
 def secrets() -> frozenset[str]:
-    """Every password and key that this process was given, by a setting or otherwise."""
+    """All passwords and keys of this process, from settings and other environment variables."""
     try:
         given = values()
-    except SetupError:  # `.env` cannot be read: the error that says so is on its way
+    except SetupError:  # `.env` cannot be read, which is reported elsewhere
         given = _values({})
     found = set().union(*_secrets_by_setting(given).values())
     for name, value in os.environ.items():
@@ -237,35 +236,32 @@ def secrets() -> frozenset[str]:
 
 
 def exposed() -> str:
-    """What is wrong with `.env`, when there are secrets in it that other users can read.
-
-    One sentence that ends on the remedy; empty when nothing is.
-    """
+    """A sentence with the remedy if other users can read secrets in `.env`; empty if not."""
     file = ROOT / ".env"
     found = _secrets_by_setting(env_file.read(file))
-    return env_file.exposed(file, [name for name, secrets in found.items() if secrets])
+    return env_file.exposed(file, [name for name, values in found.items() if values])
 
 
 def unsafe_env() -> list[str]:
-    """What is wrong with `.env`: secrets that others can read, or a file that they can change."""
-    return [what for what in (exposed(), env_file.changeable(ROOT / ".env")) if what]
+    """What is wrong with `.env`: others can read its secrets, or change it."""
+    return list(filter(None, (exposed(), env_file.changeable(ROOT / ".env"))))
 
 
 def _secrets_by_setting(given: Mapping[str, str]) -> dict[str, set[str]]:
-    """The secrets in the values of some settings, by the name of the setting."""
+    """The secrets in the values of settings, by the name of the setting."""
     found = {name: {value} for name, value in given.items() if name in KEYS or KEY.fullmatch(name)}
     found |= {name: dsn.secrets(given[name]) for name in URLS if given.get(name)}
     found["MIRRORS"] = dsn.secrets_of_mirrors(given.get("MIRRORS", ""))
-    return {name: {one for one in secrets if one} for name, secrets in found.items()}
+    return {name: values - {""} for name, values in found.items()}
 
 
 def sources() -> list[str]:
     """The names of all sources: the stems of the scripts in `api/`.
 
-    Raises SetupError when a stem cannot be the name of a table.
+    Raises SetupError when a stem is not a valid table name.
     """
     names = sorted(path.stem for path in (ROOT / "api").glob("*.py") if path.stem != "conftest")
     for name in names:
         if not SOURCE_NAME.fullmatch(name):
-            raise SetupError(f"api/{name}.py: a source is named in lower case, digits and _")
+            raise SetupError(f"api/{name}.py: the name of a source may have only a-z, 0-9 and _")
     return names

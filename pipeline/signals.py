@@ -1,4 +1,4 @@
-"""Signals to a run: each ends it through `finally` blocks, instead of at once."""
+"""Signals that end a run: they raise an exception, so that `finally` blocks are executed."""
 
 import signal
 from collections.abc import Generator
@@ -21,27 +21,27 @@ class Stopped(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """What a shell makes of it."""
+        """The exit code that a shell gives to this signal."""
         return 128 + self.number
 
 
-def reason(said: str, code: int) -> str:
-    """Why a program failed: what it said, or how it ended, if it was killed or said nothing.
+def reason(output: str, code: int) -> str:
+    """Why a program failed: its output, or how it ended, if it was killed or printed nothing.
 
-    code: as `subprocess` gives it, negative for a signal.
+    code: as in `subprocess`, negative for a signal.
     """
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"number {-code}"
-        ended = f"it was ended by signal {name}"
+        ended = f"it was killed by signal {name}"
     else:
-        ended = f"it ended with code {code} and said nothing"
-    said = said.strip()
-    return f"{said} ({ended})" if said and code < 0 else said or ended
+        ended = f"it ended with code {code} and printed nothing"
+    output = output.strip()
+    return f"{output} ({ended})" if output and code < 0 else output or ended
 
 
 @contextmanager
 def as_exceptions() -> Generator[None]:
-    """Raise Stopped when one of ENDING comes; a second one does not disturb the tidying up."""
+    """Raise Stopped at one of the signals in ENDING; later ones do not disturb the cleanup."""
 
     def stop(number, frame):
         for ending in ENDING:

@@ -1,4 +1,4 @@
-"""What came from elsewhere, as it may be shown in a log, an error or a manifest."""
+"""Text from elsewhere, made safe for a log, an error or a manifest."""
 
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -8,40 +8,44 @@ from pipeline.settings import redact
 EXCERPT_CHARACTERS = 60
 
 
-def escaped(text: str, longest: int = 200) -> str:
-    """Fetched text on one line: control characters escaped, cut to a length in characters.
+def printable(text: str) -> str:
+    """Text with all control characters escaped, so that a terminal obeys none."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
-    Secrets are taken out of what is cut, since half of one would not be found any more.
+
+def escaped(text: str, longest: int = 200) -> str:
+    """Fetched text on one line: control characters escaped, cut to a number of characters.
+
+    Secrets are removed before the text is cut, since half a secret would not be found any more.
     """
     text = redact(text) if len(text) > longest else text
-    printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:longest])
-    return printable if len(text) <= longest else f"{printable}…"
+    return printable(text) if len(text) <= longest else f"{printable(text[:longest])}…"
 
 
 def start_of(body: bytes, longest: int = 200) -> str:
-    """The beginning of a response's body, or of what was read of it, without secrets."""
+    """The beginning of the body of a response, without secrets."""
     text = body[: 2 * longest].decode("utf-8", "replace")
     return escaped(redact(text, is_cut=True), longest)
 
 
 def shown(url: str) -> str:
-    """A URL without user, password, secrets of the settings and control characters."""
+    """A URL without user, password, secrets in the settings, and control characters."""
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
         url = urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
-    except ValueError:  # not a URL at all; what stands before an @ may still be a password
+    except ValueError:  # not a URL; the part before an @ may still be a password
         url = url.rpartition("@")[2]
     return escaped(redact(url), 300)
 
 
 def excerpt(text: str | bytes) -> str:
-    """The beginning of fetched text, escaped; of bytes, what is no UTF-8 stands as `\\xNN`."""
+    """The beginning of fetched text, escaped; bytes that are not UTF-8 become `\\xNN`."""
     if isinstance(text, bytes):
         text = text[: 4 * EXCERPT_CHARACTERS].decode("utf-8", "backslashreplace")
     return escaped(text, EXCERPT_CHARACTERS)
 
 
-def place(path: Path) -> str:
-    """A raw file as errors name it: its folder, which is the source's name, and its name."""
+def label(path: Path) -> str:
+    """How errors name a raw file: by its folder, which has the name of the source, and its name."""
     return f"{path.parent.name}/{path.name}"

@@ -44,6 +44,7 @@ MODULES = {
     "stages.guards": ["test_guards", "test_volume"],
     "schema.drift": ["test_drift"],
     "formats.csv_scan": ["test_delimited"],
+    "formats.records": ["test_delimited", "test_csv_column"],
     "formats.dialect": ["test_delimited"],
     "formats.raw_table": ["test_delimited"],
     "formats.delimited": ["test_delimited"],

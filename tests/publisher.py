@@ -1,4 +1,4 @@
-"""A publisher on loopback that answers, and misbehaves, as a test tells it to."""
+"""A publisher on loopback that responds, and misbehaves, as a test requires."""
 
 import socket
 import ssl
@@ -14,7 +14,7 @@ from pipeline.drill.faults import Answer, send
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked: the path with its query, and the headers."""
+    """A request: the path with its query, and the headers."""
 
     path: str
     headers: dict[str, str]
@@ -22,33 +22,33 @@ class Request:
 
 @dataclass
 class Publisher:
-    """A publisher on loopback: answers by path, in order, the last one again and again."""
+    """A publisher on loopback: it sends the answers of a path in order, then repeats the last."""
 
     url: str
     answers: dict[str, list[Answer] | Callable]
     requests: list[Request] = field(default_factory=list)
 
     def paths(self) -> list[str]:
-        """What was asked for, in order."""
+        """The requested paths, in order."""
         return [request.path for request in self.requests]
 
 
 def held(answer: Answer) -> tuple[Callable, Event]:
-    """An answer that nobody gets before the event is set: a silence of any length."""
-    going_on = Event()
+    """An answer that is not sent before the event is set: a silence of any length."""
+    released = Event()
 
     def handler(request) -> Answer:
-        going_on.wait()
+        released.wait()
         return answer
 
-    return handler, going_on
+    return handler, released
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request, client_address):
-        """A client that went away is no error of the publisher's; anything else is."""
+        """A closed connection is not an error of the publisher; anything else is."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
@@ -56,25 +56,25 @@ class _Server(ThreadingHTTPServer):
 def stop_listening(listener: socket.socket) -> None:
     """Close a socket that a thread accepts on.
 
-    Closing alone would leave the thread waiting, for whatever gets the socket's number next.
+    Closing alone would leave the thread waiting for the next socket with this number.
     """
-    with suppress(OSError):  # macOS refuses it, where closing is enough
+    with suppress(OSError):  # some systems refuse it; there, closing is enough
         listener.shutdown(socket.SHUT_RDWR)
     listener.close()
 
 
 @contextmanager
 def serving(tls: ssl.SSLContext | None = None) -> Iterator[Publisher]:
-    """A publisher for as long as the context lasts; with `tls` it speaks https."""
-    known = Publisher("", {})
+    """A publisher that exists during the context; with `tls` it uses https."""
+    publisher = Publisher("", {})
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
         def do_GET(self):
-            known.requests.append(Request(self.path, dict(self.headers)))
-            scripted = known.answers.get(self.path.partition("?")[0])
+            publisher.requests.append(Request(self.path, dict(self.headers)))
+            scripted = publisher.answers.get(self.path.partition("?")[0])
             if callable(scripted):
                 answer = scripted(self)
             elif scripted:
@@ -83,14 +83,14 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[Publisher]:
                 answer = Answer(b"no such page", 404)
             send(self, answer)
 
-        def log_message(self, *words):
+        def log_message(self, *arguments):
             pass
 
     server = _Server(("127.0.0.1", 0), Handler)
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
-    known.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
+    publisher.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield known
+    yield publisher
     server.shutdown()
     server.server_close()

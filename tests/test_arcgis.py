@@ -1,4 +1,4 @@
-"""Layers of a FeatureServer: pages, caps, object ids, errors in 200, change while reading."""
+"""Layers of a FeatureServer: pages, limits, object ids, errors with 200, changes while reading."""
 
 import json
 
@@ -8,7 +8,7 @@ from publisher import Answer
 from upstream.arcgis import FeatureLayer, as_json, error, points
 
 from pipeline import settings
-from pipeline.connectors import arcgis
+from pipeline.connectors import arcgis, paging
 from pipeline.errors import SourceError, Throttled
 from pipeline.http import client as download
 from pipeline.raw import snapshot
@@ -34,14 +34,14 @@ def publisher_of_layers(here, publisher, monkeypatch):
 
 @pytest.fixture
 def layer(publisher_of_layers):
-    """A layer of 250 points whose object ids have holes, 100 to a page."""
-    known = FeatureLayer(points(250, step=7), cap=100)
-    known.register(publisher_of_layers, PATH)
-    return known
+    """A layer of 250 points whose object ids have gaps, with 100 per page."""
+    layer = FeatureLayer(points(250, step=7), cap=100)
+    layer.register(publisher_of_layers, PATH)
+    return layer
 
 
 def night(url=LAYER, **asked):
-    """One night; returns the new snapshot."""
+    """Run one night; return the new snapshot."""
     here = settings.load()
     gathered = Candidate(here, SOURCE, "fires", snapshot.current(here, "fires"))
     arcgis.fetch(gathered, url, **asked)
@@ -116,7 +116,7 @@ def test_an_object_id_stands_in_either_place(layer, id_stands):
 
 
 def test_an_empty_page_is_not_the_end_when_more_is_to_come(layer):
-    layer.hidden = frozenset(range(101 * 7, 201 * 7))  # the second page, by the server's filter
+    layer.hidden = frozenset(range(101 * 7, 201 * 7))  # the second page, by a filter
     assert ids(night()) == [number for number in all_ids(layer) if number not in layer.hidden]
     assert [query["resultOffset"] for query in layer.queries()] == ["0", "100", "200"]
 
@@ -194,17 +194,17 @@ def test_a_row_that_never_comes_is_short(layer):
         return as_json(page)
 
     layer.answers = skipping
-    told = "short, read 3 times: 249 features with 249 object ids came where 250 were counted"
-    with pytest.raises(SourceError, match=f"{told} before and 250 after; 1 of the listed"):
+    numbers = "read 3 times: 249 features with 249 object ids came where 250 were counted before"
+    with pytest.raises(SourceError, match=f"incomplete, {numbers} and 250 after; 1 of the listed"):
         night()
     last_reading = settings.load().raw / ".incoming" / "fires"
-    assert len(list(last_reading.glob("page-*.geojson"))) == 3  # to be kept for inspection
+    assert len(list(last_reading.glob("page-*.geojson"))) == 3  # kept for inspection
     assert snapshot.current(settings.load(), "fires") is None
 
 
 def test_rows_that_always_repeat_are_short(layer):
     layer.features = layer.features[:1] * 2
-    with pytest.raises(SourceError, match="short, read 3 times: 2 features with 1 object ids"):
+    with pytest.raises(SourceError, match="incomplete, read 3 times: 2 features with 1 object ids"):
         night()
 
 
@@ -221,7 +221,7 @@ def test_a_row_that_comes_while_reading_is_read_again(layer):
 
 
 def test_one_row_in_place_of_another_is_noticed_by_the_ids(layer):
-    swapped = points(1, step=1)  # object id 1 stands on a page that was read already
+    swapped = points(1, step=1)  # object id 1 is on a page that was read already
     layer.before = lambda what, asked: (
         asked.get("resultOffset") == "200"
         and swapped
@@ -237,7 +237,7 @@ def test_a_layer_that_never_holds_still_is_refused(layer):
     )
     with pytest.raises(SourceError, match="changed while reading, read 3 times"):
         night()
-    assert len(layer.queries("count")) == 2 * arcgis.READS
+    assert len(layer.queries("count")) == 2 * paging.READS
 
 
 def test_pages_without_end_are_stopped(layer):
@@ -442,8 +442,8 @@ def test_features_without_their_object_id_are_refused(layer):
 @pytest.mark.parametrize(
     ("kind", "body", "message"),
     [
-        ("count", b'{"count": "many"}', "its count: not a count"),
-        ("ids", b'{"ids": [1]}', "its object ids: not a list of object ids"),
+        ("count", b'{"count": "many"}', "CountOnly=true.*: not a count"),
+        ("ids", b'{"ids": [1]}', "IdsOnly=true.*: not a list of object ids"),
         ("page", b'{"type": "FeatureCollection"}', "not a page of features"),
         ("page", b"<html>", "a web page came"),
         ("page", b'{"type": "FeatureCollection", "features": [', "the JSON has no end"),

@@ -14,7 +14,7 @@ import pytest
 from upstream.arcgis import points
 
 from pipeline import settings
-from pipeline.connectors import arcgis
+from pipeline.connectors import arcgis, paging
 from pipeline.errors import SourceError
 from pipeline.raw import snapshot
 from pipeline.raw.candidate import Candidate
@@ -34,7 +34,7 @@ ROWS = 2345
 
 @pytest.fixture(scope="module")
 def koop(tmp_path_factory):
-    """The address of a Koop with a layer of some thousand points, 500 to a page."""
+    """The address of a Koop with a layer of some thousand points, 500 per page."""
     if not (shutil.which("npm") and shutil.which("node")):
         pytest.skip("npm and node are not installed")
     folder = tmp_path_factory.mktemp("koop")
@@ -65,11 +65,11 @@ def koop(tmp_path_factory):
 
 
 def _install(folder: Path) -> None:
-    words = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save"]
-    words += ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
+    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save"]
+    command += ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
     try:
         done = subprocess.run(
-            [*words, "--prefix", str(folder), *PACKAGES],
+            [*command, "--prefix", str(folder), *PACKAGES],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -93,7 +93,7 @@ def here_with_koop(here, koop, monkeypatch):
 
 
 def night(here, **asked):
-    """One night; returns the new snapshot."""
+    """Run one night; return the new snapshot."""
     gathered = Candidate(here, SOURCE, "fires", snapshot.current(here, "fires"))
     arcgis.fetch(gathered, LAYER, **asked)
     return snapshot.commit(here, "fires", gathered.folder, gathered.describe())
@@ -115,7 +115,7 @@ def test_every_feature_comes_page_by_page(here_with_koop):
 
 
 def test_every_feature_comes_by_ranges_of_ids(here_with_koop, monkeypatch):
-    monkeypatch.setattr(arcgis, "READS", 1)  # the last reading is the one by ranges
+    monkeypatch.setattr(paging, "READS", 1)  # the last reading is the one by ranges
     taken = night(here_with_koop, page_size=400)
     assert ids(taken) == list(range(3, 3 * ROWS + 1, 3))
     assert [entry.rows for entry in taken.descriptor.resources] == [400] * 5 + [345]

@@ -1,4 +1,4 @@
-"""gzip and zip: whole or refused, bounded, and nothing read but what was asked for."""
+"""gzip and zip: complete or refused, bounded, and only the requested member is read."""
 
 import errno
 import gzip
@@ -172,7 +172,7 @@ def test_a_zip_that_leads_astray_is_refused_whole(tmp_path, names, change, reaso
 
 
 def patched(path, offset_in_entry, value):
-    """The zip with two bytes of its one directory entry (APPNOTE.TXT, 4.3.12) replaced."""
+    """The zip with two bytes of its only directory entry (APPNOTE.TXT, 4.3.12) replaced."""
     data = bytearray(path.read_bytes())
     at = data.index(b"PK\x01\x02") + offset_in_entry
     data[at : at + len(value)] = value
@@ -210,7 +210,7 @@ def test_a_zip_bomb_is_stopped(tmp_path):
 
 def test_a_member_that_is_not_there_is_named_with_those_that_are(tmp_path):
     path = zipped(tmp_path / "x.zip", "rows.csv")
-    with pytest.raises(SourceError, match=r"no other\.csv in it; it has rows\.csv"):
+    with pytest.raises(SourceError, match=r"it has no other\.csv; it has rows\.csv"):
         compressed.unzip(path, "other.csv", tmp_path / "out")
 
 
@@ -221,12 +221,12 @@ def test_a_cut_zip_is_asked_for_again(tmp_path, body):
     path = tmp_path / "x.zip"
     for data in (body, whole.getvalue()[:-30]):
         path.write_bytes(data)
-        with pytest.raises(Transient, match="no whole zip"):
+        with pytest.raises(Transient, match="not a complete zip"):
             checks.check(path, "zip", "https://e.gov/x.zip")
 
 
 def damaged(body: bytes, random_: random.Random) -> bytes:
-    """A file with one to four bits flipped, pieces lost or pieces added."""
+    """A file with one to four flipped bits, lost parts or added parts."""
     data = bytearray(body)
     for _ in range(random_.choice([1, 1, 2, 4])):
         at = random_.randrange(len(data))

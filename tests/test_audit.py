@@ -468,7 +468,7 @@ def test_an_env_file_with_secrets_that_others_can_read_is_found(prod, tmp_path, 
     (tmp_path / ".env").write_text("KEY_EIA=a-key-of-some-length\n")
     (tmp_path / ".env").chmod(0o644)
     (check,) = prod.audit(audit.FAIL).values()
-    assert check.detail.startswith(".env can be read by other users")
+    assert check.detail.startswith("other users of this machine can read .env")
     assert "chmod 600" in check.detail
     assert "a-key-of-some-length" not in check.detail
     (tmp_path / ".env").chmod(0o600)

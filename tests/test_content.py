@@ -1,4 +1,4 @@
-"""What stage api lets through, so that stage preprocess can read or repair it."""
+"""What stage api accepts, so that stage preprocess can read or repair it."""
 
 import json
 import random
@@ -6,7 +6,7 @@ import random
 import msgspec
 import pytest
 
-from pipeline.connectors import arcgis_answers, fdsn, nws, page
+from pipeline.connectors import arcgis_responses, fdsn, nws, paging
 from pipeline.errors import SourceError, Transient
 from pipeline.formats import lenient_json, strict_json
 from pipeline.raw import checks, fingerprints
@@ -42,11 +42,11 @@ def test_the_last_line_end_is_known_in_every_encoding(name, tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
-@pytest.mark.parametrize(("text", "words"), [("<html>\n", "a web page"), ('{"a":1}\n', "JSON")])
-def test_what_is_no_table_is_told_in_every_encoding(encoding, text, words, tmp_path):
+@pytest.mark.parametrize(("text", "message"), [("<html>\n", "a web page"), ('{"a":1}\n', "JSON")])
+def test_what_is_no_table_is_told_in_every_encoding(encoding, text, message, tmp_path):
     path = tmp_path / "file.csv"
     path.write_bytes(text.encode(encoding))
-    with pytest.raises(SourceError, match=words):
+    with pytest.raises(SourceError, match=message):
         checks.check(path, "csv", "here", encoding=encoding)
 
 
@@ -60,11 +60,11 @@ READERS = {
     "the fingerprint": lambda path: fingerprints.of_json(
         path.read_bytes(), ("metadata.generated",), path.name
     ),
-    "a page": lambda path: page.features(path, "here", "key").rows_without(("x",)),
-    "an ArcGIS page": lambda path: arcgis_answers.page(
-        path.read_bytes().replace(b'"id":"7",', b""), "OID", "n", "here"
+    "a page": lambda path: paging.features(path, "here", "key", ("x",)),
+    "an ArcGIS page": lambda path: arcgis_responses.page(
+        path.read_bytes().replace(b'"id":"7",', b""), "OID", "here"
     ),
-    "ArcGIS pages": lambda path: arcgis_answers.fingerprint([path.read_bytes()]),
+    "ArcGIS pages": lambda path: arcgis_responses.fingerprint([path]),
     "FDSN events": fdsn._events,
     "alerts": nws._alerts,
 }
@@ -104,7 +104,7 @@ NO_VALUES += ["None", "undefined", "NULL", "True", "FALSE", "N/A", "#N/A"]
 def test_a_value_in_the_words_of_another_language_is_one(value):
     for around in ('{"a":%s}', '{"a": %s , "b": 1}', "[%s]", "[1,%s,2]", '{"a":[1,\n%s]}'):
         sent = (around % value).encode()
-        assert lenient_json.has_no_number(sent), sent
+        assert lenient_json.has_foreign_value(sent), sent
         assert bytes(lenient_json.decode(sent, msgspec.Raw)) == (around % f'"{value}"').encode()
         with pytest.raises(SourceError, match="not JSON values"):
             strict_json.decode(sent, msgspec.Raw, "here")
@@ -121,7 +121,7 @@ def test_no_value_of_json_is_taken_for_another():
     for _ in range(2_000):
         number = source.choice([source.uniform(-1, 1), source.randint(-99, 99), 1e-300, 0, -0.0])
         sent = json.dumps([number, None, True, False, "nan", ",nan,"]).encode()
-        assert not lenient_json.has_no_number(sent), sent
+        assert not lenient_json.has_foreign_value(sent), sent
 
 
 def test_numbers_that_json_lacks_are_found_outside_of_texts_alone():
@@ -130,7 +130,7 @@ def test_numbers_that_json_lacks_are_found_outside_of_texts_alone():
     for _ in range(500):
         sent = {source.choice(texts): [source.choice([*texts, 1, 2.5, None])] for _ in range(4)}
         plain = json.dumps(sent)
-        assert not lenient_json.has_no_number(plain.encode())
+        assert not lenient_json.has_foreign_value(plain.encode())
         broken = json.dumps(
             sent | {"n": [float("nan"), float("-inf")]}, indent=source.choice([None, 1])
         )

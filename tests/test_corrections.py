@@ -1,4 +1,4 @@
-"""Events that are revised or deleted long after they happened: the next night has them right."""
+"""Events that are revised or deleted long after they happened are correct the next night."""
 
 import copy
 import json
@@ -28,8 +28,8 @@ def service(here, publisher, monkeypatch) -> Service:
 
 
 def assert_is_the_catalogue(taken, service) -> None:
-    """The snapshot holds what the service has now, every event as it is and in its month."""
-    held = {
+    """The snapshot has what the service has now: every event unchanged and in its month."""
+    actual = {
         (file.stem, e["id"], tuple(e["properties"].items()))
         for file in taken.files
         for e in json.loads(file.read_bytes())["features"]
@@ -43,7 +43,7 @@ def assert_is_the_catalogue(taken, service) -> None:
         for e in service.events
         if e["properties"]["mag"] >= LEAST
     }
-    assert held == wanted
+    assert actual == wanted
 
 
 def instant(random_: random.Random, first=FIRST, end=OLD_ENDS) -> datetime:
@@ -56,7 +56,7 @@ def revise(service, random_: random.Random, **changes) -> None:
 
 
 def rename(service, random_: random.Random) -> None:
-    """Another network's solution is preferred from now on: another id, the old one an alias."""
+    """Another network's solution becomes the preferred one: a new id, the old one is an alias."""
     changed = random_.choice(service.events)
     before, changed["id"] = changed["id"], f"ak{random_.random()}"
     changed["properties"] |= {"ids": f",{before},{changed['id']},", "updated": service.generated}
@@ -99,7 +99,7 @@ def fill(service, random_: random.Random) -> None:
 def next_night(service, **more):
     service.generated += milliseconds(datetime.fromtimestamp(0, UTC) + DAY)
     service.queries.clear()
-    service.told.clear()
+    service.changes.clear()
     return night(months=MONTHS, reread=2, minmagnitude=LEAST, **more)
 
 
@@ -115,28 +115,28 @@ def test_a_correction_of_an_old_event_is_there_the_next_night(service, what, is_
 
 
 @pytest.mark.parametrize("is_renamed", [False, True])
-@pytest.mark.parametrize("place", [FIRST, OLD_ENDS])
+@pytest.mark.parametrize("edge", [FIRST, OLD_ENDS])
 def test_an_event_that_a_revision_moves_out_of_the_old_months_leaves_its_file(
-    service, place, is_renamed
+    service, edge, is_renamed
 ):
-    """Over either end of what is kept: before the window, or into a month read every night."""
+    """An event leaves the older months: before the window, or into a month read every night."""
     hour = timedelta(hours=1)
-    inside, outside = (hour, -hour) if place == FIRST else (-hour, hour)
+    inside, outside = (hour, -hour) if edge == FIRST else (-hour, hour)
     fill(service, random.Random(3))
-    service.events.append(event("moved", place + inside, 5, 0))
+    service.events.append(event("moved", edge + inside, 5, 0))
     next_night(service)
     moved = service.events[-1]
-    moved["properties"] |= {"time": milliseconds(place + outside), "updated": service.generated}
+    moved["properties"] |= {"time": milliseconds(edge + outside), "updated": service.generated}
     if is_renamed:
         moved["id"] = "other"
         moved["properties"]["ids"] = ",moved,other,"
     taken = next_night(service)
-    held = [e["id"] for file in taken.files for e in json.loads(file.read_bytes())["features"]]
-    assert held.count("moved") + held.count("other") == (place == OLD_ENDS)
+    ids = [e["id"] for file in taken.files for e in json.loads(file.read_bytes())["features"]]
+    assert ids.count("moved") + ids.count("other") == (edge == OLD_ENDS)
 
 
 def test_after_any_corrections_the_next_night_has_the_catalogue(service, is_long):
-    """Series of nights; on some the service does not tell, or what was noted of it is lost."""
+    """Series of nights; sometimes the service says nothing, or the recorded time is lost."""
     random_ = random.Random(11)
     for _ in range(40 if is_long else 4):
         shutil.rmtree(settings.load().data_dir, ignore_errors=True)
@@ -159,7 +159,7 @@ def test_a_quiet_night_asks_twice_and_reads_no_old_month_again(service):
     kept = {file.name: file.read_bytes() for file in first.files}
     for _ in range(3):
         taken = next_night(service)
-        assert [asked.get("includedeleted") for asked in service.told] == [None, "only"]
+        assert [asked.get("includedeleted") for asked in service.changes] == [None, "only"]
         assert starts(service) == ["2026-02", "2026-03"]
     names = [file for file in taken.files if file.stem < "2026-02"]
     assert len(names) == 4
@@ -173,11 +173,11 @@ def test_changes_are_asked_for_since_the_last_time_by_the_clock_of_the_service(s
         before = service.generated
         next_night(service)
         since = datetime.fromtimestamp(before / 1000, UTC) - corrections.OVERLAP
-        # Of the night before some answers came after the one to this question.
-        asked = datetime.fromisoformat(f"{service.told[0]['updatedafter']}+00:00")
+        # In the night before, some responses came after the one to this query.
+        asked = datetime.fromisoformat(f"{service.changes[0]['updatedafter']}+00:00")
         assert timedelta(0) <= since - asked < timedelta(seconds=2)
-        assert service.told[0]["starttime"] == "2025-09-30T00:00:00"  # a day before the window
-        assert "minmagnitude" not in service.told[0]
+        assert service.changes[0]["starttime"] == "2025-09-30T00:00:00"  # a day before the window
+        assert "minmagnitude" not in service.changes[0]
 
 
 def test_a_snapshot_that_came_back_from_the_stash_is_asked_about_anew(service, tmp_path):
@@ -204,7 +204,7 @@ def test_where_the_service_does_not_tell_one_month_a_night_is_read_again(service
         taken = next_night(service, today=TODAY - timedelta(days=number))
         (again,) = [month for month in starts(service) if month < "2026-02"]
         read.append(again)
-        assert "later corrections could not be asked for" in taken.descriptor.note
+        assert "the service did not say what it corrected later" in taken.descriptor.note
     assert sorted(read) == ["2025-10", "2025-11", "2025-12", "2026-01"]
 
 
@@ -245,7 +245,7 @@ def test_a_service_that_tells_no_time_is_asked_for_all_changes(service):
     service.generated = 10**18  # nanoseconds, say
     night(months=MONTHS, reread=2, minmagnitude=LEAST)
     night(months=MONTHS, reread=2, minmagnitude=LEAST)
-    assert service.told[0]["updatedafter"] == "2025-10-01T00:00:00"
+    assert service.changes[0]["updatedafter"] == "2025-10-01T00:00:00"
 
 
 def test_nothing_is_noted_of_a_fetch_that_fails(service):

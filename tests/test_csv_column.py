@@ -1,4 +1,4 @@
-"""Columns of a CSV, held against the parser of the standard library."""
+"""Columns of a CSV, compared with the parser of the standard library."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ import pytest
 from conftest import CAPTURES
 
 from pipeline.errors import SourceError
-from pipeline.formats import csv_columns
+from pipeline.formats import bitmask, csv_columns, records
 
 PARTS = ["", "a", "é", '"', ",", "\n", "\r\n", " ", "long " * 20]
 
@@ -22,18 +22,18 @@ def column(tmp_path, data: bytes, name: str):
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("place", [0, 2, 4])
-def test_it_finds_what_a_parser_finds(tmp_path, quoting, end, place):
-    chance = random.Random(place)
+@pytest.mark.parametrize("index", [0, 2, 4])
+def test_it_finds_what_a_parser_finds(tmp_path, quoting, end, index):
+    chance = random.Random(index)
     header = ["a", "b", "c", "d", "e"]
     rows = [["".join(chance.choices(PARTS, k=3)) for _ in header] for _ in range(300)]
     for number, row in enumerate(rows):
-        row[place] = f"key-{number}"
+        row[index] = f"key-{number}"
     text = io.StringIO()
     csv.writer(text, quoting=quoting, lineterminator=end).writerows([header, *rows])
-    names, found = column(tmp_path, text.getvalue().encode(), header[place])
+    names, found = column(tmp_path, text.getvalue().encode(), header[index])
     assert names == header
-    assert found == [row[place].encode() for row in rows]
+    assert found == [row[index].encode() for row in rows]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
@@ -59,7 +59,7 @@ def test_rows_in_latin_1_and_a_column_that_is_not_there(tmp_path):
     path.write_bytes("id,name\n1,Doña Ana\n".encode("latin-1"))
     table = csv_columns.read(path, "here", "latin-1")
     assert table.rows_without(("id",))[1] == b"Do\xf1a Ana"
-    with pytest.raises(SourceError, match="here: not one column hash but id, name") as caught:
+    with pytest.raises(SourceError, match=r"no columns are called hash; .* id, name") as caught:
         table.rows_without(("hash",))
     assert "renamed" in caught.value.remedy
 
@@ -92,8 +92,8 @@ def test_small_files(tmp_path, data, found):
         (b'id,x\n1,6" and 8"\n', 'line 2: a quote inside a field: .*6" and'),
         (b"", "no header"),
         (b"\n", "no header"),
-        (b"x,y\n1,2\n", "not one column id but x, y"),
-        (b"id,id\n1,2\n", "not one column id but id, id"),
+        (b"x,y\n1,2\n", "no columns are called id; the columns are x, y"),
+        (b"id,id\n1,2\n", "2 columns are called id; the columns are id, id"),
         (b"id\n\xe9\n", "not UTF-8"),
     ],
 )
@@ -112,3 +112,13 @@ def test_a_real_file(tmp_path, name):
     found = csv_columns.read(capture, "https://e.gov/").values("disasterName")
     assert len(found) == len(rows) == 5030
     assert column(tmp_path, capture.read_bytes(), "id")[1] == [row["id"].encode() for row in rows]
+
+
+def test_records_and_fields_end_outside_of_quotes():
+    text = b'a,"b,\n""c"\r\n\r\nd'
+    assert list(records.split(text)) == [b'a,"b,\n""c"\r\n', b"\r\n", b"d"]
+    assert list(records.split(b"a\n")) == [b"a\n"]
+    assert list(records.split(b"")) == []
+    assert bitmask.positions(records.find(text).delimiters).tolist() == [1]
+    assert records.find(b'a,"').ends_inside
+    assert not records.find(b'a,"",').ends_inside

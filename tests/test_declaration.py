@@ -97,8 +97,8 @@ def test_a_wrong_declaration_of_an_api_script_is_reported(here, tmp_path, declar
         ("quote=\"''\"", "declares quote=\"''\""),
         ('quote=""', "declares quote=''"),
         ('quote="”"', "declares quote='”'"),
-        ('quote=","', "declares ',' as delimiter and as quote"),
-        ('encoding="utf8-bom"', "declares encoding='utf8-bom', which Python does not know"),
+        ('quote=","', "declares ',' as both delimiter and quote"),
+        ('encoding="utf8-bom"', "declares encoding='utf8-bom', which Python does not support"),
         ('encoding=("utf-8", "latin1x")', "declares encoding='latin1x'"),
         ('encoding="base64"', "declares encoding='base64'"),
         ('encoding=""', "declares encoding=''"),
@@ -203,9 +203,9 @@ def test_load_by_hand_without_its_file_is_78(here, monkeypatch, tmp_path):
 )
 def test_an_invalid_address_is_reported_in_one_sentence(here, publisher, address, capsys):
     facts = night(gather=lambda candidate: candidate.download(address, "file.csv"))
-    assert re.search("is no address|not a valid file name", facts["reason"]), facts
+    assert re.search("not a valid URL|not a valid file name", facts["reason"]), facts
     facts = night(gather=lambda candidate: candidate.download(address))
-    assert re.search("is no address|not a valid file name", facts["reason"]), facts
+    assert re.search("not a valid URL|not a valid file name", facts["reason"]), facts
     for status in (301, 302, 303, 307, 308):
         publisher.answers["/file.csv"] = [Answer(b"", status, {"Location": address})]
         facts = night()
@@ -220,5 +220,5 @@ def test_a_redirect_without_a_target_is_reported_in_one_sentence(here, publisher
     publisher.answers["/file.csv"] = [Answer(json.dumps(body).encode())]
     source = SOURCE.__class__(**SOURCE.__dict__ | {"kind": "geojson", "may_be_empty": True})
     facts = night(source=source, gather=lambda candidate: nws.fetch(candidate, URL))
-    assert "goes on at https://[::1, which is no address" in facts["reason"], facts
+    assert "continues at https://[::1, which is not a valid URL" in facts["reason"], facts
     assert "Traceback" not in capsys.readouterr().err

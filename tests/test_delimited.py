@@ -1,4 +1,4 @@
-"""The strict scan and the header rewrite: what goes through unchanged, and what is refused."""
+"""The strict scan and the new header: what stays unchanged, and what is refused."""
 
 import csv
 import hashlib
@@ -21,13 +21,13 @@ NAUGHTY = [
 
 @pytest.fixture(params=[16, 8 << 20], ids=["tiny blocks", "one block"])
 def block(request, monkeypatch):
-    """Blocks so small that everything falls on a border somewhere, and as they are in earnest."""
+    """Blocks so small that everything is on a border once, and blocks of the usual size."""
     monkeypatch.setattr(decode, "BLOCK", request.param)
 
 
 @pytest.fixture
 def made(tmp_path):
-    """Write raw bytes as files of a source, make them legible, return receipt and bytes."""
+    """Write raw bytes as files of a source, convert them, return receipt and result."""
 
     def make(*raw: bytes, **options):
         folder = tmp_path / "some_source"
@@ -46,7 +46,7 @@ def made(tmp_path):
 
 
 def as_copy_reads(data: bytes) -> list[list[str | None]]:
-    """RFC 4180, a character at a time; unquoted empty is None."""
+    """RFC 4180, one character at a time; an unquoted empty value is None."""
     rows, row, value, was_quoted, inside = [], [], "", False, False
     text = data.decode()
     i = 0
@@ -72,7 +72,7 @@ def as_copy_reads(data: bytes) -> list[list[str | None]]:
     return rows
 
 
-# What is refused: raw bytes, the place and the words that the error must have.
+# What is refused: raw bytes, and texts that the error must contain.
 REFUSED = {
     "bare quote": (b'a,b\n1,6" pipe\n', ["line 2, column b", "a quote inside an unquoted field"]),
     "bare quotes over two rows": (b'a,b\n6" pipe,x\n7" pipe,y\n', ["line 2, column a", "a quote"]),
@@ -143,7 +143,7 @@ REFUSED = {
     "end of COPY, CR LF": (b"a\r\n1\r\n\\.\r\n2\r\n", ["line 3", r"a line \."]),
     "end of COPY inside quotes": (b'a,b\n1,"x\n\\.\ny"\n', ["line 3", r"a line \."]),
     "empty file": (b"", ["line 1", "an empty file"]),
-    "blanks": (b"  \n \n", ["line 1", "a blank line in place of the header"]),
+    "blanks": (b"  \n \n", ["line 1", "a blank line instead of the header"]),
     "header without a line end": (b"a,b", ["line 1", "a header without a line end"]),
     "HTML": (b"\n <!DOCTYPE html>\n<p>Sorry\n", ["HTML", "<!DOCTYPE html>"]),
     "JSON": (b'{"error":{"code":400}}\n', ["JSON", "400"]),
@@ -153,8 +153,8 @@ REFUSED = {
     "two columns of a name": (b"a, a \n1,2\n", ["line 1", "two columns are called 'a'"]),
     "a column without name": (b"a,,b\n1,2,3\n", ["line 1", "column 2", "no name"]),
     "a long name": (b"a," + "é".encode() * 32 + b"\n1,2\n", ["line 1", "column 2", "64 bytes"]),
-    "a system column": (b"xmin,ymin\n1,2\n", ["line 1", "'xmin'", "keeps to itself"]),
-    "a name not printable": (b"a\x07b,c\n1,2\n", ["line 1", "column 1", "printed"]),
+    "a system column": (b"xmin,ymin\n1,2\n", ["line 1", "'xmin'", "reserves"]),
+    "a name not printable": (b"a\x07b,c\n1,2\n", ["line 1", "column 1", "unprintable"]),
     "an open quote in the header": (b'a,"b\n1,2\n', ["line 1"]),
     "a bare quote in the header": (b'a,6" pipe,7" pipe\n1,2,3\n', ["line 1", "a quote inside"]),
     "1,601 columns": (
@@ -166,11 +166,11 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused_is_named_with_its_place(name, made, block):
-    raw, words = REFUSED[name]
+    raw, texts = REFUSED[name]
     with pytest.raises(SourceError) as refused:
         made(raw)
-    for word in ["some_source/0.csv", *words]:
-        assert word in str(refused.value)
+    for text in ["some_source/0.csv", *texts]:
+        assert text in str(refused.value)
     assert str(refused.value).isprintable()
 
 
@@ -278,7 +278,7 @@ def test_encodings_are_tried_in_order(made):
         made(b"a\n\x81\n", encoding="cp1252")
 
 
-GARBLED = [  # raw, declared, the line, words of the error
+GARBLED = [  # raw, declared, the line, part of the error
     ("name\nDoña Ana\nCañón\n".encode() + b"Caf\xe9\n", ["utf-8", "latin-1"], 4, "garble"),
     ("name\nDoña Ana\nCañón\n".encode() + b"Caf\xe9\n", ["utf-8", "cp1252"], 4, "garble"),
     ("name\nDoña Ana\nCañón\n".encode() + b"Caf\xe9\n", ["utf-8", "mac-roman"], 4, "0xe9"),
@@ -305,15 +305,15 @@ GARBLED = [  # raw, declared, the line, words of the error
 
 @pytest.mark.parametrize("number", range(len(GARBLED)))
 def test_text_that_a_codec_would_garble_is_refused(number, made, block):
-    raw, encoding, line, words = GARBLED[number]
+    raw, encoding, line, message = GARBLED[number]
     with pytest.raises(SourceError) as refused:
         made(raw, encoding=encoding)
     assert f"line {line}" in str(refused.value)
-    assert words in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_one_bad_byte_among_utf8_never_passes_for_another_codec(made):
-    """Random names in UTF-8, a few bytes of them damaged, under every codec of one byte."""
+    """Random names in UTF-8 with a few damaged bytes, read with every single-byte codec."""
     source = random.Random(5)
     letters = "abc " * 6 + "éñüßøçÁÑ€“”"
     for _ in range(300):
@@ -340,7 +340,7 @@ def test_utf16_may_stand_in_a_list_of_encodings(made, block):
     tried = ["utf-16", "utf-8"]
     assert made("a\né\n".encode(), encoding=tried)[0].notes == {"encoding utf-8": 1}
     assert made("a\né\n".encode("utf-16"), encoding=tried)[1] == "a\né\n".encode()
-    with pytest.raises(SourceError, match="UTF-16, where utf-16-le is declared"):
+    with pytest.raises(SourceError, match="UTF-16, although utf-16-le is declared"):
         made("a\né\n".encode("utf-16"), encoding="utf-16-le")
 
 
@@ -414,7 +414,7 @@ def test_naughty_strings_come_back_unchanged(made, block):
 
 
 def test_random_files_agree_with_a_reader_that_goes_by_character(made, monkeypatch):
-    """What goes through is read alike by Python's csv (strict) and by the reference reader."""
+    """Python's csv (strict) and the reference reader agree on what is accepted."""
     choice = random.Random(20).choice
     passed = 0
     for number in range(1500):
@@ -439,7 +439,7 @@ def test_random_files_agree_with_a_reader_that_goes_by_character(made, monkeypat
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 def test_random_tables_go_through_and_one_damage_is_refused(made, monkeypatch, line_end):
-    """Tables as csv.writer makes them pass; a lost or added separator or quote does not."""
+    """Tables of csv.writer are accepted; not with a missing or additional separator or quote."""
     source = random.Random(7)
     for _ in range(150):
         monkeypatch.setattr(decode, "BLOCK", source.choice([5, 50, 500]))
@@ -457,11 +457,11 @@ def test_random_tables_go_through_and_one_damage_is_refused(made, monkeypatch, l
         assert [[v or "" for v in row] for row in as_copy_reads(written)[1:]] == rows
 
         simple = [b",".join([b"v"] * width)] * 5
-        row, place = source.randrange(1, 5), source.randrange(2 * width - 1)
+        row, index = source.randrange(1, 5), source.randrange(2 * width - 1)
         for damage in (b",", b'"', b""):
             broken = simple[:]
-            kept = broken[row][place + (damage != b'"') :] if damage else broken[row][2:]
-            broken[row] = broken[row][:place] + damage * 2 + kept if damage else kept
+            kept = broken[row][index + (damage != b'"') :] if damage else broken[row][2:]
+            broken[row] = broken[row][:index] + damage * 2 + kept if damage else kept
             with pytest.raises(SourceError):
                 made(b"\n".join([b",".join(b"h%d" % n for n in range(width)), *broken, b""]))
 
@@ -498,7 +498,7 @@ def test_captures_are_legible(name, encoding, rows, tmp_path):
 
 
 def test_what_is_taken_for_granted():
-    """Commas and double quotes where nothing is declared, and rows as PostgreSQL can take them."""
+    """Commas and double quotes by default, and limits that PostgreSQL accepts."""
     assert csv_scan.Dialect() == csv_scan.Dialect(b",", b'"', is_cr=False)
     assert csv_scan.MAX_RECORD_BYTES == 64 * 1024**2
     assert raw_table.MAX_HEADER_BYTES == 1024**2
@@ -590,7 +590,7 @@ def test_every_usual_delimiter_is_known_where_another_is_declared(made, declared
         return
     with pytest.raises(SourceError, match="one column only") as caught:
         made(f"a{found}b{found}c\n1{found}2{found}3\n".encode(), delimiter=declared)
-    assert f"{found!r} is 2 times" in caught.value.what
+    assert f"{found!r} occurs 2 times" in caught.value.what
 
 
 @pytest.mark.parametrize(
@@ -602,7 +602,7 @@ def test_every_usual_delimiter_is_known_where_another_is_declared(made, declared
     ],
 )
 def test_a_record_may_be_as_long_as_the_limit_and_no_longer(monkeypatch, blocks, said):
-    monkeypatch.setattr(csv_scan, "MAX_RECORD_BYTES", 10)  # its line end is one of them
+    monkeypatch.setattr(csv_scan, "MAX_RECORD_BYTES", 10)  # its line end included
     checked = csv_scan.Scan("here", b"a,b\n", ["a", "b"], csv_scan.Dialect())
     *before, last = [text.replace("|", "\n").replace("'", '"').encode() for text in blocks]
     for block in before:
@@ -621,7 +621,7 @@ def test_the_column_is_counted_from_the_block_in_which_its_row_begins():
 
 @pytest.mark.parametrize(("size", "is_header"), [(4, True), (24, True), (25, False)])
 def test_a_header_that_comes_again_may_be_padded_so_far(size, is_header):
-    """Twice as long as it is, and eight bytes for each name: more is no header to be feared."""
+    """Twice its length and eight bytes per name: a longer record is not a header."""
     checked = csv_scan.Scan("here", b"a,b\n", ["a", "b"], csv_scan.Dialect())
     block = b"a,b\n" + b"a" + b" " * (size - 4) + b",b\n"
     if not is_header:
@@ -636,7 +636,7 @@ def test_a_header_that_comes_again_may_be_padded_so_far(size, is_header):
     [(b"<a>\n", "an HTML or XML page"), (b'{"a": 1}\n', "JSON"), (b"\n [1]\n", "JSON")],
 )
 def test_another_kind_of_document_is_named(made, body, kind):
-    with pytest.raises(SourceError, match=f"csv: {kind} in place of delimited text"):
+    with pytest.raises(SourceError, match=f"csv: {kind} instead of delimited text"):
         made(body)
 
 

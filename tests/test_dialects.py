@@ -1,4 +1,4 @@
-"""Every streaming reader, in blocks of any size and every dialect, beside a one-shot reference."""
+"""Streaming readers, with any block size and dialect, compared with a simple reference."""
 
 import codecs
 import gzip
@@ -17,7 +17,7 @@ from pipeline.prod import pg_restore
 BLOCKS = (1, 2, 3, 5, 7, 16, 64, 1000, 1 << 20)
 DELIMITERS = (",", ";", "\t", "|", ":", "^", "~", " ", "\x1f", "\\")
 QUOTES = ('"', "'", "`", "$", None)
-# Codecs, and letters of each; of those of one byte a letter, none in a row are UTF-8 by chance.
+# Codecs, and letters of each; no sequence of the single-byte letters is UTF-8 by chance.
 ENCODINGS = {
     "utf-8": "é€👩ﷺ",
     "utf-8-sig": "é€👩",
@@ -28,7 +28,7 @@ ENCODINGS = {
     "utf-16-le": "é\u0a0a",
     "utf-16-be": "é\u0d0d",
     "utf-32": "é👩",
-    "cp932": "ソ表十能",  # their second byte is that of a backslash
+    "cp932": "ソ表十能",  # their second byte is a backslash
     "big5": "功許蓋",
     "gb18030": "中文㐀",
 }
@@ -73,7 +73,7 @@ def a_dialect(source: random.Random) -> Dialect:
 
 
 def a_table(source: random.Random, dialect: Dialect) -> tuple[list[str], list[list[str | None]]]:
-    """Names, and rows of values; None is what an unquoted empty field says."""
+    """Names, and rows of values; None is an unquoted empty field."""
     width = source.randint(1, 4)
     names = [f"h{n}" for n in range(width)]
     signs = ["a", "0", " ", "\\N", *ENCODINGS[dialect.encoding], '"', "'", ",", ";"]
@@ -89,13 +89,13 @@ def a_table(source: random.Random, dialect: Dialect) -> tuple[list[str], list[li
                 text = text.replace(dialect.delimiter, "")
             row.append(text)
         if dialect.quote is None and width == 1:
-            row = [text or "x" for text in row]  # a line without anything is no row
+            row = [text or "x" for text in row]  # an empty line is not a row
         rows.append(row)
     return names, rows
 
 
 def as_published(source: random.Random, dialect: Dialect, names, rows) -> tuple[bytes, list]:
-    """The bytes of a table in a dialect, and its values as a reader must find them."""
+    """The bytes of a table in a dialect, and the values that a reader must find."""
     seen = []
 
     def field(value: str) -> tuple[str, str | None]:
@@ -135,7 +135,7 @@ def made(tmp_path, monkeypatch):
 
 
 def test_every_dialect_in_blocks_of_any_size_arrives_whole(made, is_long):
-    """Values, rows and columns are those that were written; nothing well-formed is refused."""
+    """Values, rows and columns are as written; nothing well-formed is refused."""
     source = random.Random(13)
     for number in range(8_000 if is_long else 1_200):
         dialect = a_dialect(source)
@@ -146,18 +146,18 @@ def test_every_dialect_in_blocks_of_any_size_arrives_whole(made, is_long):
         if any(row == names for row in values):
             continue
         for block in source.sample(BLOCKS, 2):
-            told = f"{number}, blocks of {block}, {dialect}: {raw!r}"
+            context = f"{number}, blocks of {block}, {dialect}: {raw!r}"
             try:
                 receipt, written = made(raw, block, dialect.is_packed, **dialect.options(names))
             except SourceError as error:
-                pytest.fail(f"refused, {error}: {told}")
-            assert receipt.columns == names, told
-            assert receipt.rows == len(rows), told
-            assert as_copy_reads(written)[1:] == values, told
+                pytest.fail(f"refused, {error}: {context}")
+            assert receipt.columns == names, context
+            assert receipt.rows == len(rows), context
+            assert as_copy_reads(written)[1:] == values, context
 
 
 def test_files_under_different_headers_are_one_table(tmp_path, monkeypatch, is_long):
-    """Columns in any order, here and there left out, line ends of several kinds: no value moves."""
+    """Columns in any order, some missing, different line ends: no value moves."""
     source = random.Random(17)
     folder = tmp_path / "some_source"
     folder.mkdir()
@@ -185,16 +185,16 @@ def test_files_under_different_headers_are_one_table(tmp_path, monkeypatch, is_l
             expected += [dict(zip(names, row, strict=True)) for row in values]
         monkeypatch.setattr(decode, "BLOCK", source.choice(BLOCKS))
         receipt = delimited.write_csv(paths, tmp_path / "out.csv", **dialect.options(names))
-        told = f"{number}, {dialect}: {[path.read_bytes() for path in paths]}"
+        context = f"{number}, {dialect}: {[path.read_bytes() for path in paths]}"
         columns, *written = as_copy_reads((tmp_path / "out.csv").read_bytes())
-        assert columns == receipt.columns, told
+        assert columns == receipt.columns, context
         assert [dict(zip(columns, row, strict=True)) for row in written] == [
             {name: row.get(name) for name in columns} for row in expected
-        ], told
+        ], context
 
 
 def test_a_damaged_file_is_judged_alike_in_blocks_of_any_size(made, is_long):
-    """The same bytes are written, or the same error is raised, however the blocks are cut."""
+    """The result, or the error, does not depend on how the blocks are cut."""
     source = random.Random(31)
     refused = 0
     for number in range(4_000 if is_long else 500):
@@ -215,7 +215,7 @@ def test_a_damaged_file_is_judged_alike_in_blocks_of_any_size(made, is_long):
                 seen.add(made(bytes(raw), block, **dialect.options(names))[1])
             except SourceError as error:
                 is_decoded = codecs.lookup(dialect.encoding).name not in ("utf-8", "utf-8-sig")
-                # What is decoded meets the scan a block at a time: either may be first to refuse.
+                # Decoding and scan alternate block by block: either may refuse first.
                 seen.add("refused" if is_decoded else error.what.partition(": ")[0])
         assert len(seen) == 1, f"{number}, {dialect}: {bytes(raw)!r}: {seen}"
         refused += isinstance(seen.pop(), str)
@@ -225,7 +225,7 @@ def test_a_damaged_file_is_judged_alike_in_blocks_of_any_size(made, is_long):
 @pytest.mark.parametrize("block", [1, 1000, 2 << 20])
 @pytest.mark.parametrize(("delimiter", "quote"), [(",", '"'), (";", '"'), ("\t", '"'), (",", "'")])
 def test_a_value_of_many_blocks_is_not_shortened(made, delimiter, quote, block):
-    """Where no record ends inside a block, the block counts all the same."""
+    """A block counts even if no record ends in it."""
     value = "line of text\n" * (40 if block == 1 else 400_000 if block > 1000 else 2_000)
     raw = f"a{delimiter}b\n1{delimiter}{quote}{value}{quote}\n".encode()
     receipt, written = made(raw, block, delimiter=delimiter, quote=quote)
@@ -234,7 +234,7 @@ def test_a_value_of_many_blocks_is_not_shortened(made, delimiter, quote, block):
 
 
 def test_gzip_in_blocks_of_any_size(is_long):
-    """Members one after another; cut anywhere, the stream has no end."""
+    """Several members in sequence; a stream that is cut anywhere has no end."""
     source = random.Random(5)
     for _ in range(2_000 if is_long else 150):
         parts = [source.randbytes(source.choice([0, 1, 50, 5000])) for _ in range(3)]
@@ -284,7 +284,7 @@ def test_features_in_chunks_of_any_size(tmp_path, monkeypatch):
 
 
 def test_the_rows_of_a_dump_in_blocks_of_any_size(is_long):
-    """Each COPY comes whole, whatever its rows look like, and however few bytes are at hand."""
+    """Each COPY is complete, with any rows and any block size."""
     source = random.Random(9)
     lines = [
         b"\n",

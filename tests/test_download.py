@@ -1,4 +1,4 @@
-"""HTTP: whole answers or an error, retries only where they help, nothing secret in a message."""
+"""HTTP: complete responses or errors, retries only where they help, no secrets in messages."""
 
 import base64
 import gzip
@@ -65,7 +65,7 @@ def get(client, tmp_path):
 
 @contextmanager
 def raw_server(reply: bytes) -> Iterator[str]:
-    """A server that sends exactly these bytes to everybody and hangs up: its URL."""
+    """The URL of a server that sends exactly these bytes to every client and closes."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():
@@ -76,7 +76,7 @@ def raw_server(reply: bytes) -> Iterator[str]:
                 return
             with connection:
                 connection.settimeout(5)
-                if connection.recv(65536):  # nothing comes of a probe
+                if connection.recv(65536):  # a probe of the network sends nothing
                     connection.sendall(reply)
 
     Thread(target=serve, daemon=True).start()
@@ -183,10 +183,10 @@ def test_failures_without_end_stop_within_the_patience(publisher, get, waits):
     ("value", "expected"),
     [
         ("7", (7, 7)),
-        ("0", (1, 1)),  # a floor of a second
+        ("0", (1, 1)),  # at least a second
         (lambda: formatdate(time.time() + 8, usegmt=True), (6, 8)),
         (lambda: formatdate(time.time() - 3600, usegmt=True), (1, 1)),
-        ("-5", (1, 2)),  # not understood: the back-off of a first failure
+        ("-5", (1, 2)),  # invalid: the back-off of a first failure
         ("soon", (1, 2)),
         ("1e3", (1, 2)),
         ("٣", (1, 2)),
@@ -266,7 +266,7 @@ def test_a_server_that_never_answers_is_given_up(publisher, get, monkeypatch, cl
     assert watch.seconds() < 3
 
 
-# What came
+# The body
 
 
 def test_a_body_shorter_than_announced_is_asked_for_again(publisher, get, tmp_path):
@@ -278,7 +278,7 @@ def test_a_body_shorter_than_announced_is_asked_for_again(publisher, get, tmp_pa
 
 def test_a_cut_body_is_never_taken(publisher, get):
     publisher.answers["/file.csv"] = [Answer(BODY, cut=5)]
-    with pytest.raises(Transient, match=r"cut after 5 bytes|5 bytes came of 12"):
+    with pytest.raises(Transient, match=r"cut after 5 bytes|only 5 of 12 bytes"):
         get()
 
 
@@ -330,12 +330,12 @@ def test_a_head_that_leaves_the_end_open_is_refused(here, monkeypatch, tmp_path,
 
 
 def test_without_length_or_chunks_the_document_must_prove_its_end(here, monkeypatch, tmp_path):
-    told = []
+    seen = []
     with raw_server(PLAIN + b"\r\n" + BODY) as url:
         Client(settings_with(monkeypatch, url)).get(
-            URL, tmp_path / "file", check=lambda path, is_delimited: told.append(is_delimited)
+            URL, tmp_path / "file", check=lambda path, is_delimited: seen.append(is_delimited)
         )
-    assert told == [False]
+    assert seen == [False]
 
 
 def test_gzip_that_was_not_asked_for_is_undone(publisher, get, tmp_path):
@@ -425,7 +425,7 @@ def test_headers_do_not_follow_to_another_host(publisher, get):
         "//127.0.0.1/x",
         "",
         URL,
-        # Addresses that stand for an IPv4 address: NAT64, mapped, compatible, 6to4, Teredo.
+        # Addresses that represent an IPv4 address: NAT64, mapped, compatible, 6to4, Teredo.
         "https://[64:ff9b::7f00:1]/x",
         "https://[64:ff9b::127.0.0.1]/x",
         "https://[64:ff9b::a9fe:a9fe]/x",
@@ -436,7 +436,7 @@ def test_headers_do_not_follow_to_another_host(publisher, get):
         "https://[::10.0.0.1]/x",
         "https://[2002:7f00:1::]/x",
         "https://[2001:0:4136:e378:8000:63bf:3fff:fdd2]/x",
-        # Of one site, of many hosts, of nobody.
+        # Site-local, special, multicast and unassigned addresses.
         "https://[fec0::1]/x",
         "https://192.0.0.192/x",
         "https://192.88.99.1/x",
@@ -449,7 +449,7 @@ def test_headers_do_not_follow_to_another_host(publisher, get):
         "https://198.18.0.1/x",
         "https://0/x",
         "https://0177.0.0.1/x",
-        # Of which one library reads another host than the other, or has to translate it.
+        # URLs whose host libraries disagree about, or translate.
         r"https://127.0.0.1\@www.example.gov/x",
         r"https://www.example.gov\@127.0.0.1/x",
         "https://127%2e0.0.1/x",
@@ -472,7 +472,7 @@ OUTSIDE, OTHER = "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
 
 
 def resolving(monkeypatch, *found):
-    """Let every name have these addresses; returns the names that were looked up."""
+    """Resolve every name to these addresses; return the list of resolved names."""
     asked = []
 
     def getaddrinfo(host, port, **more):
@@ -481,8 +481,8 @@ def resolving(monkeypatch, *found):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(0, socket.SOCK_STREAM, 6, "", (address, 443)) for address in found]
 
-    known = SimpleNamespace(getaddrinfo=getaddrinfo, SOCK_STREAM=socket.SOCK_STREAM)
-    monkeypatch.setattr(addresses, "socket", known)
+    resolver = SimpleNamespace(getaddrinfo=getaddrinfo, SOCK_STREAM=socket.SOCK_STREAM)
+    monkeypatch.setattr(addresses, "socket", resolver)
     return asked
 
 
@@ -511,7 +511,7 @@ def resolving(monkeypatch, *found):
 def test_a_redirect_to_a_name_of_an_inside_address_is_refused(publisher, get, monkeypatch, found):
     asked = resolving(monkeypatch, *found)
     publisher.answers["/file.csv"] = redirect("https://www.example.org/x")
-    with pytest.raises(SourceError, match="not followed: the name stands for") as caught:
+    with pytest.raises(SourceError, match="not followed: the name resolves to") as caught:
         get()
     assert found[-1].partition("%")[0] in caught.value.what
     assert asked == ["www.example.org"]
@@ -519,7 +519,7 @@ def test_a_redirect_to_a_name_of_an_inside_address_is_refused(publisher, get, mo
 
 
 def led_to(target):
-    """A redirect to a target, as `answer.redirect_target` takes it."""
+    """A redirect to a target, for `responses.redirect_target`."""
     return SimpleNamespace(raw=SimpleNamespace(headers=HTTPHeaderDict(Location=target)))
 
 
@@ -564,7 +564,7 @@ def test_redirects_in_a_circle_end(publisher, get):
 
 def test_two_places_to_go_are_none(here, monkeypatch, tmp_path):
     reply = b"HTTP/1.1 302 Found\r\nLocation: /a\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"
-    with pytest.raises(SourceError, match="2 places"):
+    with pytest.raises(SourceError, match="2 locations"):
         get_raw(reply, monkeypatch, tmp_path / "file")
 
 
@@ -579,7 +579,7 @@ def test_not_modified_is_an_answer_to_a_conditional_request_only(publisher, get,
         get(headers={"X-App-Token": "x"})
 
 
-# What is shown
+# Messages
 
 
 def test_nothing_secret_and_no_control_character_is_shown(publisher, get, monkeypatch):
@@ -612,10 +612,10 @@ def certificate(tmp_path_factory) -> Path:
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed")
     path = tmp_path_factory.mktemp("tls") / "pem"
-    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1"
-    words += " -addext subjectAltName=IP:127.0.0.1"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1"
+    command += " -addext subjectAltName=IP:127.0.0.1"
     files = ["-out", path, "-keyout", path.with_suffix(".key")]
-    subprocess.run([*words.split(), *files], check=True, capture_output=True)
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
     return path
 
 
@@ -642,7 +642,7 @@ def test_a_certificate_nobody_vouches_for_is_refused_once(
         stack.callback(stop_listening, listener)
         Thread(target=serve, daemon=True).start()
         here = settings_with(monkeypatch, f"https://127.0.0.1:{listener.getsockname()[1]}")
-        if trusted:  # the same server, vouched for: it is the certificate that made the difference
+        if trusted:  # the same server with a trusted certificate: only that makes the difference
             monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
             assert Client(here).get(URL, tmp_path / "file").status == 200
             return
@@ -653,7 +653,7 @@ def test_a_certificate_nobody_vouches_for_is_refused_once(
     assert waits == []
 
 
-# What an answer must look like
+# Checks of a document
 
 
 @pytest.mark.parametrize(
@@ -714,7 +714,7 @@ def test_a_missing_final_newline_needs_a_declaration_and_a_length(tmp_path):
         checks.check(path, "csv", URL, final_newline=False, is_delimited=False)
 
 
-# What of it counts
+# The content fingerprint
 
 VOLATILE = ("metadata.generated", "updated")
 
@@ -727,7 +727,7 @@ VOLATILE = ("metadata.generated", "updated")
             b'{"metadata":{"generated":2,"count":2},"x":1}',
             True,
         ),
-        (b'{"x": [1, 2]}', b'{"x": [1,2]}', False),  # what is kept is compared as bytes
+        (b'{"x": [1, 2]}', b'{"x": [1,2]}', False),  # the rest is compared as bytes
         (b'{"metadata": {"generated": 1}, "x": 1}', b'{"metadata":{"generated":2}, "x":1}', True),
         (b'{"x": 1, "updated": {"a": 1}}', b'{"x": 1}', True),
         (b'{"x": 1, "y": 2}', b'{"y": 2, "x": 1}', True),

@@ -226,9 +226,9 @@ def test_a_new_column_in_the_middle_is_loaded_and_reported(place, monkeypatch):
         (lambda data: data.replace(b"city", b"name", 1), "two columns are called 'name'"),
         (
             lambda data: data.replace(b",", b";"),
-            "',', declared as the delimiter, is not in it, and ';' is 6 times",
+            "the declared delimiter ',' does not occur, ';' occurs 6 times",
         ),
-        (lambda data: data.replace(b",", b"\t"), r"and '\\t' is 6 times"),
+        (lambda data: data.replace(b",", b"\t"), r"'\\t' occurs 6 times"),
         (lambda data: b"\xef\xbb\xbf" + data, "line 1: a byte order mark"),
         (lambda data: data.decode().encode("utf-16"), "UTF-16"),
         (lambda data: data.replace(b"Thigpen", b"Th\xefgpen", 1), "line 2.*byte 0xef is not UTF-8"),
@@ -244,7 +244,7 @@ def test_another_delimiter_or_encoding_is_named(place, tmp_path, change, words):
 def test_utf_8_where_another_encoding_is_declared_is_refused(tmp_path):
     raw = tmp_path / "names.csv"
     raw.write_text("name\nDoña Ana\n", encoding="utf-8")
-    with pytest.raises(SourceError, match="UTF-8, where latin-1 is declared"):
+    with pytest.raises(SourceError, match="UTF-8, although latin-1 is declared"):
         delimited.write_csv(raw, tmp_path / "legible.csv", encoding="latin-1")
     raw.write_text("name\nDoña Ana\n", encoding="latin-1")
     assert delimited.write_csv(raw, tmp_path / "legible.csv", encoding="latin-1").rows == 1

@@ -1,4 +1,4 @@
-"""Files and folders are whole or absent, whatever moment the machine stops at."""
+"""Files and folders are complete or absent, whenever the machine stops."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import durable
 
-# Swaps a folder of two files that name the same generation, for ever.
+# Replaces, for ever, a folder of two files that have the same generation.
 SWAPPING = """
 import itertools, sys
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_a_swap_killed_at_any_moment_leaves_the_old_or_the_new_folder_whole(tmp_
             child.stdout.readline()
             time.sleep(moments.uniform(0, 0.02))
             child.send_signal(signal.SIGKILL)
-        if way == "exchange":  # there is no moment without it, even before a repair
+        if way == "exchange":  # it always exists, even before a repair
             assert (tmp_path / "folder").is_dir()
         durable.repair_folder(tmp_path / "aside", tmp_path / "folder")
         generations = {path.name: path.read_text() for path in (tmp_path / "folder").iterdir()}

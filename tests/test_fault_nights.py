@@ -161,7 +161,7 @@ class Nights:
         if case.route in self.routes:
             self.publishers.routes[name] = self.routes[case.route]
         if name in case.does:
-            case.does[name](self.publishers.known)
+            case.does[name](self.publishers.world)
         make = case.instead.get(name) or case.make()
         for source in sources:
             self.publishers.troubles[source] = at(case.at, unit.data, make)
@@ -330,7 +330,7 @@ def test_data_that_changed_behind_a_fault_arrive_the_night_after(nights):
     """One source changes honestly, another while it cannot be read; nothing else moves."""
     publishers, before = nights.publishers, nights.seen[-1]
     publishers.edit("unemployment.tsv", lambda body: body.replace(b"1001\t.097", b"1001\t.098"))
-    places = publishers.known.places
+    places = publishers.world.places
     value = places.header.index("data_value") + 1
     places.rows = [[*r[:value], "99.5", *r[value + 1 :]] for r in places.rows]
     places.updated += 1_000_000
@@ -357,14 +357,14 @@ def test_only_a_year_of_storms_that_was_made_anew_is_fetched_again(nights):
     old = "StormEvents_details-ftp_v1.0_d2024_c20260323.csv.gz"
     new = "StormEvents_details-ftp_v1.0_d2024_c20260424.csv.gz"
     made = gzip.compress(gzip.decompress(publishers.file(old)).replace(b"Hail", b"Wind"))
-    publishers.known.answer("www.ncei.noaa.gov", STORMS + new, Answer(made))
+    publishers.world.answer("www.ncei.noaa.gov", STORMS + new, Answer(made))
     publishers.edit(STORMS, lambda page: page.replace(old.encode(), new.encode()))
     seen = nights.run("api", "noaa_storm_events")
     assert seen.code == 0, seen.said
     assert seen.facts["noaa_storm_events"]["outcome"] == "new"
     assert seen.asked["noaa_storm_events"] == 3, "the listing, and two years for their ETag"
     assert seen.sent["noaa_storm_events"] == len(publishers.file(STORMS))
-    requests = publishers.known.publisher.requests
+    requests = publishers.world.publisher.requests
     assert sum(request.path.endswith(new) for request in requests) == 1
 
 
@@ -375,7 +375,7 @@ def test_no_key_is_told_or_written_and_none_goes_to_another_host(nights):
     for part in ("logs", "state", "raw", "preprocessed"):
         for path in filter(Path.is_file, (nights.data / part).rglob("*")):
             assert not any(key.encode() in path.read_bytes() for key in keys), path
-    asked = nights.publishers.known.publisher.requests
+    asked = nights.publishers.world.publisher.requests
     holders = {request.path.split("/")[1] for request in asked if keys[0] in str(request.headers)}
     assert holders <= {"data.cdc.gov"}
     assert not any(key in request.path for request in asked for key in keys)

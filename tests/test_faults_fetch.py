@@ -117,7 +117,7 @@ class Scripts:
         if case.route:
             self.publishers.routes[name] = self.routes[case.route]
         if name in case.does:
-            case.does[name](self.publishers.known)
+            case.does[name](self.publishers.world)
         make = case.instead.get(name) or case.make()
         self.publishers.troubles[source] = at(case.at, unit.data, make)
 
@@ -234,9 +234,9 @@ def after_it_is_well(scripts, run, source: str, before: Seen, came: str) -> None
 def alone(scripts, tmp_path) -> Iterator[Scripts]:
     """The scripts on a data folder of their own; what the publishers have is put back."""
     publishers = scripts.publishers
-    events, honest = publishers.known.earthquakes.events, dict(publishers.honest)
+    events, honest = publishers.world.earthquakes.events, dict(publishers.honest)
     yield Scripts(tmp_path / "data", publishers, {})
-    publishers.known.earthquakes.events = events
+    publishers.world.earthquakes.events = events
     publishers.honest |= honest
     settings.load.cache_clear()
 
@@ -248,7 +248,7 @@ def taken(alone: Scripts, source: str, capsys, monkeypatch) -> dict:
 
 
 def test_a_recent_month_that_comes_back_empty_is_refused(alone, capsys, monkeypatch):
-    service, now = alone.publishers.known.earthquakes, datetime.now(UTC)
+    service, now = alone.publishers.world.earthquakes, datetime.now(UTC)
     times = [now - timedelta(days=100 + number / 10) for number in range(300)]
     old = [fdsn.event(f"old{number}", when, -100, 40) for number, when in enumerate(times)]
     service.events = [*service.events, *old]
@@ -275,7 +275,7 @@ def test_a_year_of_storms_that_shrinks_is_refused(alone, capsys, monkeypatch):
     publishers.edit(old, lambda body: times(body, 100))
     publishers.edit("d2025_c20260323.csv.gz", lambda body: times(body, 200))
     assert taken(alone, "noaa_storm_events", capsys, monkeypatch)["rows"] == 2 + 200 + 400
-    publishers.known.answer("www.ncei.noaa.gov", STORMS + new, Answer(times(two_rows, 10)))
+    publishers.world.answer("www.ncei.noaa.gov", STORMS + new, Answer(times(two_rows, 10)))
     publishers.edit(STORMS, lambda page: page.replace(old.encode(), new.encode()))
     refused = taken(alone, "noaa_storm_events", capsys, monkeypatch)
     assert f"{new}: refused, 20 rows came, where 200 are usual" in refused["reason"]

@@ -1,4 +1,4 @@
-"""The event service: months, counts, caps and edges, against a service that keeps to its rules."""
+"""The event service: months, counts, limits and edges, with a service that obeys its rules."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from conftest import CAPTURES
 from publisher import Answer
 
 from pipeline import settings, state
-from pipeline.connectors import fdsn
+from pipeline.connectors import fdsn, paging
 from pipeline.errors import SourceError
 from pipeline.raw import checks, fingerprints, snapshot
 from pipeline.raw.candidate import Candidate
@@ -38,16 +38,16 @@ def event(name: str, when: str | datetime, mag: float = 3.0, updated: float | No
 
 
 class Service:
-    """An FDSN event service: both ends of a window inclusive, an error over its cap."""
+    """An FDSN event service: both ends of a window are inclusive, too many events are an error."""
 
     def __init__(self, publisher, cap=20_000):
         self.events: list[dict] = []
         self.deleted: list[dict] = []  # with the status `deleted`, listed by `includedeleted`
         self.cap, self.generated = cap, milliseconds(TODAY)
-        self.told: list[dict] = []  # the parameters of every query for changes
-        self.refuses = 0  # the status of an answer to a query for changes
+        self.changes: list[dict] = []  # the parameters of every query for changes
+        self.refuses = 0  # the status of a response to a query for changes
         self.queries: list[dict] = []  # the parameters of every query
-        self.nodata = 200  # the status of an answer without an event
+        self.nodata = 200  # the status of a response without an event
         self.between = lambda: None  # what happens between a count and its query
         publisher.answers["/fdsnws/event/1/count"] = self.count
         publisher.answers["/fdsnws/event/1/query"] = self.query
@@ -59,12 +59,12 @@ class Service:
             datetime.fromisoformat(f"{asked[side]}+00:00").timestamp() * 1000
             for side in ("starttime", "endtime")
         )
-        # The catalogue itself, or nothing but what was deleted from it.
+        # The catalogue itself, or only the events deleted from it.
         events = self.deleted if asked.get("includedeleted") == "only" else self.events
         found = [e for e in events if begin <= e["properties"]["time"] <= end]
         if least := asked.get("minmagnitude"):
-            known = [e for e in found if e["properties"]["mag"] is not None]
-            found = [e for e in known if e["properties"]["mag"] >= float(least)]
+            sized = [e for e in found if e["properties"]["mag"] is not None]
+            found = [e for e in sized if e["properties"]["mag"] >= float(least)]
         if after := asked.get("updatedafter"):
             since = milliseconds(datetime.fromisoformat(f"{after}+00:00"))
             found = [e for e in found if e["properties"]["updated"] >= since]
@@ -80,7 +80,7 @@ class Service:
         asked, found = self._found(request)
         self.generated += 1
         if "updatedafter" in asked:
-            return self.changes(asked, found)
+            return self.changed(asked, found)
         assert set(asked) == {"starttime", "endtime", "minmagnitude", "orderby"}
         self.queries.append(asked)
         if len(found) > self.cap:
@@ -88,9 +88,9 @@ class Service:
         found.sort(key=lambda e: e["properties"]["time"], reverse=asked["orderby"] != "time-asc")
         return self.answer(found)
 
-    def changes(self, asked, found):
+    def changed(self, asked, found):
         assert set(asked) - {"includedeleted"} == {"starttime", "endtime", "updatedafter", "limit"}
-        self.told.append(asked)
+        self.changes.append(asked)
         if self.refuses:
             return Answer(b"Error: Bad Request", status=self.refuses)
         return self.answer(found[: int(asked["limit"])])
@@ -111,7 +111,7 @@ def service(here, publisher, monkeypatch):
 
 
 def night(months=3, reread=2, today=TODAY, minmagnitude=2.5):
-    """One night; returns the new snapshot."""
+    """Run one night; return the new snapshot."""
     here = settings.load()
     gathered = Candidate(here, SOURCE, "quakes", snapshot.current(here, "quakes"))
     fdsn.fetch_months(
@@ -174,7 +174,7 @@ def test_older_months_are_carried_over_and_the_newest_read_again(service):
     assert starts(service) == ["2026-02", "2026-03"]
     assert (second.folder / "2026-01.geojson").read_bytes() == kept
     assert ids(second)["2026-03.geojson"] == ["new"]
-    assert second.descriptor.completeness["rows"] == 3  # the carried file brings its count
+    assert second.descriptor.completeness["rows"] == 3  # the file carried over has its own count
     assert [file.name for file in second.files] == sorted(ids(second))
 
 
@@ -231,7 +231,7 @@ def test_a_window_over_the_cap_is_split(service):
     assert sorted(found) == sorted(e["id"] for e in service.events)
     assert len(taken.files) > 5
     assert taken.descriptor.completeness["rows"] == 24
-    # The pieces of a month that stays are carried over together.
+    # The files of an unchanged month are carried over together.
     service.queries.clear()
     april = night(months=2, reread=1, today=datetime(2026, 4, 2, tzinfo=UTC))
     assert starts(service) == ["2026-04"]
@@ -258,7 +258,7 @@ def test_a_window_that_never_holds_still_is_refused(service):
     service.between = lambda: service.events.append(event(f"{len(service.events)}", "2026-03-06"))
     with pytest.raises(SourceError, match=r"4 events came where 3 were counted before and 4 after"):
         night(months=1)
-    assert len(service.queries) == fdsn.READS
+    assert len(service.queries) == paging.READS
 
 
 def test_an_event_that_comes_twice_is_refused(service):
@@ -271,12 +271,12 @@ def test_an_empty_month_is_a_month_and_an_empty_catalogue_is_none(service):
     service.events = [event("a", "2026-01-05")]
     assert ids(night())["2026-03.geojson"] == []
     service.events = []
-    with pytest.raises(SourceError, match="no event in any month"):
+    with pytest.raises(SourceError, match="no event in any of the"):
         night(reread=3)
 
 
 def test_a_window_without_an_event_may_be_answered_204(service):
-    """`nodata` of the service is 204 unless asked otherwise: a month begins without an event."""
+    """By default `nodata` is 204: a month begins without an event."""
     service.nodata = 204
     service.events = [event("a", "2026-01-05"), event("b", "2026-02-05")]
     assert list(ids(night())) == ["2026-01.geojson", "2026-02.geojson"]
@@ -297,7 +297,7 @@ def test_nothing_where_events_were_counted_is_not_believed(service, publisher):
         ("count", b"12", "not a count"),
         ("count", b'{"count": "12"}', "not a count"),
         ("query", b'{"error": "x"}', "an error came with status 200"),
-        ("query", b'{"type": "FeatureCollection"}', "not a GeoJSON answer"),
+        ("query", b'{"type": "FeatureCollection"}', "not a GeoJSON response"),
         ("query", b'{"type": "FeatureCollection", "features": [{"id": 1}]}', "not a GeoJSON"),
         ("query", b"<html>", "a web page"),
     ],
@@ -341,7 +341,7 @@ def test_a_real_answer_of_the_publisher_is_read(service, publisher, tmp_path):
     found = [name for events in ids(taken).values() for name in events]
     with_magnitude = [e["id"] for e in service.events if e["properties"]["mag"] is not None]
     assert sorted(found) == sorted(with_magnitude)
-    # The capture itself, byte for byte, is what the checks expect of this publisher.
+    # The checks accept the capture itself, byte for byte.
     checks.check(capture, "geojson", BASE)
     assert len(fdsn._events(capture)) == json.loads(body)["metadata"]["count"]
     later = body.replace(b'"generated":', b'"generated":1', 1)

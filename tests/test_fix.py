@@ -1,4 +1,4 @@
-"""Counted fixes, and their tie to CHANGELOG.md."""
+"""Counted fixes, and their lines in CHANGELOG.md."""
 
 import ast
 import gzip
@@ -41,7 +41,7 @@ def test_a_fix_makes_a_raw_file_legible(raw, tmp_path):
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_lines_are_lines_however_they_end(raw, tmp_path, end, suffix):
-    """A file whose lines end in CR alone was one line."""
+    """A file whose lines end in CR alone is not one line."""
     body = raw.read_bytes().replace(b"\r\n", end) * 20_000
     named = raw.with_name(f"raw.csv{suffix}")
     named.write_bytes(gzip.compress(body, 1) if suffix else body)
@@ -53,12 +53,12 @@ def test_lines_are_lines_however_they_end(raw, tmp_path, end, suffix):
 
 @pytest.mark.parametrize(("pattern", "touched"), [(rb"nowhere", 0), (rb"pipe", 2), (rb"^", 5)])
 def test_a_fix_refuses_another_count_than_expected(raw, tmp_path, pattern, touched):
-    words = f"some_source/raw.csv: the fix 'pipes' touches {touched} lines; 3 were expected"
-    with pytest.raises(SourceError, match=words):
+    message = f"some_source/raw.csv: the fix 'pipes' changes {touched} lines; 3 were expected"
+    with pytest.raises(SourceError, match=message):
         fix.lines(raw, tmp_path / "o", name="pipes", expected=3, pattern=pattern, replacement=b"")
 
 
-HABITS = [  # what is expected, whether 2 of 5 lines are
+HABITS = [  # what is expected, and whether 2 of 5 lines satisfy it
     ({"expected": (1, 3)}, True),
     ({"expected": (2, 2)}, True),
     ({"expected": (0, 2)}, True),
@@ -77,7 +77,7 @@ def test_a_fix_may_declare_a_range_or_a_share(raw, tmp_path, declared, fits):
     if fits:
         assert fix.lines(raw, tmp_path / "o", **options) == 2
         return
-    with pytest.raises(SourceError, match=r"the fix 'pipes' touches 2 lines.* were expected"):
+    with pytest.raises(SourceError, match=r"the fix 'pipes' changes 2 lines.* were expected"):
         fix.lines(raw, tmp_path / "o", **options)
 
 
@@ -88,7 +88,7 @@ def test_a_fix_declares_one_of_them(raw, tmp_path, declared):
 
 
 def test_a_fix_reaches_line_ends(tmp_path):
-    """What the scan recommends for a file whose lines end in two ways."""
+    """The remedy of the scan for a file with two kinds of line ends works."""
     folder = tmp_path / "some_source"
     folder.mkdir()
     (folder / "raw.csv").write_bytes(b'a,b\r\n3,4\r\n1,2\n5,"6\n7"\r\n')
@@ -165,8 +165,8 @@ def fixes_in(source: str, code: str) -> list[tuple[str, str]]:
     return found
 
 
-def fixes_told(changelog: str) -> list[tuple[str, str]]:
-    """The fixes that stand in a changelog under "Fixed in the data": source and name."""
+def fixes_described(changelog: str) -> list[tuple[str, str]]:
+    """The fixes in a changelog under "Fixed in the data": source and name."""
     sections = re.findall(r"^### Fixed in the data\n(.*?)(?=^#|\Z)", changelog, re.M | re.S)
     return re.findall(r"^- ([^:\n]+): ([^:\n]+): ", "\n".join(sections), re.M)
 
@@ -181,23 +181,23 @@ def test_both_lists_are_read():
         "# Changelog\n\n## 2\n\n### Fixed in the data\n\n- storms: inches: a bare quote, 2 rows\n\n"
         "### Pipeline\n\n- load: faster: no fix\n\n## 1\n\n### Fixed in the data\n\n- a: b: c\n"
     )
-    assert fixes_told(log) == [("storms", "inches"), ("a", "b")]
-    assert fixes_told("") == []
+    assert fixes_described(log) == [("storms", "inches"), ("a", "b")]
+    assert fixes_described("") == []
 
 
 def test_every_fix_is_told_and_every_fix_told_is_applied():
-    """A fix that is no longer needed takes its line along."""
+    """Each fix has its line in the changelog, and no line is left without a fix."""
     scripts = [path for path in (ROOT / "preprocess").glob("*.py") if path.stem[:5] != "test_"]
     applied = [each for path in scripts for each in fixes_in(path.stem, path.read_text())]
     changelog = ROOT / "CHANGELOG.md"
-    told = fixes_told(changelog.read_text() if changelog.is_file() else "")
-    assert sorted(applied) == sorted(told)
+    given = fixes_described(changelog.read_text() if changelog.is_file() else "")
+    assert sorted(applied) == sorted(given)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 64])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_lines_are_the_same_in_blocks_of_any_size(tmp_path, monkeypatch, size, end):
-    """The first block of a gzip stream may have no more than the header."""
+    """The first block of a gzip stream may contain only the header."""
     lines = [b"a,b" + end, b"1," + end, end, b'"x",2' + end, b"3,4"]
     raw = tmp_path / "raw.csv"
     raw.write_bytes(b"".join(lines))
@@ -212,7 +212,7 @@ def in_blocks(data: bytes, size: int):
 
 
 @pytest.mark.parametrize(
-    ("told", "is_one"),
+    ("given", "is_one"),
     [
         ({"expected": 0}, True),
         ({"expected": (0, 9)}, True),
@@ -232,8 +232,8 @@ def in_blocks(data: bytes, size: int):
         ({"share": ("0", "1")}, False),
     ],
 )
-def test_a_range_that_no_file_could_meet_is_an_error_of_the_script(raw, told, is_one):
-    options = {"name": "n", "pattern": rb"^", "replacement": b""} | told
+def test_a_range_that_no_file_could_meet_is_an_error_of_the_script(raw, given, is_one):
+    options = {"name": "n", "pattern": rb"^", "replacement": b""} | given
     try:
         fix.lines(raw, raw.with_name("repaired"), **options)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""GeoJSON to CSV: what arrives unchanged, and what is refused."""
+"""GeoJSON to CSV: what stays unchanged, and what is refused."""
 
 import csv
 import hashlib
@@ -17,7 +17,7 @@ POINT = '{"type":"Point","coordinates":[1.10,2]}'
 
 @pytest.fixture
 def made(tmp_path):
-    """Write documents as files of a source, make them legible, return receipt and bytes."""
+    """Write documents as files of a source, convert them, return receipt and result."""
 
     def make(*documents: str | bytes, **options):
         folder = tmp_path / "some_source"
@@ -170,13 +170,13 @@ def test_too_large_a_document_is_refused(made, monkeypatch):
 
 
 GOOD = collection(feature('{"a":1}'))
-# What is refused: the document, and words of the error beside the file's name.
+# What is refused: the document, and texts in the error beside the file's name.
 REFUSED = {
-    "an HTML page": ("\n<!DOCTYPE html>", ["an HTML page in place of JSON"]),
+    "an HTML page": ("\n<!DOCTYPE html>", ["an HTML page instead of JSON"]),
     "an empty file": ("", ["an empty file"]),
-    "an error in JSON": ('{"error":{"code":400}}', ["no FeatureCollection", "400"]),
+    "an error in JSON": ('{"error":{"code":400}}', ["not a FeatureCollection", "400"]),
     "a list": ("[1]", ["Expected `object`"]),
-    "a Feature alone": (feature(), ["no FeatureCollection"]),
+    "a Feature alone": (feature(), ["not a FeatureCollection"]),
     "features null": ('{"type":"FeatureCollection","features":null}', ["features", "array"]),
     "features missing": ('{"type":"FeatureCollection"}', ["features", "array"]),
     "cut": (GOOD[:-2], ["truncated"]),
@@ -188,7 +188,7 @@ REFUSED = {
     "a trailing comma": (collection(feature('{"a":1,}')), ["trailing comma"]),
     "a byte order mark inside": (GOOD[:1] + "\ufeff" + GOOD[1:], ["malformed"]),
     "latin-1": (GOOD.replace("a", "\xe9").encode("latin-1"), ["line 1, byte", "0xe9", "UTF-8"]),
-    "UTF-16": (GOOD.encode("utf-16"), ["UTF-16, where JSON is UTF-8"]),
+    "UTF-16": (GOOD.encode("utf-16"), ["UTF-16, but JSON is UTF-8"]),
     "a bare control character": (collection(feature('{"a":"\x01"}')), ["malformed"]),
     "a bad escape": (collection(feature('{"a":"\\x"}')), ["malformed"]),
     "a lone surrogate": (collection(feature('{"a":"\\ud800"}')), ["0.json"]),
@@ -198,7 +198,7 @@ REFUSED = {
         ["feature 2, a: a NUL"],
     ),
     "a NUL in an id": (collection(feature(more=',"id":"\\u0000"')), ["1, feature_id: a NUL"]),
-    "a NUL in a name": (collection(feature('{"a\\u0000":1}')), ["printed"]),
+    "a NUL in a name": (collection(feature('{"a\\u0000":1}')), ["unprintable"]),
     "an end of COPY": (collection(feature('{"a":"x\\n\\\\.\\ny"}')), [r"line 3", r"a line \."]),
     "too deep": (collection(feature('{"a":' + "[" * 100_000 + "]" * 100_000 + "}")), ["too deep"]),
     "a property twice": (collection(feature('{"a":1,"a":2}')), ["feature 1: two members", "'a'"]),
@@ -235,11 +235,11 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused_is_named_with_its_place(name, made):
-    document, words = REFUSED[name]
+    document, texts = REFUSED[name]
     with pytest.raises(SourceError) as refused:
         made(document)
-    for word in ["some_source/0.json", *words]:
-        assert word in str(refused.value)
+    for text in ["some_source/0.json", *texts]:
+        assert text in str(refused.value)
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 400
 
@@ -280,13 +280,13 @@ def test_captures_are_legible(name, count, tmp_path):
 def test_captures_that_are_no_data_are_refused(tmp_path):
     nothing = CAPTURES / "nifc" / "perimeters_2024-01-23.geojson"
     assert geojson.write_csv(nothing, tmp_path / "o").rows == 0
-    with pytest.raises(SourceError, match="no FeatureCollection"):
+    with pytest.raises(SourceError, match="not a FeatureCollection"):
         geojson.write_csv(CAPTURES / "nifc" / "error_in_200.json", tmp_path / "o")
 
 
 @pytest.mark.parametrize("text", ["\\u0085", "\\u009F", "\\\\\\u0092"])
 def test_an_escaped_control_is_refused_at_any_depth(tmp_path, text):
-    """A nested value stays JSON text, in which the escape is plain ASCII until a model reads it."""
+    """A nested value stays JSON text, whose escapes are ASCII until a model decodes them."""
     for value in (f'"x{text}y"', f'{{"n": "x{text}"}}', f'[["{text}"]]', f'{{"{text}": 1}}'):
         path = tmp_path / "raw.geojson"
         feature = f'{{"type":"Feature","properties":{{"a":{value}}},"geometry":null}}'

@@ -1,4 +1,4 @@
-"""Publishers' keys: for one host, in no file, in no message, however they are spelled."""
+"""Publishers' keys: sent to one host, in no file and no message, in whatever encoding."""
 
 import base64
 import json
@@ -28,8 +28,8 @@ PRINTABLE = string.ascii_letters + string.digits + string.punctuation
 
 @pytest.fixture
 def other():
-    with serving() as known:
-        yield known
+    with serving() as publisher:
+        yield publisher
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def lower(text: str) -> str:
 
 
 def half(text: str) -> str:
-    """As programs do that encode some characters, one way or the other."""
+    """Like programs that encode some characters, in different ways."""
     chance = random.Random(text)
     return "".join(chance.choice([str, lower, percent])(c) for c in text)
 
@@ -97,7 +97,7 @@ SPELLINGS = {
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_a_secret_is_found_in_every_spelling(spelling, is_long):
     chance, signs = random.Random(spelling), PRINTABLE + " é€😀\t"
-    # Of base64 what is beside the secret stays, as do quotes, and a blank at an end.
+    # Base64 beside the secret stays, and so do quotes and a space at an end.
     most = 16 if "64" in spelling else 8
     for _ in range(2_000 if is_long else 100):
         secret = "".join(chance.choices(signs, k=chance.randint(8, 60))).strip("\\ \t")
@@ -113,9 +113,9 @@ CUT = {name: spell for name, spell in SPELLINGS.items() if not name.startswith("
 
 @pytest.mark.parametrize("spelling", CUT)
 def test_the_begin_of_a_secret_at_a_cut_end_is_no_more_shown_than_all_of_it(spelling, here):
-    """What of a body is shown ends anywhere: half a secret is one, too."""
+    """An excerpt of a body may end anywhere: half a secret is removed, too."""
     spelled = CUT[spelling](KEY)
-    size = {"json, everything": 20, "as it is": 4}.get(spelling, 10)  # less may be anything
+    size = {"json, everything": 20, "as it is": 4}.get(spelling, 10)  # less proves nothing
     parts = {spelled[at : at + size] for at in range(len(spelled) - size + 1)}
     for before in range(180, 202):
         whole = "." * before + spelled
@@ -143,11 +143,11 @@ def test_large_data_is_searched_alike():
             assert redaction.holds(KEY, f"[{spell(KEY)}]".encode()), name
 
 
-# What a script does with one
+# Keys in scripts
 
 
 def ask(address=URL, headers=None, source=KEYED, **more):
-    """One night of a source whose script sends a key."""
+    """Run one night of a source whose script sends a key."""
     return night(
         source=source,
         gather=lambda candidate: candidate.download(address, "file.csv", headers=headers),
@@ -156,7 +156,7 @@ def ask(address=URL, headers=None, source=KEYED, **more):
 
 
 def everything(here) -> bytes:
-    """All that is kept on disk."""
+    """All bytes that are kept on disk."""
     return b"\n".join(
         str(path).encode() + path.read_bytes()
         for path in here.data_dir.rglob("*")
@@ -228,7 +228,7 @@ def test_no_address_leads_a_key_elsewhere(here, publisher, other, address):
     list(zip(cycle([301, 302, 303, 307, 308]), SPELLINGS, strict=False)),
 )
 def test_no_redirect_takes_a_key_along(here, publisher, other, status, spelling):
-    """Neither in a header nor in the address, which a publisher may repeat in any spelling."""
+    """Neither in a header nor in the URL, which a publisher may repeat in any encoding."""
     repeated = quote(SPELLINGS[spelling](KEY), safe="%/+=\\&;#'!:")
     other.answers["/file.csv"] = [Answer(b"a\n1\n")]
     target = f"https://{OTHER}/file.csv?k={repeated.replace('#', '%23')}"
@@ -248,8 +248,8 @@ def test_no_redirect_takes_a_key_along(here, publisher, other, status, spelling)
 @pytest.mark.parametrize(
     "spelling", ["as it is", "percent", "plus", "json", "html", "base64 within"]
 )
-@pytest.mark.parametrize("place", ["body", "etag", "error", "error with 200"])
-def test_a_key_that_a_publisher_repeats_is_kept_nowhere(here, publisher, spelling, place):
+@pytest.mark.parametrize("where", ["body", "etag", "error", "error with 200"])
+def test_a_key_that_a_publisher_repeats_is_kept_nowhere(here, publisher, spelling, where):
     repeated = SPELLINGS[spelling](KEY)
     answers = {
         "body": Answer(f'a\n"{repeated}"\n'.encode()),
@@ -257,7 +257,7 @@ def test_a_key_that_a_publisher_repeats_is_kept_nowhere(here, publisher, spellin
         "error": Answer(f"bad key {repeated}".encode(), 403),
         "error with 200": Answer(json.dumps({"error": repeated}).encode()),
     }
-    publisher.answers["/file.csv"] = [answers[place]]
+    publisher.answers["/file.csv"] = [answers[where]]
     facts = ask(query())
     assert facts["outcome"] == "missing"
     assert not holds_key(str(facts))
@@ -294,7 +294,7 @@ def test_a_cookie_goes_back_to_the_host_that_set_it(here, publisher):
 
 
 def test_no_version_takes_a_key_along(here, publisher, other, monkeypatch):
-    """The rest of a file that broke off is asked for by its ETag, of whoever answers then."""
+    """The rest of an interrupted file is requested by its ETag from the host that responds then."""
     monkeypatch.setenv("FETCH_PATIENCE", "5")
     settings.load.cache_clear()
     etag = {"ETag": f'"{quote(KEY, safe="")}"'}
@@ -394,6 +394,6 @@ def test_what_is_noted_of_a_stage_has_no_key(here):
     def work(here, options):
         return {"outcome": "failed", "reason": f"at {query()}", "remedy": f"see {query()}"}
 
-    noted, _ = script._attempt("api", "alpha", work, SimpleNamespace())
-    assert not holds_key(str(noted))
+    facts, _ = script._attempt("api", "alpha", work, SimpleNamespace())
+    assert not holds_key(str(facts))
     assert not holds_key(everything(here))

@@ -1,4 +1,4 @@
-"""Symbolic links that somebody planted in the data folder: nothing is written through one."""
+"""Symbolic links that another user put into the data folder: nothing is written through one."""
 
 import ast
 import os
@@ -12,7 +12,7 @@ from pipeline import compressed, durable, folders, state
 from pipeline.cli import console
 from pipeline.errors import SetupError
 from pipeline.formats import delimited, fix
-from pipeline.http import partial, rate_limit
+from pipeline.http import rate_limit, resume
 from pipeline.raw import snapshot
 from pipeline.settings import ROOT, Settings
 from pipeline.stages import lock, script
@@ -23,7 +23,7 @@ PID = "PID"  # in a name: the number of this process, which differs between test
 
 @pytest.fixture
 def victim(tmp_path) -> Path:
-    """A folder of somebody else with a file in it."""
+    """A folder of another user, with a file in it."""
     folder = tmp_path / "victim"
     folder.mkdir()
     (folder / "file").write_bytes(PRECIOUS)
@@ -41,7 +41,7 @@ def plant(here: Settings, name: str, target: Path) -> None:  # noqa: F811
     link.symlink_to(target)
 
 
-# Every file that the run of one source writes beside its data, by a name that can be foretold.
+# Every file with a predictable name that the run of one source writes beside its data.
 FILES = [
     "raw/.incoming/alpha",
     "raw/.incoming/alpha.old",
@@ -61,7 +61,7 @@ FILES = [
 @pytest.mark.parametrize("name", FILES)
 def test_no_file_is_written_through_a_link(here, publisher, victim, name, to, monkeypatch):  # noqa: F811
     plant(here, name, victim / to)
-    monkeypatch.setenv("PIPELINE_RUN", "a run")  # what was found of the network is kept
+    monkeypatch.setenv("PIPELINE_RUN", "a run")  # so that the result of the probe is stored
     publisher.answers["/file.csv"] = [Answer(OLD, headers={"ETag": '"1"'})]
     assert night()["outcome"] == "new"
     publisher.answers["/file.csv"] = [Answer(b"no", 404)]
@@ -101,7 +101,7 @@ def test_every_writer_puts_a_file_of_its_own_there(here, victim, writer, to):  #
 
 
 def test_a_folder_or_a_device_in_its_place_stays(here, tmp_path):  # noqa: F811
-    """Run as root, a writer that was led to a device must not remove it."""
+    """When run as root, a writer must not remove a device that a link points to."""
     os.mkfifo(tmp_path / "device")
     (tmp_path / "folder" / "kept").mkdir(parents=True)
     for name in ("device", "folder"):
@@ -148,13 +148,13 @@ def test_a_script_of_a_run_looks_too(here, victim, monkeypatch, capsys):  # noqa
     monkeypatch.setenv("PIPELINE_RUN", "a run")
     monkeypatch.setattr("sys.argv", ["alpha.py"])
     with pytest.raises(SystemExit):
-        script.run("api", "alpha", "", lambda *words: {"outcome": "new"})
+        script.run("api", "alpha", "", lambda *arguments: {"outcome": "new"})
     assert f"rm '{here.raw / '.incoming'}'" in capsys.readouterr().err
 
 
 USERS = {
     "raw/.incoming": lambda given: snapshot.repair(given, "alpha"),
-    "raw/.begun": lambda given: partial.Journal(given, "alpha", given.raw).end(),
+    "raw/.begun": lambda given: resume.Journal(given, "alpha", given.raw).end(),
     "quarantine/alpha": lambda given: snapshot.refuse(given, "alpha", given.data_dir / "refused"),
 }
 
@@ -201,8 +201,8 @@ def test_a_file_that_stays_is_not_opened_through_a_link(here, victim, name):  # 
     assert contents(victim) == {"file": PRECIOUS}
 
 
-# A drill writes below a folder that it has just made for its user alone (tempfile.mkdtemp), the
-# programs of PostgreSQL stand below one of root's own.
+# A drill writes below a private folder that it has just created (tempfile.mkdtemp); the programs
+# of PostgreSQL are below a folder of root.
 EXEMPT = {
     ROOT / "pipeline" / name
     for name in ("durable.py", "drill/scratch.py", "drill/proxy.py", "embedded/programs.py")
@@ -212,11 +212,11 @@ EXCLUSIVE = {"O_EXCL", "O_NOFOLLOW"}
 
 
 def follows_links(call: ast.Call) -> bool:
-    """Whether a call writes a file by a name, also where that is a link."""
+    """Whether a call writes a file by name, even through a link."""
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     if name in COPIES or name != "open":
         return name in COPIES
-    text = ast.unparse(call)  # which takes its time
+    text = ast.unparse(call)  # slow
     if any(part in text for part in ("devnull", "'/dev/null'", "'/proc/", "open_own(")):
         return False
     if "os.O_" in text:

@@ -1,4 +1,4 @@
-"""Directory listings: the newest file of a pattern, and nothing taken for one that is not."""
+"""Directory listings: the newest file that matches a pattern, and no other link."""
 
 import pytest
 from publisher import Answer

@@ -1,4 +1,4 @@
-"""Answers as they come over the wire, byte for byte: malformed ones refused, odd ones taken."""
+"""Responses byte for byte: malformed ones are refused, unusual ones are accepted."""
 
 import gzip
 import random
@@ -140,7 +140,7 @@ def test_an_odd_answer_is_taken_whole(get, name):
     assert get(TAKEN[name]) == BODY
 
 
-# What `int(…, 16)` takes for a number and the standard does not, and what it takes for neither.
+# Sizes that only `int(…, 16)` accepts, and sizes that nobody accepts.
 SIZES = [
     b"0x%x",
     b"0X%x",
@@ -170,7 +170,7 @@ TRAILERS += [b": y\r\n\r\n", b"X: a\0b\r\n\r\n", b"X: a\rb\r\n\r\n", b"5\r\nhell
 
 
 def chunked(body: bytes, random_: random.Random) -> list[list[bytes]]:
-    """A body in random chunks, each as its size, its data and the ends of both."""
+    """A body in random chunks: for each its size, its data, and the line ends of both."""
     chunks = []
     while body:
         size = random_.randint(1, len(body))
@@ -182,7 +182,7 @@ def chunked(body: bytes, random_: random.Random) -> list[list[bytes]]:
 
 
 def damage(chunks: list[list[bytes]], random_: random.Random) -> None:
-    """Damage one size, one end or the trailer."""
+    """Damage one size, one line end or the trailer."""
     chunk = random_.choice(chunks)
     what = random_.choice(["size", "end of the size", "end of the data"])
     if what == "size":

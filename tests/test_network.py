@@ -1,4 +1,4 @@
-"""Whether there is a network is found out once a run, in seconds, whatever hangs."""
+"""Each run probes the network once, within seconds, whatever hangs."""
 
 import json
 import socket
@@ -25,14 +25,14 @@ def listener():
 
 @pytest.fixture
 def probes(monkeypatch):
-    """What was probed, and for how long at most; nothing answers."""
+    """The endpoints that were probed, with their time limits; nothing responds."""
     probed = []
 
     def nothing(endpoints, seconds):
         probed.append((sorted(endpoints), seconds))
         return False
 
-    monkeypatch.setattr(network, "_any_answers", nothing)
+    monkeypatch.setattr(network, "_any_responds", nothing)
     return probed
 
 
@@ -60,7 +60,7 @@ def test_a_closed_port_is_none_and_is_known_at_once(here, monkeypatch, listener)
 
 
 def test_packets_that_vanish_take_no_longer_than_the_limit(here, monkeypatch):
-    """A listener whose backlog is full drops what comes, as a black hole does."""
+    """A listener whose backlog is full drops packets, as a black hole does."""
     with closing(socket.socket()) as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -81,9 +81,9 @@ HANGING = """
 import socket, sys, time
 from pathlib import Path
 from pipeline.http import network
-socket.getaddrinfo = lambda *words, **more: time.sleep(60)
+socket.getaddrinfo = lambda *arguments, **options: time.sleep(60)
 network.PROBE_SECONDS = 0.5
-print(network._any_answers({("a.invalid", 443), ("b.invalid", 443)}, 0.5))
+print(network._any_responds({("a.invalid", 443), ("b.invalid", 443)}, 0.5))
 """
 
 
@@ -96,19 +96,19 @@ def test_a_resolver_that_never_answers_holds_up_neither_the_probe_nor_the_end():
 
 def test_one_broken_address_does_not_hide_a_good_one(monkeypatch, listener):
     good = listener.getsockname()
-    dead = ("127.0.0.1", 1)  # as an IPv6 address where only IPv4 leads out
+    dead = ("127.0.0.1", 1)  # like an IPv6 address in a network with IPv4 only
     monkeypatch.setattr(
         socket,
         "getaddrinfo",
-        lambda *words, **more: [
+        lambda *arguments, **options: [
             (socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in (dead, good)
         ],
     )
-    assert network._any_answers({("both.example.gov", 443)}, 2)
+    assert network._any_responds({("both.example.gov", 443)}, 2)
 
 
 def test_names_that_cannot_be_asked_for_are_no_network():
-    assert not network._any_answers({("", 443), ("a..b", 443), ("x" * 300, 443)}, 2)
+    assert not network._any_responds({("", 443), ("a..b", 443), ("x" * 300, 443)}, 2)
 
 
 def test_no_host_is_tried_but_the_known_ones(here, probes):
@@ -143,9 +143,9 @@ def test_a_run_asks_once_and_a_further_host_is_looked_at_shortly(here, probes, m
 
 def test_a_network_that_was_there_is_not_asked_again(here, monkeypatch, probes):
     monkeypatch.setenv("PIPELINE_RUN", "tonight")
-    monkeypatch.setattr(network, "_any_answers", lambda endpoints, seconds: True)
+    monkeypatch.setattr(network, "_any_responds", lambda endpoints, seconds: True)
     assert not network.is_down(here, URL, snapshot.addresses(here))
-    monkeypatch.setattr(network, "_any_answers", lambda endpoints, seconds: pytest.fail("again"))
+    monkeypatch.setattr(network, "_any_responds", lambda endpoints, seconds: pytest.fail("again"))
     assert not network.is_down(here, "https://further.example.gov/", snapshot.addresses(here))
 
 

@@ -1,4 +1,4 @@
-"""The weather service's alerts: parts, emptiness, bursts of failures."""
+"""The weather service's alerts: parts, no alerts, bursts of failures."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ from publisher import Answer
 from upstream.nws import Alerts, alert, problem
 
 from pipeline import settings
-from pipeline.connectors import nws
+from pipeline.connectors import nws, paging
 from pipeline.errors import SourceError
 from pipeline.http import client
 from pipeline.raw import snapshot
@@ -26,13 +26,13 @@ def service(here, publisher, monkeypatch):
     monkeypatch.setenv("FETCH_PATIENCE", "0")
     settings.load.cache_clear()
     monkeypatch.setattr(client, "_FIRST_WAIT", 0.01)
-    known = Alerts()
-    known.register(publisher)
-    return known
+    service = Alerts()
+    service.register(publisher)
+    return service
 
 
 def night():
-    """One night; returns the new snapshot."""
+    """Run one night; return the new snapshot."""
     here = settings.load()
     gathered = Candidate(here, SOURCE, "alerts", snapshot.current(here, "alerts"))
     nws.fetch(gathered, URL)
@@ -87,9 +87,9 @@ def test_further_parts_are_followed(service):
     assert taken.descriptor.completeness["pages"] == 3
 
 
-@pytest.mark.parametrize("told", [{}, {"next": None}, None])
-def test_a_pagination_without_a_next_part_is_an_end(service, publisher, told):
-    whole = {"type": "FeatureCollection", "features": [alert(1)], "pagination": told}
+@pytest.mark.parametrize("link", [{}, {"next": None}, None])
+def test_a_pagination_without_a_next_part_is_an_end(service, publisher, link):
+    whole = {"type": "FeatureCollection", "features": [alert(1)], "pagination": link}
     publisher.answers["/alerts/active"] = [Answer(json.dumps(whole).encode())]
     assert len(ids(night())) == 1
 
@@ -135,11 +135,11 @@ def test_parts_without_end_are_stopped(service, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "link",
     ["https://elsewhere.gov/alerts/active?cursor=1", "http://api.weather.gov/x", "//e.gov/x"],
 )
-def test_another_host_is_not_followed(service, told):
-    service.alerts, service.next_is = [alert(1)], told
+def test_another_host_is_not_followed(service, link):
+    service.alerts, service.next_is = [alert(1)], link
     with pytest.raises(SourceError, match="another host"):
         night()
 
@@ -172,19 +172,19 @@ def test_an_alert_that_moved_to_the_next_part_is_read_again(service, publisher):
 def test_an_alert_that_always_comes_twice_is_refused(service):
     service.alerts = [alert(1), alert(2), alert(1)]
     with pytest.raises(
-        SourceError, match=r"alert https://\S+0001\.001\.1 came twice, read 3 times"
+        SourceError, match=r"read 3 times: alert https://\S+0001\.001\.1 came twice"
     ):
         night()
-    assert service.asked == nws.READS
+    assert service.asked == paging.READS
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b'{"type": "FeatureCollection", "features": [{}]}', "not an answer with alerts"),
-        (b'{"type": "FeatureCollection"}', "not an answer with alerts"),
-        (b'{"title": "Unexpected Problem", "status": 500}', "a problem came with status 200"),
-        (b'{"title": "Not Found", "status": 404}', "no FeatureCollection came"),
+        (b'{"type": "FeatureCollection", "features": [{}]}', "not a response with alerts"),
+        (b'{"type": "FeatureCollection"}', "not a response with alerts"),
+        (b'{"title": "Unexpected Problem", "status": 500}', "an error came with status 200"),
+        (b'{"title": "Not Found", "status": 404}', "an error came with status 200"),
         (b"<html>", "a web page came"),
     ],
 )

@@ -1,4 +1,4 @@
-"""OpenFEMA: pages, counts, refreshes, versions, and what goes wrong on the way."""
+"""OpenFEMA: pages, counts, refreshes, versions, and failures."""
 
 import csv
 import json
@@ -31,16 +31,16 @@ SOURCE = Source("T", "P", "https://e.gov/", "L", "https://l.gov/", "csv")
 
 @pytest.fixture
 def fema(here, monkeypatch):
-    """A world with OpenFEMA in it: a data set of 250 rows; no time passes between tries."""
+    """An OpenFEMA service with a data set of 250 rows; no time passes between tries."""
     monkeypatch.setattr(client, "_FIRST_WAIT", 0.01)
-    with world() as known:
-        known.declarations = openfema.declarations(250)
-        known.declarations.register(known.publisher, f"/{HOST}")
-        known.hosts.add(HOST)
-        monkeypatch.setenv("MIRRORS", known.mirrors)
+    with world() as scene:
+        scene.declarations = openfema.declarations(250)
+        scene.declarations.register(scene.publisher, f"/{HOST}")
+        scene.hosts.add(HOST)
+        monkeypatch.setenv("MIRRORS", scene.mirrors)
         monkeypatch.setenv("FETCH_PATIENCE", "0")
         settings.load.cache_clear()
-        yield known
+        yield scene
 
 
 @pytest.fixture
@@ -61,13 +61,13 @@ def read(gathered: Candidate, dataset="DisasterDeclarationsSummaries", **asked) 
 
 
 def work(offline=False) -> dict:
-    """One night through the whole stage; returns its facts."""
+    """Run the whole stage for one night; return its facts."""
     options = type("Options", (), {"offline": offline, "force": False})
     return api.work(settings.load(), options, SOURCE, "fema", read)
 
 
 def night(source=SOURCE, **asked):
-    """One night; returns the new snapshot."""
+    """Run one night; return the new snapshot."""
     gathered = gather(source, **asked)
     return snapshot.commit(settings.load(), "fema", gathered.folder, gathered.describe())
 
@@ -231,7 +231,7 @@ def test_pages_are_one_part_of_a_snapshot_however_they_are_cut(data):
             "DisasterDeclarationsSummaries v2 is deprecated, to be removed by 2026-10-15; "
             "https://n.gov/v3",
         ),
-        ({}, [3], "v3 is there: compare the columns before changing to it"),
+        ({}, [3], "v3 is available: compare the columns before changing to it"),
         ({}, [1], ""),
     ],
 )
@@ -244,7 +244,7 @@ def test_a_deprecated_version_and_a_newer_one_are_told_and_not_switched_to(
     assert taken.descriptor.note == note
     assert capsys.readouterr().err == (f"fema: {note}\n" if note else "")
     assert len(rows(taken)) == 250
-    night()  # carried over, and told again
+    night()  # carried over, with the same note
     assert capsys.readouterr().err == (f"fema: {note}\n" if note else "")
 
 
@@ -257,7 +257,7 @@ def test_a_version_that_is_not_listed_is_refused(data):
     assert not data.queries("page")
 
 
-# What changes while it is read
+# Data that change while they are read
 
 
 def test_a_data_set_that_grows_while_it_is_read_is_read_again(data):
@@ -293,7 +293,7 @@ def test_a_data_set_that_never_holds_still_is_refused(data):
             data.rows = [*data.rows, ["4099", "AL", "LATE", "Area", "2026", f"{number:08x}"]]
 
     data.before = grow
-    with pytest.raises(SourceError, match=r"changed while reading, 3 times: .* before and"):
+    with pytest.raises(SourceError, match=r"changed while reading, read 3 times: .* before and"):
         gather()
     assert len(data.queries("count")) == 2 * paging.READS
 
@@ -301,9 +301,9 @@ def test_a_data_set_that_never_holds_still_is_refused(data):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ({"repeats": 1}, r"short, 3 times: 200 rows with 199 different id came where 250"),
-        ({"skips": 1}, r"short, 3 times: 249 rows with 249 different id"),
-        ({"ignores_skip": True}, r"short, 3 times: 200 rows with 100 different id"),
+        ({"repeats": 1}, r"read 3 times: 200 rows with 199 different id came where 250"),
+        ({"skips": 1}, r"incomplete, read 3 times: 249 rows with 249 different id"),
+        ({"ignores_skip": True}, r"incomplete, read 3 times: 200 rows with 100 different id"),
     ],
 )
 def test_rows_repeated_or_skipped_between_pages_are_noticed(data, fault, message):
@@ -320,19 +320,19 @@ def test_a_count_that_is_too_large_ends(fema, data):
         return data.rows_of(request) if is_page(request) else openfema.as_json(answers)
 
     fema.answer(HOST, ADDRESS, lies)
-    with pytest.raises(SourceError, match=r"short, 3 times: 250 rows .* 1,000,000,000 were"):
+    with pytest.raises(SourceError, match=r"incomplete, .*: 250 rows .* 1,000,000,000 were"):
         gather()
 
 
 def test_pages_without_end_are_bounded(data, monkeypatch):
     monkeypatch.setattr(paging, "MOST_PAGES", 20)
     data.real_cap = 1
-    with pytest.raises(SourceError, match="page 20 and no end"):
+    with pytest.raises(SourceError, match="no end after 20 pages"):
         gather()
     assert len(data.queries("page")) == 20
 
 
-# What is not the page that was asked for
+# Responses that are not the requested page
 
 
 def test_another_header_on_a_later_page_is_refused(fema, data):
@@ -348,9 +348,9 @@ def test_another_header_on_a_later_page_is_refused(fema, data):
     [
         (
             lambda body: body.replace(b",id\n", b",ID\n", 1),
-            "not one column id but disasterNumber, ",
+            "no columns are called id; the columns are disasterNumber, ",
         ),
-        (lambda body: body.replace(b"state,", b"id,", 1), "not one column id but"),
+        (lambda body: body.replace(b"state,", b"id,", 1), "2 columns are called id"),
         (lambda body: body.replace(b",AL,", b",", 1), "line 2: 5 fields where the header has 6"),
         (lambda body: body.replace(b'""', b'"x', 1), "line 2: a quote inside a field"),
         (lambda body: body[:-1].rpartition(b"\n")[0] + b'\n"\n', "the CSV ends inside quotes"),
@@ -383,8 +383,8 @@ def test_a_field_may_be_large(data):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ({"metadata": {}}, "not the answer that was expected"),
-        ({"metadata": {"count": "250"}}, "not the answer that was expected"),
+        ({"metadata": {}}, "not a count"),
+        ({"metadata": {"count": "250"}}, "not a count"),
         ({"error": {"code": 400, "message": "bad \x1b[31m"}}, r"status 200: .*bad .*31m"),
     ],
 )
@@ -395,7 +395,7 @@ def test_another_count_is_named(fema, data, answer, message):
     assert "\x1b" not in str(caught.value)
 
 
-# Faults of HTTP, in the second page
+# HTTP faults in the second page
 
 GOOD_AGAIN = [
     (faults.status(503), 2),
@@ -489,16 +489,16 @@ def test_a_bomb_is_stopped(fema, data, monkeypatch):
 def test_a_certificate_nobody_vouches_for_is_refused(here, monkeypatch, tmp_path):
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed")
-    with world(faults.self_signed(tmp_path)) as known:
-        known.answer(HOST, "/api/open/v1/OpenFemaDataSets", Answer(b"{}"))
-        monkeypatch.setenv("MIRRORS", known.mirrors)
+    with world(faults.self_signed(tmp_path)) as scene:
+        scene.answer(HOST, "/api/open/v1/OpenFemaDataSets", Answer(b"{}"))
+        monkeypatch.setenv("MIRRORS", scene.mirrors)
         settings.load.cache_clear()
         with pytest.raises(SourceError, match="certificate was refused"):
             gather()
-        assert known.asked(HOST) == []
+        assert scene.asked(HOST) == []
 
 
-# Real answers
+# Captured responses
 
 PARTS = [
     ("DisasterDeclarationsSummaries_first-1000_2024-08-06.csv", 1000, ",", "\r\n"),
@@ -523,13 +523,13 @@ def test_real_rows_arrive_as_they_are(fema, name, count, comma, end):
             columns, *page = csv.reader(lines)
             assert columns == header
             came += page
-    place = header.index("id")
-    assert came == sorted(records, key=lambda row: row[place])
+    index = header.index("id")
+    assert came == sorted(records, key=lambda row: row[index])
     assert len(came) == taken.descriptor.completeness["rows"] == count
 
 
 def test_two_real_nights_differ_although_the_key_is_no_key(fema):
-    """`id` is unique in one night; a changed row comes under another the night after."""
+    """`id` is unique within a night; a changed row has another one in the next night."""
     nights = []
     for day in ("14", "15"):
         capture = CAPTURES / "fema" / f"FemaWebDisasterDeclarations_2024-02-{day}.csv"

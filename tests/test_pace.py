@@ -1,4 +1,4 @@
-"""One rate a host for all sources, and one Retry-After for all of them."""
+"""All sources on a host share one rate, and one Retry-After."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def here(here, publisher, monkeypatch):
 
 @pytest.fixture
 def as_process(monkeypatch):
-    """Be another process, by its id."""
+    """Pretend to be another process, by its id."""
     return lambda number: monkeypatch.setattr(rate_limit.os, "getpid", lambda: number)
 
 
@@ -66,13 +66,13 @@ def test_processes_on_one_host_keep_their_distance(here, publisher, tmp_path):
     assert len(asked) == 12
     turns = [later[0] - one[0] for one, later in pairwise(asked) if later[1] != one[1]]
     assert len(turns) >= 2
-    assert min(turns) > rate_limit.GAP_SECONDS * 0.7  # the way to the server is not always as long
+    assert min(turns) > rate_limit.GAP_SECONDS * 0.7  # the time to the server varies
 
 
 def test_another_process_waits_for_its_turn(here, as_process):
     as_process(1)
     assert rate_limit.turn(here, HOST) == 0
-    assert rate_limit.turn(here, HOST) == 0  # alone, the publisher's answers set the pace
+    assert rate_limit.turn(here, HOST) == 0  # one source alone may follow its own responses at once
     as_process(2)
     assert 0 < rate_limit.turn(here, HOST) <= rate_limit.GAP_SECONDS
     assert rate_limit.turn(here, "other.gov") == 0
@@ -92,7 +92,7 @@ def test_a_retry_after_holds_for_every_source_on_the_host(here, publisher, tmp_p
         Client(here).get(f"https://{HOST}/file.csv", tmp_path / "file")
     as_process(2)
     asked = len(publisher.requests)
-    with pytest.raises(Transient, match="asked to be left alone") as caught:
+    with pytest.raises(Transient, match="asked us to wait") as caught:
         Client(here).get(f"https://{HOST}/file.csv", tmp_path / "file")
     assert 29 < caught.value.wait <= 30
     assert len(publisher.requests) == asked

@@ -1,4 +1,4 @@
-"""Coordinates that are no longitude and latitude: refused or counted, in every geometry."""
+"""Coordinates that are not longitude and latitude: refused or counted, in every geometry."""
 
 import json
 import random

@@ -290,9 +290,9 @@ def test_a_damaged_dump_is_not_taken(place, reader):
 @pytest.mark.parametrize(
     ("ends", "told"),
     [
-        ("kill -9 $$", "it was ended by signal SIGKILL"),
-        ("echo lost >&2; kill -15 $$", r"lost \(it was ended by signal SIGTERM\)"),
-        ("exit 7", "it ended with code 7 and said nothing"),
+        ("kill -9 $$", "it was killed by signal SIGKILL"),
+        ("echo lost >&2; kill -15 $$", r"lost \(it was killed by signal SIGTERM\)"),
+        ("exit 7", "it ended with code 7 and printed nothing"),
         ("echo no such table >&2; exit 1", "no such table$"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Keys and passwords are in no message, in whatever spelling they come."""
+"""Keys and passwords appear in no message, in whatever encoding."""
 
 import base64
 from urllib.parse import quote, quote_plus
@@ -74,7 +74,7 @@ def test_a_secret_in_an_address_is_in_no_manifest(here, publisher):
     for spelling in spellings(TOKEN):
         assert spelling.encode() not in kept
     assert shown(address).endswith("app_token=***")
-    # The address itself was asked for.
+    # The address itself was requested.
     assert quote(TOKEN, safe="") in publisher.requests[-1].path
 
 

@@ -1,4 +1,4 @@
-"""A download that broke off goes on where it was, or starts over; never two versions in one."""
+"""An interrupted download is resumed or starts over; two versions are never mixed."""
 
 import hashlib
 import re
@@ -22,7 +22,7 @@ ETAG = '"v1"'
 
 
 def serve(publisher, *, etag=ETAG, cuts=(10_000,), change=lambda answer: answer):
-    """Serve BODY, breaking off after so many bytes of each answer; `change` bends a 206."""
+    """Serve BODY, closing after so many bytes of each response; `change` modifies a 206."""
     cuts = list(cuts)
 
     def answer(handler):
@@ -183,7 +183,7 @@ for name in ("one.csv", "two.csv"):
 
 @pytest.fixture
 def killed(here, publisher, monkeypatch, tmp_path):
-    """A fetch that had finished one of two files, and half of the other, when it was killed."""
+    """A fetch that was killed after one of two files and half of the other."""
     monkeypatch.setenv("MIRRORS", f"data.example.gov={publisher.url}")
     settings.load.cache_clear()
     served = {"one.csv": b"a,b\n1,2\n", "two.csv": BODY}

@@ -1,4 +1,4 @@
-"""Settings: the environment, then `.env`, then the defaults; what is wrong is named."""
+"""Settings: the environment, then `.env`, then the defaults; errors name the setting."""
 
 import dataclasses
 import random
@@ -11,7 +11,7 @@ from pipeline.errors import SetupError
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch, tmp_path):
-    """No setting of the machine, no `.env` of the clone."""
+    """Without the settings of this machine, and without a `.env`."""
     for name in settings.DEFAULTS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(settings, "ROOT", tmp_path)
@@ -70,11 +70,11 @@ def test_mirrors_are_pairs(monkeypatch):
         ("PUBLISH_PATIENCE", "1e9", "out of range"),
         ("SOURCE_MEMORY_MB", "4 GB", "not a number"),
         ("DATABASE_URL", "mysql://h/d", "does not begin with postgresql"),
-        ("CONTACT", "me\r\nX-Injected: yes", "CONTACT has a control character"),
+        ("CONTACT", "me\r\nX-Injected: yes", "CONTACT contains a control character"),
         (
             "SOCRATA_APP_TOKEN",
             "a key",
-            "^SOCRATA_APP_TOKEN has a blank .* no key has$",
+            "^SOCRATA_APP_TOKEN contains a space .* in a key$",
         ),
     ],
 )
@@ -112,7 +112,7 @@ def test_sources_are_the_scripts_of_the_api_folder(tmp_path):
 def test_a_script_whose_name_can_be_no_tables_name_is_named(tmp_path, stem):
     (tmp_path / "api").mkdir()
     (tmp_path / "api" / f"{stem}.py").touch()
-    with pytest.raises(SetupError, match="a source is named in lower case"):
+    with pytest.raises(SetupError, match="may have only a-z"):
         settings.sources()
 
 
@@ -127,16 +127,19 @@ def test_settings_do_not_change_while_a_run_uses_them():
         ("CONTACT=caf\xe9\n".encode("latin-1"), r"^\.env line 1 is not UTF-8"),
         ("A=1\n\nCONTACT=\u4e2d\n".encode("shift-jis"), r"^\.env line 3 is not UTF-8"),
         ("STASH=off\n".encode("utf-16"), r"^\.env line 1 is not UTF-8"),
-        ("STASH=off\n".encode("utf-16-le"), r"^\.env line 1 has a NUL byte"),
-        (b"STASH=off\nCONTACT=a\0b\n", r"^\.env line 2 has a NUL byte"),
+        ("STASH=off\n".encode("utf-16-le"), r"^\.env line 1 contains a NUL byte"),
+        (b"STASH=off\nCONTACT=a\0b\n", r"^\.env line 2 contains a NUL byte"),
         (b"STASH=off\n\nFETCH_PATIENCE 7\n", r"^\.env line 3 is not NAME=value"),
         (b"STASH=off\nFETCH_PATIENCE\n", r"^\.env line 2 is not NAME=value"),
         (b"STASH=off\nCONTACT='me\n", r"^\.env line 2 is not NAME=value"),
         (b"FETCH_PATIENCE: 7\n", r"^\.env line 1 is not NAME=value"),
-        (b"CONTACT=\xf0\x9f\x98\x80\n", "^CONTACT has a character .* no HTTP header"),
-        (b"DATA_DIR=~no_such_user_here/data\n", "begins with ~ and no user"),
-        (b"DATABASE_URL=postgresql://[::1\n", "^DATABASE_URL is not understood"),
-        (b"PROD_DATABASE_URL=postgresql://[::1/prod\n", "^PROD_DATABASE_URL is not understood"),
+        (b"CONTACT=\xf0\x9f\x98\x80\n", "^CONTACT contains a character .* HTTP headers"),
+        (b"DATA_DIR=~no_such_user_here/data\n", "begins with ~ and the name of a user"),
+        (b"DATABASE_URL=postgresql://[::1\n", "^DATABASE_URL is not a valid connection string"),
+        (
+            b"PROD_DATABASE_URL=postgresql://[::1/prod\n",
+            "^PROD_DATABASE_URL is not a valid",
+        ),
         (b"MIRRORS=a.gov=http://[::1\n", "MIRRORS: .* is not host="),
         (b"MIRRORS=a.gov=http://h:port\n", "MIRRORS: .* is not host="),
         (b"MIRRORS=a.gov=http://h:99999\n", "MIRRORS: .* is not host="),
@@ -180,7 +183,7 @@ def test_the_environment_is_decoded_too(monkeypatch):
     "value", ["http://[::1", "http://me:p4ss/w@h:1", "http://h:port", "http://"]
 )
 def test_a_proxy_that_is_none_is_78(monkeypatch, name, value):
-    with pytest.raises(SetupError, match=f"^{name} is not understood") as caught:
+    with pytest.raises(SetupError, match=f"^{name} is not the address of a proxy") as caught:
         load(monkeypatch, **{name: value})
     assert "p4ss" not in str(caught.value)
     for usual in ("http://h:3128", "h:3128", "socks5://me:x@h", "http://me:p%2Fw@[::1]:8080/"):
@@ -189,7 +192,7 @@ def test_a_proxy_that_is_none_is_78(monkeypatch, name, value):
 
 
 def test_damaged_files_are_78_or_read(tmp_path, is_long):
-    """Whatever the bytes: settings, or one sentence and 78."""
+    """Any bytes give either settings, or one sentence and 78."""
     chance, outcomes = random.Random(35), {"read": 0, "refused": 0}
     parts = [b"STASH=off", b"=", b"\n", b"'", b'"', b"#", b"\xff", b"\0", b"export ", b"KEY_A="]
     parts += [b"abcdef", b"\\", b"\r", b"$", b"${", b"}", b" ", b"CONTACT=\xc3\xa9", b"[::1"]

@@ -1,4 +1,4 @@
-"""Socrata: pages ordered by the row identifier, counts, updates, and the token's whereabouts."""
+"""Socrata: pages ordered by the row identifier, counts, updates, and where the token is sent."""
 
 import csv
 import json
@@ -29,16 +29,16 @@ TOKEN = "a-token-of-the-tests"
 
 @pytest.fixture
 def cdc(here, monkeypatch):
-    """A world with a site of Socrata's in it; no time passes between tries."""
+    """A Socrata site; no time passes between tries."""
     monkeypatch.setattr(client, "_FIRST_WAIT", 0.01)
-    with world() as known:
-        known.places = socrata.places(250)
-        known.places.register(known.publisher, f"/{HOST}")
-        known.hosts |= {HOST, "elsewhere.gov"}
-        monkeypatch.setenv("MIRRORS", known.mirrors)
+    with world() as scene:
+        scene.places = socrata.places(250)
+        scene.places.register(scene.publisher, f"/{HOST}")
+        scene.hosts |= {HOST, "elsewhere.gov"}
+        monkeypatch.setenv("MIRRORS", scene.mirrors)
         monkeypatch.setenv("FETCH_PATIENCE", "0")
         settings.load.cache_clear()
-        yield known
+        yield scene
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def gather(dataset="swc5-untb", source=SOURCE, **asked) -> Candidate:
 
 
 def night(source=SOURCE, **asked):
-    """One night; returns the new snapshot."""
+    """Run one night; return the new snapshot."""
     gathered = gather(source=source, **asked)
     return snapshot.commit(settings.load(), "places", gathered.folder, gathered.describe())
 
@@ -128,7 +128,7 @@ def test_features_come_as_rows_do(data):
 
 @pytest.mark.parametrize(
     ("fault", "message"),
-    [({"repeats": 1}, "short, 3 times: 200 rows with 199"), ({"skips": 1}, "short, 3 times: 249")],
+    [({"repeats": 1}, "read 3 times: 200 rows with 199"), ({"skips": 1}, "read 3 times: 249")],
 )
 def test_features_repeated_or_skipped_between_pages_are_noticed(data, fault, message):
     for name, value in fault.items():
@@ -140,8 +140,12 @@ def test_features_repeated_or_skipped_between_pages_are_noticed(data, fault, mes
 @pytest.mark.parametrize(
     ("kind", "features", "message"),
     [
-        ("geojson", [{"type": "Feature", "properties": {}}], "no features with a property :id"),
-        ("geojson", None, "no features with a property :id"),
+        (
+            "geojson",
+            [{"type": "Feature", "properties": {}}],
+            "not a page of features with a property :id",
+        ),
+        ("geojson", None, "not a page of features with a property :id"),
         ("tsv", [], "tsv is not one of"),
     ],
 )
@@ -187,7 +191,7 @@ def test_a_site_that_tells_no_update_is_read_every_night(data):
     assert len(data.queries("page")) == 6
 
 
-# What changes, is short or is something else
+# Data that change, are incomplete, or are something else
 
 
 @pytest.mark.parametrize("what", ["rows", "update"])
@@ -204,13 +208,13 @@ def test_what_changes_while_it_is_read_is_read_again(data, what):
     taken = night()
     assert len(rows(taken)) == len(data.rows)
     assert taken.descriptor.publisher_version == str(data.updated)
-    first_reading = {"rows": 4, "update": 3}  # pages; a row that was missed was looked for
+    first_reading = {"rows": 4, "update": 3}  # pages; the missing row was searched
     assert len(data.queries("page")) == first_reading[what] + 3
 
 
 @pytest.mark.parametrize(
     ("fault", "message"),
-    [({"repeats": 1}, "short, 3 times: 200 rows with 199"), ({"skips": 1}, "short, 3 times: 249")],
+    [({"repeats": 1}, "read 3 times: 200 rows with 199"), ({"skips": 1}, "read 3 times: 249")],
 )
 def test_rows_repeated_or_skipped_between_pages_are_noticed(data, fault, message):
     for name, value in fault.items():
@@ -225,13 +229,13 @@ def test_rows_repeated_or_skipped_between_pages_are_noticed(data, fault, message
         (COUNT, b"[]", "not a count"),
         (COUNT, b'[{"count": "1", "x": "2"}]', "not a count"),
         (COUNT, b'[{"count": "-1"}]', "not a count"),
-        (COUNT, b'{"count": "1"}', "not the answer that was expected"),
-        (COUNT, b"<html>", "not the answer that was expected"),
-        (VIEW, b'{"name": "x"}', "not the answer that was expected"),
-        (VIEW, b'{"id": "abcd-efgh", "name": "x"}', "asked for swc5-untb, abcd-efgh was described"),
+        (COUNT, b'{"count": "1"}', "not a count"),
+        (COUNT, b"<html>", "not a count"),
+        (VIEW, b'{"name": "x"}', "not a description of the data set"),
+        (VIEW, b'{"id": "abcd-efgh", "name": "x"}', "describes abcd-efgh instead of swc5-untb"),
         (PAGES, b'{"error": true, "message": "no such column"}', "status 200: .*no such column"),
         (PAGES, b'[{"locationid": "01001"}]', "JSON came instead of csv"),
-        (PAGES, b'"year"\n"2022"\n', "not one column :id but year"),
+        (PAGES, b'"year"\n"2022"\n', "no columns are called :id; the columns are year"),
         (PAGES, b"<!DOCTYPE html><p>Sign in</p>", "a web page came instead of csv"),
     ],
 )
@@ -268,7 +272,7 @@ def test_a_data_set_that_is_gone_is_named(cdc):
 
 @pytest.mark.parametrize("dataset", ["", "swc5", "../../swc5-untb", "swc5-untb.json?x="])
 def test_an_identifier_that_is_none_is_refused(cdc, dataset):
-    with pytest.raises(SourceError, match="no identifier of a Socrata data set"):
+    with pytest.raises(SourceError, match="not an identifier of a Socrata data set"):
         gather(dataset)
     assert cdc.asked(HOST) == []
 
@@ -321,11 +325,11 @@ def test_the_token_is_in_no_message(cdc, monkeypatch, path, code):
     assert TOKEN not in str(caught.value)
 
 
-# Real rows
+# Captured rows
 
 
 def test_real_rows_arrive_as_they_are(cdc):
-    """The capture is the wide form of PLACES; its rows are paged as a data set of their own."""
+    """The capture is the wide form of PLACES; its rows are served as a data set of their own."""
     capture = CAPTURES / "cdc" / "PLACES_county_gis_2022.csv"
     if not capture.exists():
         pytest.skip(f"the captures are not here: {capture}")

@@ -717,9 +717,9 @@ def test_a_push_does_not_prompt_and_shows_no_password(clone):
 @pytest.mark.parametrize(
     ("said", "code", "words"),
     [
-        (b"", -9, "it was ended by signal SIGKILL"),
-        (b"hint: wait\n", -15, "it was ended by signal SIGTERM"),
-        (b"", 3, "it ended with code 3 and said nothing"),
+        (b"", -9, "it was killed by signal SIGKILL"),
+        (b"hint: wait\n", -15, "it was killed by signal SIGTERM"),
+        (b"", 3, "it ended with code 3 and printed nothing"),
         (b"fatal: no\n", 128, "fatal: no"),
     ],
 )

@@ -1,4 +1,4 @@
-"""TopoJSON against GDAL on the bundled counties, and by hand on a topology of two squares."""
+"""TopoJSON compared with GDAL on the bundled counties, and with two squares made by hand."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from pipeline.formats import topojson
 from pipeline.settings import BUNDLED
 
 COUNTIES = BUNDLED / "census_counties" / "counties-10m.json"
-# Two squares that share the arc 0; the second has a hole and an island and runs arc 0 backwards.
+# Two squares that share the arc 0; the second has a hole and an island and uses arc 0 in reverse.
 SQUARES = {
     "type": "Topology",
     "transform": {"scale": [0.5, 0.1], "translate": [-10, 40]},
@@ -74,7 +74,7 @@ def test_arcs_are_joined_and_run_backwards(tmp_path):
 
 
 def without_flat_rings(shape: dict) -> dict:
-    """The shape as GDAL reads it: a ring of two or three points is not there."""
+    """The shape as GDAL reads it, which drops rings of two or three points."""
     polygons = [shape["coordinates"]] if shape["type"] == "Polygon" else shape["coordinates"]
     drawn = [[ring for ring in rings if len(set(map(tuple, ring))) > 2] for rings in polygons]
     drawn = [rings for rings in drawn if rings]
@@ -115,10 +115,13 @@ REFUSED = {
         '{"type":"Topology","arcs":[],"objects":{},"objects":{}}',
         "two members are called 'objects'",
     ),
-    "no such object": (SQUARES | {"objects": {"states": {}}}, "no object 'squares' in it, but st"),
+    "no such object": (
+        SQUARES | {"objects": {"states": {}}},
+        "no object 'squares'; its obj",
+    ),
     "an empty object": (
         SQUARES | {"objects": {"squares": {"type": "GeometryCollection", "geometries": []}}},
-        "no geometry in it",
+        "it has no geometry",
     ),
     "an arc too few": (
         SQUARES | {"arcs": SQUARES["arcs"][:3]},
@@ -141,6 +144,6 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused_is_named_with_its_place(name, tmp_path):
-    topology, words = REFUSED[name]
-    with pytest.raises(SourceError, match=f"some_source/topology.json.*{re.escape(words)}"):
+    topology, message = REFUSED[name]
+    with pytest.raises(SourceError, match=f"some_source/topology.json.*{re.escape(message)}"):
         written(tmp_path, topology)

@@ -14,12 +14,12 @@ from test_fetch import GEOJSON, SOURCE, URL, here, night, on_disk  # noqa: F401 
 from pipeline.errors import SourceError
 from pipeline.raw import checks
 
-CUTS = 80  # of the short form
+CUTS = 80  # in the short form
 GIVEN = 3  # requests at most
 
 
 def table(random_: random.Random) -> bytes:
-    """A CSV with quotes, and with line ends inside of them."""
+    """A CSV with quotes, and with line ends inside the quotes."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator=random_.choice(["\n", "\r\n"]))
     writer.writerow(["name", "note"])
@@ -29,19 +29,19 @@ def table(random_: random.Random) -> bytes:
 
 
 def serve(publisher, bodies: list[bytes], **more) -> None:
-    """Send these bodies in turn, none with a length, each to one request."""
+    """Send these bodies in turn, one per request, without a length."""
     publisher.requests.clear()
     publisher.answers["/file.csv"] = [Answer(body, length=None, **more) for body in bodies]
 
 
 def cuts_of(body: bytes) -> list[bytes]:
-    """The file cut after each of its lines but the last: every one of them looks complete."""
+    """The file cut after each line except the last: every part looks complete."""
     lines = body.splitlines(keepends=True)
     return [b"".join(lines[:count]) for count in range(2, len(lines))]
 
 
 def test_a_cut_at_the_end_of_a_row_is_never_taken(here, publisher, is_long):  # noqa: F811
-    """Every cut of random files, at each of the requests: the whole file is taken, or the old."""
+    """Every cut of random files at each request: the complete file is accepted, or the old kept."""
     random_ = random.Random(14)
     taken = refused = 0
     while taken + refused < (1000 if is_long else CUTS):
@@ -102,7 +102,7 @@ def zipped(*files: tuple[str, bytes]) -> bytes:
 
 INNER = zipped(("a.csv", b"a\n1\n"))
 ROWS = b"a,b\n1,2\n"
-# What of a whole file may come and look whole: of each kind that cannot prove its own end.
+# Parts of a file that look complete, for each kind that cannot prove its own end.
 LOOKS_WHOLE = {
     "csv": (ROWS, ROWS + b"3,4\n"),
     "tsv": (ROWS, ROWS + b"3,4\n"),

@@ -1,1 +1,1 @@
-"""One module a protocol of publishers."""
+"""Reading publishers' services: one module per protocol."""

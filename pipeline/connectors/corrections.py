@@ -1,17 +1,18 @@
-"""What an event service changed in months that are files of the snapshot already.
+"""Which older months an event service has changed since they were read.
 
 USGS documents two parameters for it: `updatedafter`, and `includedeleted=only`, which lists deleted
-events (https://earthquake.usgs.gov/fdsnws/event/1/). Whoever asks leaves out the magnitude: an
-event that was revised to a smaller one is in no other answer. An event may have been moved to
-another month, may have got another id (`ids` has its former ones), and of some deleted ones the
-service gives no id at all, but the time. Months that any of this touches are read again as a whole.
+events (https://earthquake.usgs.gov/fdsnws/event/1/). The query leaves out the magnitude, because an
+event that was revised to a smaller one would not match. A revision may move an event to another
+month or give it another id (`ids` has the former ones). For some deleted events the service gives
+only the time, no id. Months affected by any of this are read again as a whole.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
@@ -23,11 +24,20 @@ from pipeline.raw.candidate import Candidate
 from pipeline.raw.fingerprints import fingerprint_of
 from pipeline.text import shown
 
-MOST = 20_000  # events in one answer; where there are more changes, every month is read again
-OVERLAP = timedelta(hours=6)  # a change may be found some time after the instant it is stamped with
-MARGIN = timedelta(days=1)  # by which a revision moves an event out of the months that are kept
+MOST = 20_000  # events in one response; if there are more changes, every month is read again
+OVERLAP = timedelta(hours=6)  # a change may become visible some time after its time stamp
+MARGIN = timedelta(days=1)  # by which a revision moves an event out of the older months
 
-Window = tuple[datetime, datetime]
+
+class Window(NamedTuple):
+    """A month, or a part of one: from `begin` until before `end`."""
+
+    begin: datetime
+    end: datetime
+
+    def contains(self, milliseconds: float) -> bool:
+        """Whether a time in milliseconds since 1970 is within it."""
+        return self.begin.timestamp() * 1000 <= milliseconds < self.end.timestamp() * 1000
 
 
 class _Properties(msgspec.Struct):
@@ -40,28 +50,32 @@ class _Event(msgspec.Struct):
     id: str | None = None
     properties: _Properties = msgspec.field(default_factory=_Properties)
 
+    def ids(self) -> set[str]:
+        """Its present and former ids."""
+        return {self.id or "", *(self.properties.ids or "").split(",")} - {""}
+
 
 class _Metadata(msgspec.Struct):
     generated: float | None = None  # milliseconds since 1970, by the publisher's clock
 
 
-class _Answer(msgspec.Struct):
+class _Events(msgspec.Struct):
     features: list[msgspec.Raw]
     metadata: _Metadata = msgspec.field(default_factory=_Metadata)
 
 
 @dataclass
 class _Kept:
-    """The events of the files that would stay: their bytes and their month, by every id."""
+    """The events in the files of the older months: their bytes and their month, by every id."""
 
     windows: list[Window]
     events: dict[str, tuple[bytes, Window]]
-    read_at: float | None  # when the oldest file was answered, as `_Metadata.generated`
+    read_at: float | None  # when the oldest file was sent, as `_Metadata.generated`
 
 
 @dataclass(frozen=True)
 class Corrections:
-    """The months to read again, and up to when the service was asked, by its clock."""
+    """The months to read again, and the time, by the service's clock, up to which it was asked."""
 
     windows: set[Window]
     checked_at: float | None  # as `_Metadata.generated`
@@ -70,105 +84,106 @@ class Corrections:
 def find(
     candidate: Candidate,
     base: str,
-    kept: dict[Window, list[str]],
-    parameters: dict,
+    kept: Mapping[Window, list[str]],
+    parameters: Mapping[str, object],
     today: datetime,
 ) -> Corrections:
-    """The months to read again because the service changed or deleted an event of theirs.
+    """The months to read again because the service changed or deleted one of their events.
 
     Parameters
     ----------
     base:       address of the service.
-    kept:       the months that are in the current snapshot, with their files.
-    parameters: those the months are read with.
+    kept:       the months in the current snapshot, with their files.
+    parameters: those that the months are read with.
 
-    Where the service does not tell, one month a night is read again in turn, and a note says so;
-    the next night asks for what was changed since the last time that it told.
-    Raises Throttled when the service asks us to ask less.
+    If the service does not say, one month a night is read again in turn, and a note says so; the
+    next night asks for all changes since the last time that it did say.
+    Raises Throttled when the service asks for fewer requests.
     """
     if not kept:
         return Corrections(set(), None)
-    known = _known(candidate, kept)
-    checked_at = _checked_at(candidate, base) or known.read_at
+    events = _kept_events(candidate, kept)
+    checked_at = _checked_at(candidate, base) or events.read_at
     try:
-        told = list(_told(candidate, base, known, checked_at))
+        changes = list(_changes(candidate, base, events, checked_at))
     except Throttled:
         raise
     except SourceError as error:
         candidate.extra["note"] = (
-            f"later corrections could not be asked for ({error.what}): one of {len(kept)} older "
-            "months is read again a night"
+            f"the service did not say what it corrected later ({error.what}): one of {len(kept)} "
+            "older months is read again each night"
         )
-        return Corrections({_turn(known.windows, today)}, checked_at)
-    generated = [answer.metadata.generated for _, answer in told]
-    times = [time for time in generated if time is not None]
-    checked_at = min(times) if len(times) == len(generated) else checked_at
-    if any(len(answer.features) >= MOST for _, answer in told):
+        return Corrections({_turn(events.windows, today)}, checked_at)
+    times = [found.metadata.generated for _, found in changes]
+    if None not in times:
+        checked_at = min(filter(None, times), default=checked_at)
+    if any(len(found.features) >= MOST for _, found in changes):
         return Corrections(set(kept), checked_at)
-    touched = (
-        _touched(known, bytes(feature), is_deletion, parameters)
-        for is_deletion, answer in told
-        for feature in answer.features
+    affected = (
+        _affected(events, bytes(feature), is_deletion, parameters)
+        for is_deletion, found in changes
+        for feature in found.features
     )
-    return Corrections(set(chain.from_iterable(touched)), checked_at)
+    return Corrections(set(chain.from_iterable(affected)), checked_at)
 
 
-def note(candidate: Candidate, base: str, found: Corrections) -> None:
-    """Note for the next night up to when the service was asked.
+def record(candidate: Candidate, base: str, found: Corrections) -> None:
+    """Record for the next night up to what time the service was asked.
 
-    It holds for the files as they are when all are read, and for no other snapshot: one that comes
-    back from the stash may be older.
+    It holds for the files as they are once all are read, and for no other snapshot: one that is
+    restored from the stash may be older.
     """
     if found.checked_at is not None:
         files = {entry.path: entry.content for entry in candidate.resources}
-        told = {"checked_at": found.checked_at, "content": fingerprint_of(files)}
-        candidate.validators[_asked(base)] = told
+        checked = {"checked_at": found.checked_at, "content": fingerprint_of(files)}
+        candidate.validators[_name(base)] = checked
 
 
-def _asked(base: str) -> str:
+def _name(base: str) -> str:
+    """The address under which the time of the last check is stored."""
     return shown(f"{base}/query?updatedafter")
 
 
 def _checked_at(candidate: Candidate, base: str) -> float | None:
-    known = candidate.previous_validators(_asked(base))
-    return known.get("checked_at") if known.get("content") == candidate.kept.content else None
+    earlier = candidate.previous_validators(_name(base))
+    is_current = earlier.get("content") == candidate.kept.content
+    return earlier.get("checked_at") if is_current else None
 
 
-def _known(candidate: Candidate, kept: dict[Window, list[str]]) -> _Kept:
+def _kept_events(candidate: Candidate, kept: Mapping[Window, list[str]]) -> _Kept:
     events, read_at = {}, []
     for window, names in kept.items():
         for name in names:
-            answer = _decoded((candidate.kept.folder / name).read_bytes(), name)
-            read_at.append(answer.metadata.generated)
-            for feature in answer.features:
-                events |= {one: (bytes(feature), window) for one in _ids(_event(feature, name))}
+            found = _decoded((candidate.kept.folder / name).read_bytes(), name)
+            read_at.append(found.metadata.generated)
+            for feature in found.features:
+                events |= dict.fromkeys(_event(feature, name).ids(), (bytes(feature), window))
     return _Kept(sorted(kept), events, None if None in read_at else min(read_at, default=None))
 
 
-def _told(
-    candidate: Candidate, base: str, known: _Kept, checked_at: float | None
-) -> Iterator[tuple[bool, _Answer]]:
-    """The answers to what was changed and to what was deleted."""
-    begin, end = known.windows[0][0], known.windows[-1][1]
-    asked = {"format": "geojson", "starttime": f"{begin - MARGIN:%Y-%m-%dT%H:%M:%S}"}
-    asked |= {"endtime": f"{end + MARGIN:%Y-%m-%dT%H:%M:%S}", "limit": MOST}
-    asked |= {"updatedafter": f"{_since(checked_at, begin):%Y-%m-%dT%H:%M:%S}"}
+def _changes(
+    candidate: Candidate, base: str, kept: _Kept, checked_at: float | None
+) -> Iterator[tuple[bool, _Events]]:
+    """The changed events, and the deleted ones; the first value says which they are."""
+    begin, end = kept.windows[0].begin, kept.windows[-1].end
+    query = {"format": "geojson", "starttime": f"{begin - MARGIN:%Y-%m-%dT%H:%M:%S}"}
+    query |= {"endtime": f"{end + MARGIN:%Y-%m-%dT%H:%M:%S}", "limit": str(MOST)}
+    query |= {"updatedafter": f"{_since(checked_at, begin):%Y-%m-%dT%H:%M:%S}"}
     for is_deletion in (False, True):
         only = {"includedeleted": "only"} if is_deletion else {}
-        url = f"{base}/query?{urlencode(asked | only)}"
-        yield is_deletion, _ask(candidate, url)
+        yield is_deletion, _ask(candidate, f"{base}/query?{urlencode(query | only)}")
 
 
-def _ask(candidate: Candidate, url: str) -> _Answer:
-    def is_whole(path: Path, is_delimited: bool) -> None:
+def _ask(candidate: Candidate, url: str) -> _Events:
+    def check(path: Path, is_delimited: bool) -> None:
         checks.check(path, "geojson", shown(url), is_delimited=is_delimited)
 
-    body = candidate.ask(url, is_whole, may_be_nothing=True)
-    return _decoded(body, shown(url)) if body else _Answer([])
+    body = candidate.ask(url, check, may_be_nothing=True)
+    return _decoded(body, shown(url)) if body else _Events([])
 
 
 def _since(checked_at: float | None, begin: datetime) -> datetime:
-    """From when on changes are asked for: all, where nobody knows when that was done last."""
+    """The time from which changes are requested: the beginning, if no earlier check is known."""
     if checked_at is None:
         return begin
     try:
@@ -177,50 +192,37 @@ def _since(checked_at: float | None, begin: datetime) -> datetime:
         return begin
 
 
-def _touched(known: _Kept, feature: bytes, is_deletion: bool, parameters: dict) -> Iterator[Window]:
-    """The months to read again for an event that the service tells of."""
+def _affected(
+    kept: _Kept, feature: bytes, is_deletion: bool, parameters: Mapping[str, object]
+) -> Iterator[Window]:
+    """The months to read again because of an event that the service lists."""
     event = _event(feature, "an event")
-    kept = {known.events[one] for one in _ids(event) if one in known.events}
-    if any(before == feature for before, _ in kept):
+    ids, time = event.ids(), event.properties.time
+    earlier = {kept.events[one] for one in ids if one in kept.events}
+    if any(before == feature for before, _ in earlier):
         return
-    yield from (window for _, window in kept)
-    is_new = not is_deletion and _may_match(event, parameters)
-    if is_new or (is_deletion and not _ids(event)):
-        time = event.properties.time
-        yield from (w for w in known.windows if time is not None and _holds(w, time))
+    yield from (window for _, window in earlier)
+    may_be_new = not is_deletion and _may_match(event, parameters)
+    if time is not None and (may_be_new or (is_deletion and not ids)):
+        yield from (window for window in kept.windows if window.contains(time))
 
 
-def _holds(window: Window, time: float) -> bool:
-    begin, end = (instant.timestamp() * 1000 for instant in window)
-    return begin <= time < end
-
-
-def _may_match(event: _Event, parameters: dict) -> bool:
-    """Whether an event may be among those asked for; of the parameters the magnitude is judged."""
+def _may_match(event: _Event, parameters: Mapping[str, object]) -> bool:
+    """Whether an event may match the parameters; of these only the magnitude is checked."""
     least = parameters.get("minmagnitude")
     magnitude = event.properties.mag
-    return least is None or (magnitude is not None and magnitude >= float(least))
+    return least is None or (magnitude is not None and magnitude >= float(str(least)))
 
 
-def _ids(event: _Event) -> list[str]:
-    return [one for one in {event.id or "", *(event.properties.ids or "").split(",")} if one]
+def _turn(windows: list[Window], today: datetime) -> Window:
+    """The month of tonight: each comes once in as many nights as there are months."""
+    months = {(one.begin.year * 12 + one.begin.month) % len(windows): one for one in windows}
+    return months.get(today.toordinal() % len(windows), windows[0])
 
 
-def _turn(kept: list[Window], today: datetime) -> Window:
-    """The month whose turn it is: each of them once in as many nights as there are months."""
-    numbers = {(begin.year * 12 + begin.month) % len(kept): (begin, end) for begin, end in kept}
-    return numbers.get(today.toordinal() % len(kept), kept[0])
-
-
-def _decoded(body: bytes, where: str) -> _Answer:
-    try:
-        return lenient_json.decode(body, type=_Answer)
-    except msgspec.DecodeError as error:
-        raise SourceError(f"{where}: not a GeoJSON answer: {error}") from None
+def _decoded(body: bytes, where: str) -> _Events:
+    return lenient_json.read(body, _Events, where, "a GeoJSON response")
 
 
 def _event(feature: bytes, where: str) -> _Event:
-    try:
-        return lenient_json.decode(feature, type=_Event)
-    except msgspec.DecodeError as error:
-        raise SourceError(f"{where}: not an event: {error}") from None
+    return lenient_json.read(feature, _Event, where, "an event")

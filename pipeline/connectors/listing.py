@@ -1,9 +1,8 @@
 """Directory listings: which files a publisher has, and which of them is the newest.
 
-Read as Apache's mod_autoindex writes them, as on www.ncei.noaa.gov and www2.census.gov
-(https://httpd.apache.org/docs/2.4/mod/mod_autoindex.html): of the links of the page, those that
-lead to a direct child of the folder are its entries. Sort links, the parent and whatever a site
-adds around the table are none.
+The format is that of Apache's mod_autoindex, as on www.ncei.noaa.gov and www2.census.gov
+(https://httpd.apache.org/docs/2.4/mod/mod_autoindex.html): the links to direct children of the
+folder are its entries. Links for sorting, to the parent, and around the table are ignored.
 """
 
 import re
@@ -22,21 +21,21 @@ MAX_LISTING_BYTES = 32 * 1024**2
 def newest(
     candidate: Candidate, folder_url: str, pattern: str, most: int | None = None
 ) -> list[str]:
-    """The addresses of the newest files of a pattern below a folder, oldest first.
+    """The addresses of the newest files below a folder that match a pattern, oldest first.
 
     Parameters
     ----------
     folder_url: address of the folder's listing; it ends with `/`.
-    pattern:    a regular expression for each part of the path below the folder, with `/` between
-                them. Groups are compared as numbers where they are digits, else as text.
-                A part before the last `/` is a folder: the newest one is taken, an older one only
-                where the newest holds no such file (a vintage that is only being filled).
+    pattern:    regular expressions for the parts of the path below the folder, separated by `/`.
+                Groups are compared as numbers if they are digits, otherwise as text.
+                The parts before the last `/` are folders: the newest one is used, or an older one
+                if the newest has no such file yet (a vintage that is not complete).
                 In the last part the last group is the version of a file, the groups before it say
-                which file: the newest version of each is taken. `d(\\d{4})_c(\\d{8})\\.csv` gives
-                for each year the file created last. Without its version, the name of a file
-                says which part of the snapshot it is.
-    most:       how many of them are wanted; the oldest that is pushed out by a newer one leaves
-                the window of the source, and is no loss. All of them when left out.
+                which file: the newest version of each is used. `d(\\d{4})_c(\\d{8})\\.csv` finds
+                for each year the file created last. Its name without the version says which part
+                of the snapshot a file is.
+    most:       how many files to use; older ones leave the source without counting as lost. All
+                files when left out.
 
     Raises SourceError naming pattern and address when nothing matches.
     """
@@ -49,18 +48,18 @@ def newest(
             candidate.extra["window_begin"] = wanted[0].part
         return [file.url for file in wanted]
     raise SourceError(
-        f"{shown(folder_url)}: nothing listed there is called {pattern}",
-        "see whether the publisher moved the files or names them in another way",
+        f"{shown(folder_url)}: no listed file matches {pattern}",
+        "see whether the publisher moved or renamed the files",
     )
 
 
 def entries(candidate: Candidate, folder_url: str) -> list[str]:
-    """The names in a folder, in the listing's order; those of folders end with `/`.
+    """The names in a folder, in the listing's order; names of folders end with `/`.
 
-    Raises Transient when the page has no end, SourceError when it is no listing's size.
+    Raises Transient when the page has no end, SourceError when it is too large.
     """
 
-    def is_whole(path: Path, is_delimited: bool) -> None:
+    def check(path: Path, is_delimited: bool) -> None:
         if path.stat().st_size > MAX_LISTING_BYTES:
             raise SourceError(f"{shown(folder_url)}: a listing of over {MAX_LISTING_BYTES} bytes")
         if not is_delimited and b"</html>" not in path.read_bytes()[-200:].lower():
@@ -68,7 +67,7 @@ def entries(candidate: Candidate, folder_url: str) -> list[str]:
 
     page = _Links()
     # Names are percent-encoded ASCII in a link, whatever the encoding of the page.
-    page.feed(candidate.ask(folder_url, check=is_whole).decode("latin-1"))
+    page.feed(candidate.ask(folder_url, check=check).decode("latin-1"))
     page.close()
     names = [_child(folder_url, link) for link in page.links]
     return list(dict.fromkeys(filter(None, names)))
@@ -82,13 +81,13 @@ class _Links(HTMLParser):
         self.links: list[str] = []
 
     def handle_starttag(self, tag, attrs):
-        """Note where an anchor leads."""
+        """Collect the target of an anchor."""
         if tag == "a":
             self.links += [value for name, value in attrs if name == "href" and value]
 
 
 def _child(folder_url: str, link: str) -> str:
-    """The name of a direct child that a link leads to; empty when it leads elsewhere."""
+    """The name of the direct child that a link leads to; empty when it leads elsewhere."""
     try:
         folder, target = urlsplit(folder_url), urlsplit(urljoin(folder_url, link))
     except ValueError:
@@ -104,7 +103,7 @@ def _child(folder_url: str, link: str) -> str:
 class _File:
     url: str
     name: str
-    part: str  # its name without its version
+    part: str  # its name without the version
 
 
 def _below(candidate: Candidate, folder_url: str, parts: list[re.Pattern[str]]) -> list[_File]:
@@ -126,7 +125,7 @@ def _unversioned(match: re.Match[str]) -> str:
 
 
 def _rank(match: re.Match[str]) -> tuple[tuple[int, str], ...]:
-    """What orders the names that match: their groups."""
+    """The sort key of a matching name: its groups."""
     return tuple(
         (int(group), "") if re.fullmatch("[0-9]+", group) else (-1, group)
         for group in match.groups(default="")

@@ -1,23 +1,25 @@
 """The alerts of the National Weather Service, https://www.weather.gov/documentation/services-web-api.
 
-`/alerts/active` comes in one answer and refuses `limit`; should the service ever cut it, the
-answer names the next part in `pagination.next`. No alert at all is an answer. The service fails
-in bursts (500 to 504), which the client outlasts; its User-Agent tells the contact that it wants.
+`/alerts/active` sends all alerts in one response and refuses `limit`. Should the service ever split
+it, the response names the next part in `pagination.next`. No alert at all is a valid response. The
+service fails in bursts (500 to 504), which the client outlasts. It asks for a contact, which is in
+the client's User-Agent.
 """
 
+from collections import Counter
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
-from pipeline.connectors.paging import PAGES
+from pipeline.connectors.paging import PAGES, Completeness, Verdict, read_until_complete
 from pipeline.errors import SourceError
 from pipeline.formats import lenient_json
 from pipeline.http.network import joined
 from pipeline.raw.candidate import Candidate
 from pipeline.text import escaped, shown
 
-READS = 3  # of alerts that move from part to part while they are being read
-PARTS = 200  # of one answer; it has one today
+PARTS = 200  # of one response; today it has one
 
 
 class _Alert(msgspec.Struct):
@@ -44,59 +46,51 @@ def fetch(candidate: Candidate, url: str) -> None:
     earlier one or to another host, or when there are more than PARTS.
     """
     candidate.client.session.headers["Accept"] = "application/geo+json"
-    twice = ""
-    for _ in range(READS):
-        candidate.remove_all()
+
+    def read(attempt: int) -> tuple[Completeness, str]:
         ids = _read(candidate, url)
-        if len(set(ids)) == len(ids):
-            # One answer is of one moment; a count asked for before or after it would be of another.
-            candidate.extra["completeness"] = {
-                "order": "as sent",
-                "unique_key": "id",
-                "pages": len(candidate.resources),
-                "count_before": None,
-                "count_after": None,
-                "rows": len(ids),
-                "verdict": "complete",
-            }
-            return
-        twice = next(one for one in ids if ids.count(one) > 1)
-    raise SourceError(f"{shown(url)}: alert {escaped(twice)} came twice, read {READS} times")
+        twice = next((one for one, times in Counter(ids).items() if times > 1), "")
+        verdict = Verdict.INCOMPLETE if twice else Verdict.COMPLETE
+        # The response is of one moment; a count requested before or after it would be of another.
+        pages = len(candidate.resources)
+        proof = Completeness("as sent", "id", pages, None, None, len(ids), verdict)
+        return proof, f"alert {escaped(twice)} came twice"
+
+    read_until_complete(candidate, url, read)
 
 
 def _read(candidate: Candidate, url: str) -> list[str]:
     """Read every part once; returns the ids of the alerts."""
     ids: list[str] = []
-    asked: list[str] = []
+    requested: list[str] = []
     while url:
-        asked.append(url)
-        name = f"alerts-{len(asked):04}.geojson" if len(asked) > 1 else "alerts.geojson"
-        alerts = _alerts(candidate.download(url, name, check=_alerts, part=PAGES))
+        requested.append(url)
+        number = len(requested)
+        name = f"alerts-{number:04}.geojson" if number > 1 else "alerts.geojson"
+        path = candidate.download(url, name, check=_alerts, part=PAGES)
+        alerts = _alerts(path) if path else _Alerts([])  # never: a 204 is not allowed here
         candidate.resources[-1].rows = len(alerts.features)
         ids += [alert.id for alert in alerts.features]
-        url = _next(asked, alerts)
+        url = _next(requested, alerts)
     return ids
 
 
-def _next(asked: list[str], alerts: _Alerts) -> str:
-    """The address of the next part, or nothing."""
-    told = alerts.pagination.next if alerts.pagination else None
-    if not told:
+def _next(requested: list[str], alerts: _Alerts) -> str:
+    """The address of the next part; empty after the last one."""
+    link = alerts.pagination.next if alerts.pagination else None
+    if not link:
         return ""
-    here, target = asked[-1], joined(asked[-1], told)
+    here, target = requested[-1], joined(requested[-1], link)
     if not target:
-        raise SourceError(f"{shown(here)}: goes on at {escaped(told)}, which is no address")
+        raise SourceError(f"{shown(here)}: continues at {escaped(link)}, which is not a valid URL")
     if urlsplit(target)[:2] != urlsplit(here)[:2]:
-        raise SourceError(f"{shown(here)}: goes on at {shown(target)}, another host")
-    if target in asked:
-        raise SourceError(f"{shown(here)}: goes on at {shown(target)}, which was read already")
-    if len(asked) == PARTS:
-        raise SourceError(f"{shown(asked[0])}: more than {PARTS} parts; stopped")
+        raise SourceError(f"{shown(here)}: continues at {shown(target)}, another host")
+    if target in requested:
+        raise SourceError(f"{shown(here)}: continues at {shown(target)}, which was read already")
+    if len(requested) == PARTS:
+        raise SourceError(f"{shown(requested[0])}: more than {PARTS} parts; stopped")
     return target
 
 
-def _alerts(path) -> _Alerts:
-    try:
-        return lenient_json.decode(path.read_bytes(), type=_Alerts)
-    except msgspec.DecodeError as error:
-        raise SourceError(f"{path.name}: not an answer with alerts: {error}") from None
+def _alerts(path: Path) -> _Alerts:
+    return lenient_json.read(path.read_bytes(), _Alerts, path.name, "a response with alerts")

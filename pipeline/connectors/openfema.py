@@ -3,8 +3,8 @@
 Parameters, limits, `id` and `lastDataSetRefresh`: https://www.fema.gov/about/openfema/api
 The catalogue: https://www.fema.gov/openfema-data-page/openfema-data-sets-v1
 
-`id` is unique within one refresh and may be another after the next, so that pages of two
-refreshes do not fit together: the time of the refresh is held still as well as the count.
+`id` is unique within one refresh and may change with the next, so pages of two refreshes do not fit
+together: the time of the refresh must stay the same, as well as the count.
 """
 
 import sys
@@ -18,7 +18,7 @@ from pipeline.errors import SourceError
 from pipeline.raw.candidate import Candidate
 from pipeline.text import escaped, shown
 
-MOST_ROWS = 10_000  # a page
+MOST_ROWS = 10_000  # per page
 CATALOGUE = "v1/OpenFemaDataSets"
 
 
@@ -55,56 +55,59 @@ def fetch(
     page_size: int = MOST_ROWS,
     where: str = "",
 ) -> None:
-    """Fetch a data set into a file a page: `page-00001.csv`, ….
+    """Fetch a data set into a file per page: `page-00001.csv`, ….
 
     Parameters
     ----------
     base:       address of the service, `https://www.fema.gov/api/open`.
-    version:    of the data set; another one has other columns, and is only proposed.
+    version:    of the data set; a newer one may have other columns, and is only announced.
     order:      what to order by; ties make pages overlap.
     unique_key: a column that differs in every row.
-    page_size:  rows a page, at most 10,000.
+    page_size:  rows per page, at most 10,000.
     where:      which rows, as the service's `$filter`.
 
     A data set that was not refreshed since the snapshot on disk is not read again. Raises
-    SourceError when it is not in the catalogue in that version, or does not come whole.
+    SourceError when the catalogue does not have it in this version, or when it is incomplete.
     """
     address = f"{base.rstrip('/')}/v{version}/{dataset}"
     selected = {"$filter": where} if where else {}
     size = max(1, min(page_size, MOST_ROWS))
 
     def count() -> int:
-        # `$inlinecount`, its elder, is what counts where `$count` is not known and says 0.
-        for asked in ({"$count": "true"}, {"$inlinecount": "allpages"}):
-            asked |= {"$select": unique_key, "$top": 1} | selected
-            found = paging.ask(candidate, f"{address}?{_query(asked)}", _Counted).metadata.count
+        # Where `$count` is not supported and gives 0, the older `$inlinecount` counts.
+        found = 0
+        for parameters in ({"$count": "true"}, {"$inlinecount": "allpages"}):
+            query = _query(parameters | {"$select": unique_key, "$top": 1} | selected)
+            counted = paging.ask(candidate, f"{address}?{query}", _Counted, "a count")
+            found = found or counted.metadata.count
             if found:
                 break
         return found
 
     def page(offset: int) -> str:
-        asked = {"$format": "csv", "$orderby": order, "$top": size, "$skip": offset}
-        return f"{address}?{_query(asked | selected)}"
+        query = {"$format": "csv", "$orderby": order, "$top": size, "$skip": offset}
+        return f"{address}?{_query(query | selected)}"
 
     def refreshed() -> str:
         versions = _catalogue(candidate, base, dataset)
-        told = _of_version(versions, version, candidate.name, f"{base}: the catalogue", dataset)
-        _tell(candidate, _note(versions, told))
-        return told.lastDataSetRefresh or ""
+        entry = _of_version(versions, version, candidate.name, f"{base}: the catalogue", dataset)
+        _add_note(candidate, _note(versions, entry))
+        return entry.lastDataSetRefresh or ""
 
     paging.fetch(candidate, Service(refreshed, count, page, size, unique_key, order))
 
 
-def _query(asked: dict) -> str:
-    """Parameters as the documentation writes them: `$` as it is, spaces as %20."""
-    return urlencode(asked, safe="$,", quote_via=quote)
+def _query(parameters: dict) -> str:
+    """Parameters as in the documentation: `$` unencoded, spaces as %20."""
+    return urlencode(parameters, safe="$,", quote_via=quote)
 
 
 def _catalogue(candidate: Candidate, base: str, dataset: str) -> list[_DataSet]:
-    """What the catalogue says of a data set, an entry a version."""
+    """The entries of a data set in the catalogue, one per version."""
     name = dataset.replace("'", "''")
     query = _query({"$filter": f"name eq '{name}'"})
-    found = paging.ask(candidate, f"{base.rstrip('/')}/{CATALOGUE}?{query}", _Catalogue)
+    address = f"{base.rstrip('/')}/{CATALOGUE}?{query}"
+    found = paging.ask(candidate, address, _Catalogue, "the catalogue")
     return [entry for entry in found.OpenFemaDataSets if entry.name == dataset]
 
 
@@ -121,20 +124,20 @@ def _of_version(
     )
 
 
-def _note(versions: list[_DataSet], told: _DataSet) -> str:
+def _note(versions: list[_DataSet], used: _DataSet) -> str:
     """What an operator should know: the data set is deprecated, or there is a newer version."""
-    words = []
-    if told.deprecated or told.depDate:
-        date = f", to be removed by {told.depDate[:10]}" if told.depDate else ""
-        words.append(f"{told.name} v{told.version} is deprecated{date}")
-        words += filter(None, [told.depNewURL, told.depApiMessage])
+    notes = []
+    if used.deprecated or used.depDate:
+        date = f", to be removed by {used.depDate[:10]}" if used.depDate else ""
+        notes.append(f"{used.name} v{used.version} is deprecated{date}")
+        notes += filter(None, [used.depNewURL, used.depApiMessage])
     newest = max(entry.version for entry in versions)
-    if newest > told.version:
-        words.append(f"v{newest} is there: compare the columns before changing to it")
-    return "; ".join(map(escaped, words))
+    if newest > used.version:
+        notes.append(f"v{newest} is available: compare the columns before changing to it")
+    return "; ".join(map(escaped, notes))
 
 
-def _tell(candidate: Candidate, note: str) -> None:
+def _add_note(candidate: Candidate, note: str) -> None:
     """Put a note into the manifest and, once, into the log."""
     if note and candidate.extra.get("note") != note:
         candidate.extra["note"] = note

@@ -1,4 +1,4 @@
-"""Socrata's open data API (SODA 2), page by page as CSV or GeoJSON, as the script says.
+"""Socrata's open data API (SODA 2), page by page as CSV or GeoJSON, as the source's script says.
 
 Paging: https://dev.socrata.com/docs/paging.html
 Row identifiers: https://dev.socrata.com/docs/system-fields.html
@@ -6,8 +6,8 @@ Tokens: https://dev.socrata.com/docs/app-tokens.html
 GeoJSON: https://dev.socrata.com/docs/formats/geojson.html
 
 Rows have no order of their own: pages ordered by anything but `:id` repeat rows and skip others.
-So `:id` is what they are ordered by, and a column (or property) of every page. It changes when the
-publisher replaces the data set as a whole: a script declares it volatile.
+So pages are ordered by `:id`, which is a column (or property) of every page. It changes when the
+publisher replaces the data set as a whole, so scripts declare it as volatile.
 """
 
 import re
@@ -22,7 +22,7 @@ from pipeline.errors import SourceError
 from pipeline.raw.candidate import Candidate
 from pipeline.text import escaped
 
-MOST_ROWS = 50_000  # a page
+MOST_ROWS = 50_000  # per page
 IDENTIFIER = re.compile(r"[a-z0-9]{4}-[a-z0-9]{4}")
 KEY = ":id"
 KINDS = ("csv", "geojson")
@@ -43,7 +43,7 @@ def fetch(
     where: str = "",
     page_size: int = MOST_ROWS,
 ) -> None:
-    """Fetch a data set into a file a page: `page-00001.csv` (or `.geojson`), ….
+    """Fetch a data set into a file per page: `page-00001.csv` (or `.geojson`), ….
 
     Parameters
     ----------
@@ -51,14 +51,14 @@ def fetch(
     dataset:   identifier of the data set, as `swc5-untb`.
     select:    columns, as SoQL; all of them and the system's own (`:*, *`) when left out.
     where:     which rows, as SoQL.
-    page_size: rows a page, at most 50,000.
+    page_size: rows per page, at most 50,000.
 
     A data set whose rows were not updated since the snapshot on disk is not read again. The token
-    of SOCRATA_APP_TOKEN goes into a header, to the host alone. Raises SourceError when the data
-    set does not come whole.
+    in SOCRATA_APP_TOKEN is sent in a header, to this host alone. Raises SourceError when the data
+    set is incomplete.
     """
     if not IDENTIFIER.fullmatch(dataset):
-        raise SourceError(f"{escaped(dataset)!r} is no identifier of a Socrata data set")
+        raise SourceError(f"{escaped(dataset)!r} is not an identifier of a Socrata data set")
     declaration_checks.check_kind(candidate.source.kind, KINDS, f"api/{candidate.name}.py")
     site = host.rstrip("/")
     token = candidate.client.settings.socrata_app_token
@@ -67,31 +67,32 @@ def fetch(
     size = max(1, min(page_size, MOST_ROWS))
 
     def updated() -> str:
-        view = paging.ask(candidate, f"{site}/api/views/{dataset}.json", _View, headers)
+        address = f"{site}/api/views/{dataset}.json"
+        view = paging.ask(candidate, address, _View, "a description of the data set", headers)
         if view.id != dataset:
-            raise SourceError(f"{site}: asked for {dataset}, {escaped(view.id)} was described")
+            raise SourceError(f"{address}: describes {escaped(view.id)} instead of {dataset}")
         return "" if view.rowsUpdatedAt is None else str(view.rowsUpdatedAt)
 
     def count() -> int:
-        asked = {"$select": "count(*)"} | selected
-        address = f"{site}/resource/{dataset}.json?{_query(asked)}"
-        return _count(paging.ask(candidate, address, list[dict[str, str | int]], headers), address)
+        address = f"{site}/resource/{dataset}.json?{_query({'$select': 'count(*)'} | selected)}"
+        rows = paging.ask(candidate, address, list[dict[str, str | int]], "a count", headers)
+        return _count(rows, address)
 
     def page(offset: int) -> str:
         columns = f"{KEY},{select}" if select else ":*,*"
-        asked = {"$select": columns, "$order": KEY, "$limit": size, "$offset": offset}
-        return f"{site}/resource/{dataset}.{candidate.source.kind}?{_query(asked | selected)}"
+        query = {"$select": columns, "$order": KEY, "$limit": size, "$offset": offset}
+        return f"{site}/resource/{dataset}.{candidate.source.kind}?{_query(query | selected)}"
 
     paging.fetch(candidate, Service(updated, count, page, size, KEY, KEY, headers))
 
 
-def _query(asked: dict) -> str:
-    return urlencode(asked, safe="$:,*()", quote_via=quote)
+def _query(parameters: dict) -> str:
+    return urlencode(parameters, safe="$:,*()", quote_via=quote)
 
 
-def _count(answer: list[dict], address: str) -> int:
-    """The one number of an answer to `count(*)`, under whatever name: `count`, `count_1`."""
-    numbers = [value for row in answer for value in row.values()]
+def _count(rows: list[dict], address: str) -> int:
+    """The single number in the response to `count(*)`, whatever its name: `count`, `count_1`."""
+    numbers = [value for row in rows for value in row.values()]
     if len(numbers) != 1 or not re.fullmatch(r"[0-9]{1,15}", str(numbers[0])):
-        raise SourceError(f"{address}: not a count: {escaped(str(answer))}")
+        raise SourceError(f"{address}: not a count: {escaped(str(rows))}")
     return int(numbers[0])

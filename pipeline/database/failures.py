@@ -6,6 +6,7 @@ import psycopg
 
 from pipeline.errors import PipelineError, SetupError, SourceError
 from pipeline.settings import redact
+from pipeline.text import printable
 
 # How libpq rejects a value before it connects, and a server a role that may not log in. Waiting
 # does not help, and no server is down.
@@ -65,4 +66,4 @@ def is_lost(error: psycopg.Error) -> bool:
 def one_line(error: Exception | str) -> str:
     """A server's message without line breaks, passwords and control characters."""
     text = redact(" ".join(str(error).split()))
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)[:1000]
+    return printable(text)[:1000]

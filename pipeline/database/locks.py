@@ -8,6 +8,7 @@ from psycopg import sql
 
 from pipeline.database.queries import scalar, trusted
 from pipeline.errors import BusyError
+from pipeline.text import printable
 
 RUN_LOCK = 7_305_812_164  # advisory lock: one run at a time on one database, from any machine
 SETUP_LOCK = RUN_LOCK + 1
@@ -121,4 +122,4 @@ def _oldest(connection: psycopg.Connection, condition: LiteralString, *params: s
     if not row:
         return "gone by now"
     session = f"process {row[0]} of {row[1]} ({row[2]}), for {row[3]}: {row[4]}"
-    return "".join(c if c.isprintable() else " " for c in session)
+    return printable(session)

@@ -5,11 +5,12 @@ Nothing on the way betrays them: only counts, the volume guard and the declared 
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 from pipeline.compressed import GZIP
 from pipeline.drill.faults import Answer, Fault, changed
+from pipeline.formats import records
 
 _MARK = b"\xef\xbb\xbf"
 
@@ -61,7 +62,7 @@ def _edited(
     if begin in (b"<", b"") or b"\0" in body[:1024]:
         return body
     if begin not in (b"{", b"["):
-        header, *rows = _records(body)
+        header, *rows = records.split(body)
         return of_table(header, rows)
     document = json.loads(body.removeprefix(_MARK))
     if isinstance(document, list):
@@ -74,15 +75,3 @@ def _edited(
     else:
         return body
     return json.dumps(document).encode()
-
-
-def _records(table: bytes) -> Iterator[bytes]:
-    """The records of a CSV, line ends included; one with a line break in quotes is one."""
-    begun = b""
-    for line in table.splitlines(keepends=True):
-        begun += line
-        if begun.count(b'"') % 2 == 0:
-            yield begun
-            begun = b""
-    if begun:
-        yield begun

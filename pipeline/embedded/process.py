@@ -14,6 +14,7 @@ from pipeline.embedded import programs
 from pipeline.embedded.layout import PORT, Folders
 from pipeline.embedded.os_user import run
 from pipeline.errors import PipelineError
+from pipeline.text import printable
 
 PATIENCE = 300  # seconds for a start, crash recovery included, and for a stop
 LOG_LIMIT = 10 << 20  # bytes
@@ -150,7 +151,7 @@ def tail(log: Path, began: int = 0) -> str:
 def legible(output: bytes) -> str:
     """The last lines of a program's output, on one line, without control characters."""
     lines = output.decode("utf-8", "replace").splitlines()[-6:]
-    return " | ".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+    return " | ".join(map(printable, lines))
 
 
 def _options(folders: Folders) -> str:

@@ -1,1 +1,1 @@
-"""Bytes become one legible CSV: no network, no database."""
+"""Conversion of raw bytes to one legible CSV; no network, no database."""

@@ -1,8 +1,8 @@
-"""Bit masks over a block of bytes: bit i of a mask (64 to a word, lowest first) tells of byte i.
+"""Bit masks over a block of bytes: bit i of a mask (64 per word, lowest first) describes byte i.
 
-Finding out what is inside quotes by a prefix exclusive or over a mask is from Langdale and
-Lemire, Parsing Gigabytes of JSON per Second (2019); here the words are numpy arrays, so that a
-question about 8 MiB of text is a few operations on 1 MiB.
+The idea to find what is inside quotes by a prefix exclusive or over a mask is from Langdale and
+Lemire, Parsing Gigabytes of JSON per Second (2019). Here the masks are numpy arrays, so a question
+about 8 MiB of text takes a few operations on 1 MiB.
 """
 
 import numpy as np
@@ -22,17 +22,17 @@ def equal(data: bytes, byte: bytes) -> Mask:
 
 
 def inside(quotes: Mask, begins_inside: bool) -> Mask:
-    """The mask of the bytes from an odd quote up to, without it, the even one that follows."""
+    """The mask of the bytes from an odd quote up to the next even one, which is not included."""
     mask = quotes.copy()
     for step in (1, 2, 4, 8, 16, 32):
         mask ^= mask << np.uint64(step)
     odd_words = mask >> _TOP
-    turned = np.bitwise_xor.accumulate(odd_words) ^ odd_words ^ np.uint64(begins_inside)
-    return mask ^ (np.uint64(0) - turned)  # minus one is sixty-four set bits
+    flipped = np.bitwise_xor.accumulate(odd_words) ^ odd_words ^ np.uint64(begins_inside)
+    return mask ^ (np.uint64(0) - flipped)  # minus one is sixty-four set bits
 
 
 def after(mask: Mask) -> Mask:
-    """The mask of the bytes after those given; the block's first byte counts as one of them."""
+    """The mask of the bytes after those of a mask; the block's first byte is always included."""
     shifted = mask << _ONE
     shifted[1:] |= mask[:-1] >> _TOP
     shifted[0] |= _ONE
@@ -40,14 +40,14 @@ def after(mask: Mask) -> Mask:
 
 
 def before(mask: Mask) -> Mask:
-    """The mask of the bytes before those given."""
+    """The mask of the bytes before those of a mask."""
     shifted = mask >> _ONE
     shifted[:-1] |= mask[1:] << _TOP
     return shifted
 
 
 def first(mask: Mask) -> int | None:
-    """The place of the first set bit, None without one."""
+    """The offset of the first set bit; None without one."""
     words = np.flatnonzero(mask)
     if not len(words):
         return None
@@ -56,19 +56,19 @@ def first(mask: Mask) -> int | None:
 
 
 def positions(mask: Mask) -> NDArray[np.int64]:
-    """The places of all set bits, ascending."""
+    """The offsets of all set bits, ascending."""
     return np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little").view(bool))
 
 
-def rank(mask: Mask, places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each place, how many bits are set before it."""
+def rank(mask: Mask, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each offset, the number of bits set before it."""
     before_word = np.zeros(len(mask) + 1, np.int64)
     np.cumsum(np.bitwise_count(mask), out=before_word[1:])
-    word = places >> 6
-    lower = (_ONE << (places & 63).astype(np.uint64)) - _ONE
+    word = offsets >> 6
+    lower = (_ONE << (offsets & 63).astype(np.uint64)) - _ONE
     return before_word[word] + np.bitwise_count(mask[word] & lower)
 
 
-def at(mask: Mask, place: int) -> bool:
-    """Whether the bit of one place is set."""
-    return bool(int(mask[place >> 6]) >> (place & 63) & 1)
+def at(mask: Mask, offset: int) -> bool:
+    """Whether the bit at an offset is set."""
+    return bool(int(mask[offset >> 6]) >> (offset & 63) & 1)

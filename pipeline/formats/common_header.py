@@ -1,6 +1,6 @@
-"""One header for files whose headers differ: all their columns, and the rows of each in that order.
+"""One header for files whose headers differ: it has all columns, and all rows follow its order.
 
-A column that a file does not have is null in its rows; what is empty there stays as it is.
+A column that a file lacks is null in its rows; empty values stay as they are.
 """
 
 import re
@@ -9,22 +9,22 @@ from collections.abc import Callable, Iterable, Sequence
 from pipeline.errors import SourceError
 from pipeline.formats.legible import MAX_COLUMNS
 
-_VALUE = re.compile(rb'("[^"]*(?:""[^"]*)*"|[^",\r\n]*)(?:,|\r?\n)')  # of RFC 4180, and its end
+_VALUE = re.compile(rb'("[^"]*(?:""[^"]*)*"|[^",\r\n]*)(?:,|\r?\n)')  # RFC 4180, with its end
 
 
 def of(headers: Iterable[Sequence[str]], where: str) -> list[str]:
-    """All the columns of some headers: in the order of the first, each other one behind the
-    column that it follows in its own.
+    """All columns of some headers, in the order of the first header.
 
-    Raises SourceError, naming `where`, when a table cannot hold them.
+    A column that is missing there is inserted after the one that it follows in its own header.
+    Raises SourceError, naming `where`, when they are too many for a table.
     """
     columns: list[str] = []
     for names in headers:
-        at = 0
+        index = 0
         for name in names:
             if name not in columns:
-                columns.insert(at, name)
-            at = columns.index(name) + 1
+                columns.insert(index, name)
+            index = columns.index(name) + 1
     if len(columns) > MAX_COLUMNS:
         what = f"{where} and the other files have {len(columns)} columns"
         raise SourceError(f"{what}; a table holds {MAX_COLUMNS}")
@@ -34,13 +34,13 @@ def of(headers: Iterable[Sequence[str]], where: str) -> list[str]:
 def arranger(
     own: Sequence[str], columns: Sequence[str], line_end: bytes
 ) -> Callable[[bytes], bytes]:
-    """The function that puts whole records of RFC 4180 CSV under a common header.
+    """The function that rearranges complete records of RFC 4180 CSV for a common header.
 
     own:      the columns of the records, in their order.
-    columns:  those of the common header.
-    line_end: what ends each record; a last one without a line end stays without.
+    columns:  the columns of the common header.
+    line_end: ends each record; a last record without a line end stays without one.
     """
-    places = [own.index(name) if name in own else len(own) for name in columns]
+    order = [own.index(name) if name in own else len(own) for name in columns]
 
     def arrange(records: bytes) -> bytes:
         if not records:
@@ -48,7 +48,7 @@ def arranger(
         is_ended = records.endswith(b"\n")
         values = _VALUE.findall(records if is_ended else records + b"\n")
         rows = ([*values[at : at + len(own)], b""] for at in range(0, len(values), len(own)))
-        arranged = line_end.join(b",".join([row[place] for place in places]) for row in rows)
+        arranged = line_end.join(b",".join([row[index] for index in order]) for row in rows)
         return arranged + line_end if is_ended else arranged
 
     return arrange

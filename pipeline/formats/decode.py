@@ -1,4 +1,4 @@
-"""Raw text as UTF-8: decoded strictly from what the source's script declares, cut at line ends."""
+"""Raw text as UTF-8: decoded strictly from the declared encoding, in blocks of whole lines."""
 
 import codecs
 from collections.abc import Iterator, Sequence
@@ -8,26 +8,27 @@ from pathlib import Path
 from pipeline import compressed
 from pipeline.errors import SourceError
 from pipeline.formats import charset
-from pipeline.formats.csv_scan import DECLARE, MAX_RECORD_BYTES, REPAIR
-from pipeline.text import place
+from pipeline.formats.csv_scan import MAX_RECORD_BYTES
+from pipeline.formats.remedies import DECLARE_ENCODING, REPAIR
+from pipeline.text import label
 
-BLOCK = 2 << 20  # bytes read at a time; larger ones leave the processor cache, and are slower
+BLOCK = 2 << 20  # bytes read at a time; larger blocks do not fit the processor cache
 
 
 def utf8_lines(path: Path, encoding: str, *, is_cr: bool = False) -> Iterator[bytes]:
-    """The file in UTF-8, in blocks that end with a line end; only the last may be without one.
+    """The file in UTF-8, in blocks that end with a line end; only the last block may have none.
 
     Parameters
     ----------
-    path:     a raw file; one of gzip is unpacked on the way.
-    encoding: a Python codec. A byte order mark is taken off by "utf-8-sig" and refused otherwise.
-              What is declared as UTF-8 passes unchecked: the scan holds it to that.
-    is_cr:    the lines end in CR alone; CR and LF come exchanged (`charset.SWAPPED`), everywhere.
+    path:     a raw file; gzip is decompressed.
+    encoding: a Python codec. "utf-8-sig" removes a byte order mark; all others refuse it. UTF-8
+              is not checked here: the scan does that.
+    is_cr:    the lines end in CR alone; all CR and LF are exchanged (`charset.SWAPPED`).
 
-    Raises SourceError with the line where the bytes are not in the encoding declared, and for a
-    line over the limit of a record.
+    Raises SourceError with the line if the bytes are not in the declared encoding, and for a line
+    larger than a record may be.
     """
-    begun: list[bytes] = []  # the line at hand
+    begun: list[bytes] = []  # the parts of an incomplete line
     size = 0
     for block in _utf8(path, encoding, b"\r" if is_cr else b"\n"):
         chunk = block.translate(charset.SWAPPED) if is_cr else block
@@ -38,15 +39,15 @@ def utf8_lines(path: Path, encoding: str, *, is_cr: bool = False) -> Iterator[by
         begun.append(chunk[cut:])
         size += len(chunk) - cut
         if size > MAX_RECORD_BYTES:
-            raise SourceError(f"{place(path)}: a line of over {MAX_RECORD_BYTES >> 20} MiB", REPAIR)
+            raise SourceError(f"{label(path)}: a line of over {MAX_RECORD_BYTES >> 20} MiB", REPAIR)
     if size:
         yield b"".join(begun)
 
 
 def fitting(path: Path, encodings: Sequence[str]) -> str:
-    """The first of the encodings in which the whole file can be read, as text that can be one.
+    """The first of the encodings in which the whole file can be read as plausible text.
 
-    Raises SourceError with the reason against each when there is none.
+    Raises SourceError with the reason against each encoding when there is none.
     """
     refused = []
     for encoding in encodings:
@@ -57,14 +58,14 @@ def fitting(path: Path, encodings: Sequence[str]) -> str:
             refused.append(error)
             continue
         return encoding
-    reasons = [error.what.removeprefix(place(path)).lstrip(",: ") for error in refused]
+    reasons = [error.what.removeprefix(label(path)).lstrip(",: ") for error in refused]
     tried = "; ".join(f"{name}: {why}" for name, why in zip(encodings, reasons, strict=True))
-    what = f"{place(path)}: not in any of {', '.join(encodings)} ({tried})"
+    what = f"{label(path)}: not in any of {', '.join(encodings)} ({tried})"
     raise SourceError(what, refused[-1].remedy)
 
 
 def _utf8(path: Path, encoding: str, newline: bytes) -> Iterator[bytes]:
-    """The file in UTF-8, without a declared byte order mark; UTF-8 itself is left to the scan."""
+    """The file in UTF-8, without a declared byte order mark; UTF-8 itself is not checked."""
     if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
         yield from _decoded(path, encoding, newline)
         return
@@ -73,9 +74,9 @@ def _utf8(path: Path, encoding: str, newline: bytes) -> Iterator[bytes]:
 
 
 def _raw(path: Path, encoding: str) -> Iterator[bytes]:
-    """The file as it is; the first block has the whole of a byte order mark.
+    """The file as it is; the first block contains the complete byte order mark, if any.
 
-    Raises SourceError for a mark that is not the one of the encoding.
+    Raises SourceError for the mark of another encoding.
     """
     chunks = compressed.blocks(path, BLOCK)
     start = b""
@@ -83,44 +84,44 @@ def _raw(path: Path, encoding: str) -> Iterator[bytes]:
         start += chunk
     marked = charset.marked(start)
     if marked and marked != codecs.lookup(encoding).name:
-        what = f"a byte order mark of {marked.upper()}, where {encoding} is declared"
+        what = f"a byte order mark of {marked.upper()}, although {encoding} is declared"
         if marked == "utf-8-sig":
             what = "a byte order mark that is not declared"
-        what = f"{place(path)}, line 1: {what}"
+        what = f"{label(path)}, line 1: {what}"
         raise SourceError(what, f'declare encoding="{marked}" in the preprocess script')
     yield from chain([start], chunks)
 
 
 def _decoded(path: Path, encoding: str, newline: bytes) -> Iterator[bytes]:
-    """The file in UTF-8. Raises SourceError where it is not text in the encoding declared."""
+    """The file in UTF-8. Raises SourceError where it is not text in the declared encoding."""
     if not charset.is_unicode(encoding):
         _refuse_utf8(path, encoding)
     decoder = codecs.getincrementaldecoder(encoding)(errors="strict")
-    lines, ended = 0, newline.decode()
+    lines, line_end = 0, newline.decode()
     try:
         for chunk in chain(_raw(path, encoding), [b""]):
             text = decoder.decode(chunk, final=not chunk)
-            if met := charset.C1.search(text):
-                line = lines + text.count(ended, 0, met.start()) + 1
-                readings = charset.control_reads_as(text, met.start())
-                what = f"{place(path)}, line {line}: {charset.control(met[0])}"
-                raise SourceError(what, f"{DECLARE}{': ' * bool(readings)}{readings}")
-            lines += text.count(ended)
+            if found := charset.C1.search(text):
+                line = lines + text.count(line_end, 0, found.start()) + 1
+                readings = charset.suggestion_for_control(text, found.start())
+                what = f"{label(path)}, line {line}: {charset.control(found[0])}"
+                raise SourceError(what, f"{DECLARE_ENCODING}{': ' * bool(readings)}{readings}")
+            lines += text.count(line_end)
             yield text.encode()
     except UnicodeDecodeError as error:
         line = lines + error.object.count(newline, 0, error.start) + 1
         byte = error.object[error.start]
         what = f"the byte 0x{byte:02x} does not exist in {encoding} ({error.reason})"
-        raise SourceError(f"{place(path)}, line {line}: {what}", DECLARE) from None
+        raise SourceError(f"{label(path)}, line {line}: {what}", DECLARE_ENCODING) from None
     except UnicodeError as error:  # such as UTF-16 without its byte order mark
-        what = f"{place(path)}, line {lines + 1}: not in {encoding} ({error})"
-        raise SourceError(what, DECLARE) from None
+        what = f"{label(path)}, line {lines + 1}: not in {encoding} ({error})"
+        raise SourceError(what, DECLARE_ENCODING) from None
 
 
 def _refuse_utf8(path: Path, encoding: str) -> None:
-    """Refuse a file that is UTF-8, or would be but for a few bytes, where another is declared.
+    """Refuse a file in UTF-8 (a few bytes may be wrong) for which another encoding is declared.
 
-    A codec of one byte a character reads any bytes: it would garble every letter of such a file.
+    A codec with one byte per character accepts any bytes: it would garble the file's letters.
     """
     share = charset.Utf8Share()
     for chunk in chain(compressed.blocks(path, BLOCK), [b""]):
@@ -128,9 +129,11 @@ def _refuse_utf8(path: Path, encoding: str) -> None:
     if not share.is_most(several_bytes=charset.is_of_several_bytes(encoding)):
         return
     if not share.bad:
-        raise SourceError(f"{place(path)}: UTF-8, where {encoding} is declared", DECLARE)
+        raise SourceError(
+            f"{label(path)}: UTF-8, although {encoding} is declared", DECLARE_ENCODING
+        )
     raise SourceError(
-        f"{place(path)}, line {share.line}: the byte 0x{share.byte:02x} is not UTF-8, but "
+        f"{label(path)}, line {share.line}: the byte 0x{share.byte:02x} is not UTF-8, but "
         f"{share.good:,} characters of this file are, and {encoding} would garble them",
         REPAIR,
     )

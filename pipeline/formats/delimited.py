@@ -1,7 +1,7 @@
-"""Delimited text made legible: a CSV goes through as bytes, other dialects are rewritten.
+"""Delimited text as a legible file: a CSV is copied as bytes, other dialects are rewritten.
 
-Nothing is sniffed: encoding, delimiter and quote are what the source's script declares, and the
-strict scan (`pipeline.formats.csv_scan`) holds the file to them.
+Nothing is guessed: the source's script declares encoding, delimiter and quote, and the strict scan
+(`pipeline.formats.csv_scan`) refuses a file that differs.
 """
 
 import re
@@ -18,6 +18,7 @@ from pipeline.formats.csv_scan import Scan
 from pipeline.formats.dialect import Dialect
 from pipeline.formats.legible import Legible, Output, column_names, header_line, quoted
 from pipeline.formats.raw_table import Part
+from pipeline.formats.remedies import DECLARE_HEADER
 from pipeline.text import excerpt
 
 
@@ -35,27 +36,27 @@ def write_csv(
 ) -> Legible:
     """Write delimited files of one snapshot as one legible CSV.
 
-    UTF-8 with commas and double quotes goes through byte for byte but for its header line, which
-    gets the line end of the rows. Where the headers of several files differ, the legible one has
-    all their columns; a file with others, in another order, or with other line ends than the first
-    is rewritten, and a column that it does not have is null in its rows. Which file lacks which is
-    in the receipt: see `part_columns.check`.
+    UTF-8 with commas and double quotes is copied byte for byte, except for the header line, which
+    gets the line end of the rows. If the headers of several files differ, the legible file has all
+    their columns. A file with other columns, another order or other line ends than the first is
+    rewritten; a column that it lacks is null in its rows. The receipt says which file lacks which
+    columns: see `part_columns.check`.
 
     Parameters
     ----------
     inputs:        one raw file, or several in their order.
     output:        the file to write; the caller renames it into place.
-    encoding:      a Python codec, or several, tried in order on each whole file. A byte order
-                   mark is taken off by "utf-8-sig" and refused otherwise.
-    delimiter, quote: one ASCII character each; quote None where quotes have no meaning.
-    line_end:      "\\r" for lines that end in CR alone; they end in LF in the legible file. LF and
+    encoding:      a Python codec, or several, tried in order on each whole file. "utf-8-sig"
+                   removes a byte order mark; all others refuse it.
+    delimiter, quote: one ASCII character each; quote None if quotes have no meaning.
+    line_end:      "\\r" for lines that end in CR alone; in the legible file they end in LF. LF and
                    CR LF, the same in every row, need no declaration.
     final_newline: False declares that the publisher leaves the last line end out.
-    header:        the names of the columns of files that have none: their first line is a row.
+    header:        the column names of files without a header: their first line is a row.
     rename:        published column name -> the name to use instead.
 
     Raises SourceError with file, line and column for everything that is not as declared,
-    ValueError for a dialect that cannot be.
+    ValueError for an impossible dialect.
     """
     declaration_checks.check_dialect(delimiter, quote, "the script in preprocess/")
     encodings = [encoding] if isinstance(encoding, str) else list(encoding)
@@ -67,23 +68,22 @@ def write_csv(
     signs = delimiter.encode("ascii"), quote.encode("ascii") if quote else None
     dialect = Dialect(*signs, is_cr=line_end == "\r")
     paths = [inputs] if isinstance(inputs, Path) else list(inputs)
-    fitting = [encodings[0] if len(encodings) == 1 else decode.fitting(p, encodings) for p in paths]
-    notes = Counter(f"encoding {codec}" for codec in fitting if len(encodings) > 1)
+    codecs = [encodings[0] if len(encodings) == 1 else decode.fitting(p, encodings) for p in paths]
+    notes = Counter(f"encoding {codec}" for codec in codecs if len(encodings) > 1)
     files = [
-        _File(path, codec, dialect, header, rename or {})
-        for path, codec in zip(paths, fitting, strict=True)
+        _examine(path, codec, dialect, header, rename or {})
+        for path, codec in zip(paths, codecs, strict=True)
     ]
-    heads = [file.head() for file in files]
-    _refuse_strangers(heads)
-    columns = common_header.of((head.columns for head in heads), heads[0].where)
-    newline, ended = heads[0].line_end, True
+    _refuse_strangers(files)
+    columns = common_header.of((file.columns for file in files), files[0].where)
+    newline, ended = files[0].line_end, True
     rows: Counter[str] = Counter()
     with Output(output) as out:
         out.write(header_line(columns, newline))
-        for file, head in zip(files, heads, strict=True):
-            part = file.opened()
-            is_unlike = head.columns != columns or (part.has_rows and head.line_end != newline)
-            arrange = common_header.arranger(head.columns, columns, newline) if is_unlike else None
+        for file in files:
+            part = raw_table.open_part(file.path, file.codec, dialect, header)
+            is_other = file.columns != columns or (part.has_rows and part.line_end != newline)
+            arrange = common_header.arranger(file.columns, columns, newline) if is_other else None
             scan = Scan(part.where, part.header, part.names, dialect, first_line=part.first_line)
             for block in _body(part, scan, dialect, final_newline, arrange):
                 if not ended:  # the publisher left it out, and another file follows
@@ -92,70 +92,54 @@ def write_csv(
                 ended = block[-1:] == b"\n"
             rows[file.path.name] += scan.records - 1
             notes["files whose header has another line end than their rows"] += (
-                part.is_header_unlike
+                part.has_other_header_end
             )
-            notes["files rewritten to the common header"] += head.columns != columns
+            notes["files rewritten to the common header"] += file.columns != columns
         lacking = {
-            file.path.name: head.lacking(columns) for file, head in zip(files, heads, strict=True)
+            file.path.name: [name for name in columns if name not in file.columns] for file in files
         }
         return replace(out.receipt(rows, columns, +notes), lacking=lacking)
 
 
-class _Head(NamedTuple):
-    """What is to be known of a file before any is written."""
+class _File(NamedTuple):
+    """A raw file, and what its beginning shows."""
 
+    path: Path
+    codec: str
     where: str
     columns: list[str]
     line_end: bytes
 
-    def lacking(self, columns: Sequence[str]) -> list[str]:
-        """Those of some columns that the file does not have."""
-        return [name for name in columns if name not in self.columns]
 
-
-class _File(NamedTuple):
-    """A raw file, and how it is to be read."""
-
-    path: Path
-    codec: str
-    dialect: Dialect
-    header: Sequence[str] | None
-    rename: Mapping[str, str]
-
-    def opened(self) -> Part:
-        """Read it as far as its header and the end of its first row."""
-        return raw_table.open_part(self.path, self.codec, self.dialect, self.header)
-
-    def head(self) -> _Head:
-        """Its head. Raises SourceError, as `raw_table.open_part` and `column_names` do."""
-        part = self.opened()
-        columns = _columns(part, self.rename, is_declared=self.header is not None)
-        return _Head(part.where, columns, part.line_end)
-
-
-def _columns(part: Part, rename: Mapping[str, str], *, is_declared: bool) -> list[str]:
-    """The names of the columns. Raises SourceError, as `column_names` does."""
+def _examine(
+    path: Path,
+    codec: str,
+    dialect: Dialect,
+    header: Sequence[str] | None,
+    rename: Mapping[str, str],
+) -> _File:
+    """Read the header. Raises SourceError, as `raw_table.open_part` and `column_names` do."""
+    part = raw_table.open_part(path, codec, dialect, header)
     try:
-        return column_names(part.names, rename, f"{part.where}, line 1")
+        columns = column_names(part.names, rename, f"{part.where}, line 1")
     except SourceError as error:
-        if is_declared or not headerless.is_like_a_row(part.names):
+        if header is not None or not headerless.is_like_a_row(part.names):
             raise
-        remedy = (
-            f"{error.remedy}; if line 1 is a row and the file has no header, {headerless.DECLARE}"
-        )
+        remedy = f"{error.remedy}; if line 1 is a row and the file has no header, {DECLARE_HEADER}"
         raise SourceError(error.what, remedy) from None
+    return _File(path, codec, part.where, columns, part.line_end)
 
 
-def _refuse_strangers(heads: Sequence[_Head]) -> None:
-    """Refuse a file that has no column of any other: it is another table, or has no header."""
-    for number in [*range(1, len(heads)), 0]:  # of two, the second is the strange one
-        each, others = heads[number], [*heads[:number], *heads[number + 1 :]]
-        if others and not any(set(each.columns) & set(other.columns) for other in others):
-            names = excerpt(", ".join(each.columns))
+def _refuse_strangers(files: Sequence[_File]) -> None:
+    """Refuse a file without any column of the others: it is another table, or has no header."""
+    for number in [*range(1, len(files)), 0]:  # of two files, the second one is reported
+        file, others = files[number], [*files[:number], *files[number + 1 :]]
+        if others and not any(set(file.columns) & set(other.columns) for other in others):
+            names = excerpt(", ".join(file.columns))
             raise SourceError(
-                f"{each.where}, line 1: another header than {others[0].where}, and no column in "
+                f"{file.where}, line 1: another header than {others[0].where}, and no column in "
                 f"common: {names} here, {excerpt(', '.join(others[0].columns))} there",
-                f"if line 1 is a row, {headerless.DECLARE}; if the columns have other names, "
+                f"if line 1 is a row, {DECLARE_HEADER}; if the columns have other names, "
                 "declare rename= there",
             )
 
@@ -167,17 +151,17 @@ def _body(
     final_newline: bool,
     arrange: Callable[[bytes], bytes] | None,
 ) -> Iterator[memoryview]:
-    """The records below the header, scanned, as RFC 4180 CSV, and arranged where need be."""
+    """The records below the header, scanned, as RFC 4180 CSV, and rearranged if necessary."""
     steps = [] if dialect == Dialect() else [_rewriter(dialect)]
     steps += [arrange] if arrange else []
-    begun: list[bytes] = []  # the record at hand, which ends in a later block
+    begun: list[bytes] = []  # the parts of a record that ends in a later block
     skip = len(part.header)
     for block in part.blocks:
         missing = b"" if block.endswith(b"\n") else part.line_end
         if missing and final_newline:
             line = scan.lines + block.count(b"\n") + 1
             last = excerpt(block[block.rfind(b"\n") + 1 :])
-            if dialect.is_cr and block.rsplit(b"\n", 1)[-1] == b"\r":  # the two are exchanged
+            if dialect.is_cr and block.rsplit(b"\n", 1)[-1] == b"\r":  # CR and LF are exchanged
                 raise SourceError(
                     f"{part.where}, line {line}: the lines end in CR LF, not in CR alone",
                     'take line_end="\\r" out of the source\'s preprocess script',
@@ -193,9 +177,9 @@ def _body(
             begun.append(block[done:])
             text = memoryview(b"")
             if done:
-                whole = b"".join([*begun[:-1], block[:done]])
+                complete = b"".join([*begun[:-1], block[:done]])
                 begun = begun[-1:]
-                records, skip = whole[skip:], 0
+                records, skip = complete[skip:], 0
                 for step in steps:
                     records = step(records)
                 text = memoryview(records)
@@ -207,9 +191,9 @@ def _body(
 
 
 def _rewriter(dialect: Dialect) -> Callable[[bytes], bytes]:
-    """The function that turns whole records of a dialect into RFC 4180 CSV.
+    """The function that turns complete records of a dialect into RFC 4180 CSV.
 
-    Values stay as they are; an unquoted one gets quotes if it has a comma or a quote in it.
+    Values stay as they are; an unquoted one that contains a comma or a quote gets quotes.
     """
     delimiter, quote = dialect.delimiter, dialect.quote or b""
     d, q = re.escape(delimiter), re.escape(quote)

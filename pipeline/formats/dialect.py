@@ -1,4 +1,4 @@
-"""How a publisher writes delimited text, and how its header looks when it comes again."""
+"""How a publisher writes delimited text, and how to recognise a repeated header."""
 
 import csv
 import io
@@ -11,8 +11,8 @@ import numpy as np
 class Dialect:
     """How a publisher writes delimited text, in UTF-8.
 
-    `quote` None: quotes have no meaning. `is_cr`: lines end in CR alone, and what is scanned has
-    CR and LF exchanged (`charset.SWAPPED`).
+    `quote` None: quotes have no meaning. `is_cr`: lines end in CR alone; CR and LF are exchanged in
+    the scanned text (`charset.SWAPPED`).
     """
 
     delimiter: bytes = b","
@@ -26,7 +26,7 @@ class Dialect:
                 raise ValueError(f"{sign!r} cannot be a delimiter or a quote")
 
     def fields(self, record: bytes) -> list[str]:
-        """The values of a record, its line end included or not. Raises ValueError, csv.Error."""
+        """The values of a record, with or without its line end. Raises ValueError, csv.Error."""
         text = record.decode()
         if not self.quote:
             return text.rstrip("\r\n").split(self.delimiter.decode())
@@ -38,25 +38,29 @@ class Dialect:
 
 
 class SecondHeader:
-    """Finds a header that comes again, however it is quoted and padded: it has the same names."""
+    """Finds a repeated header, however it is quoted and padded: it has the same names."""
 
     def __init__(self, header: bytes, names: list[str], dialect: Dialect):
-        self.longest = 2 * len(header) + 8 * len(names)  # of a record that may be one
+        self.longest = 2 * len(header) + 8 * len(names)  # size of a record that may be a header
         self._has_quotes = dialect.quote is not None
         self._names = [self._plain(name) for name in names]
         self._shortest = len("".join(self._names).encode()) + len(names)
         self._dialect = dialect
         self._quote = (dialect.quote or b'"')[0]
-        begin = self._names[0].encode()[:1] or dialect.delimiter + (dialect.quote or b"")
-        self._may_begin = np.zeros(256, bool)  # after a quote, or without one
-        self._may_begin[[*b" \t\r\n\xef", *begin]] = True
+        start = self._names[0].encode()[:1] or dialect.delimiter + (dialect.quote or b"")
+        self._may_start = np.zeros(256, bool)  # first byte of a header, after a quote or without
+        self._may_start[[*b" \t\r\n\xef", *start]] = True
 
     def row(
         self, data: bytes, ends: np.ndarray, sizes: np.ndarray, begun: bytes, *, is_start: bool
     ) -> int | None:
-        """Where the first such record of a block ends, as `Scan` knows it; None without one.
+        """The offset at which the first repeated header of a block ends; None without one.
 
-        `begun` is the record at hand before this block; `is_start`: the header itself comes first.
+        Parameters
+        ----------
+        ends, sizes: of the records in the block.
+        begun:       the first bytes of the record that earlier blocks began.
+        is_start:    whether the block begins with the header itself.
         """
         rows = np.flatnonzero((sizes >= self._shortest) & (sizes <= self.longest))
         rows = rows[rows > 0] if is_start else rows
@@ -64,7 +68,7 @@ class SecondHeader:
         array = np.frombuffer(data, np.uint8)
         first = np.maximum(starts, 0)
         first += array[first] == self._quote
-        for row in rows[self._may_begin[array[first]] | (starts < 0)]:
+        for row in rows[self._may_start[array[first]] | (starts < 0)]:
             end, size = int(ends[row]), int(sizes[row])
             record = begun + data[: end + 1] if end < size - 1 else data[end + 1 - size : end + 1]
             if self._is_header(record):
@@ -74,14 +78,11 @@ class SecondHeader:
     def _is_header(self, record: bytes) -> bool:
         try:
             return [self._plain(value) for value in self._dialect.fields(record)] == self._names
-        except (ValueError, csv.Error):  # which the scan refuses by itself
+        except (ValueError, csv.Error):  # the scan refuses such a record anyway
             return False
 
     def _plain(self, name: str) -> str:
-        """A name without the white space around and the byte order mark before it.
-
-        Where quotes have no meaning, somebody may have put them around it all the same.
-        """
+        """A name without surrounding white space, byte order mark, and quotes without a meaning."""
         plain = " ".join(name.removeprefix("\ufeff").split())
         is_quoted = len(plain) > 2 and plain[0] == plain[-1] == '"' and not self._has_quotes
         return plain[1:-1].strip() if is_quoted else plain

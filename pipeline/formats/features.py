@@ -1,7 +1,6 @@
-"""Features as rows: `feature_id`, the properties, then `geometry`; values as their publisher wrote
-them.
+"""Features as rows: `feature_id`, the properties, then `geometry`.
 
-Numbers are never parsed: `1.10` stays `1.10`.
+Values stay as published. Numbers are never parsed: `1.10` stays `1.10`.
 """
 
 import re
@@ -14,23 +13,24 @@ import msgspec
 
 from pipeline.errors import SourceError
 from pipeline.formats import charset, positions
-from pipeline.formats.csv_scan import REPAIR, Scan
+from pipeline.formats.csv_scan import Scan
 from pipeline.formats.dialect import Dialect
 from pipeline.formats.legible import Legible, Output, column_names, header_line, quoted
 from pipeline.formats.positions import EARTH, Bounds
+from pipeline.formats.remedies import REPAIR
 from pipeline.text import excerpt
 
 CHUNK = 2 << 20  # bytes written at a time
 NULL = b"null"
 ABSENT = msgspec.Raw(NULL)
-# In nested values, which stay JSON text, a C1 control may stand as an escape that the scan passes.
+# In nested values, which stay JSON text, a C1 control may be an escape, which the scan cannot see.
 _ESCAPED_C1 = re.compile(rb"(?<!\\)(?:\\\\)*\\u(00[89][0-9a-f])", re.IGNORECASE)
 
 
 class Feature(NamedTuple):
-    """A feature in raw JSON: `null`, or the text of a value as it was sent."""
+    """A feature; its values are raw JSON as published, or `null`."""
 
-    where: str  # file and number, as errors name it
+    where: str  # file and number, for errors
     feature_id: bytes
     properties: Mapping[str, msgspec.Raw]
     geometry: bytes
@@ -47,28 +47,27 @@ def write_csv(
     notes: Counter[str],
     bounds: Bounds | None = EARTH,
 ) -> Legible:
-    """Write features as a legible CSV, and hold what is written to the scan of a published one.
+    """Write features as a legible CSV, and apply the strict scan to the result.
 
     Parameters
     ----------
-    features: gives the features.
+    features: iterates over the features.
     names:    the published names of all their properties, in the order of the columns.
-    files:    how many features were counted in each raw file, by its name.
-    where:    the raw data, as errors name it.
+    files:    the number of features counted in each raw file, by its name.
+    where:    the raw data, for errors.
     rename:   published property name -> the name to use instead.
-    notes:    what was met, and how often; nulls among ids and geometries are added, and what is
-              odd about positions.
-    bounds:   west, south, east and north of all positions; None if they are no degrees.
+    notes:    oddities and their number; missing ids and geometries are added, and odd positions.
+    bounds:   west, south, east and north of all positions; None if they are not degrees.
 
-    Raises SourceError for a value PostgreSQL cannot hold, a name it cannot have as a column, and
-    when another number of rows was written than counted.
+    Raises SourceError for a value that PostgreSQL cannot store, an impossible column name, and when
+    the number of rows differs from the number of features counted.
     """
     properties = column_names(names, rename, where)
     columns = column_names(["feature_id", *properties, "geometry"], {}, where)
     header = header_line(columns)
     scan = Scan(f"{where} as CSV", header, columns, Dialect())
     with Output(output) as out:
-        for chunk in _chunks(header, _held(features(), bounds, notes), names, notes):
+        for chunk in _chunks(header, _within(features(), bounds, notes), names, notes):
             scan.block(chunk)
             out.write(chunk)
         scan.finish()
@@ -78,10 +77,10 @@ def write_csv(
         return out.receipt(files, columns, +notes)
 
 
-def _held(
+def _within(
     features: Iterator[Feature], bounds: Bounds | None, notes: Counter[str]
 ) -> Iterator[Feature]:
-    """The features, each of whose positions is within the bounds. Raises SourceError."""
+    """The features; raises SourceError for a position outside of the bounds."""
     for feature in features:
         if bounds:
             positions.check(feature.geometry, bounds, feature.where, notes)
@@ -106,7 +105,7 @@ def _chunks(
 
 
 def _row(feature: Feature, names: Sequence[str]) -> bytes:
-    """A feature as a line of CSV. Raises SourceError where a text has a NUL in it."""
+    """A feature as a line of CSV. Raises SourceError for a text that contains a NUL."""
     value_of = feature.properties.get
     values = [bytes(value_of(name, ABSENT)) for name in names]
     plain = b"".join(values)
@@ -121,25 +120,25 @@ def _row(feature: Feature, names: Sequence[str]) -> bytes:
         bad = next(i for i, value in enumerate(fields) if b"\0" in value)
         name = ["feature_id", *names, "geometry"][bad]
         raise SourceError(
-            f"{feature.where}, {excerpt(name)}: a NUL, which PostgreSQL cannot hold: "
+            f"{feature.where}, {excerpt(name)}: a NUL, which PostgreSQL cannot store: "
             f"{excerpt(fields[bad])}",
-            "the publisher has to repair it; until then fix.lines in the preprocess script can",
+            REPAIR,
         )
     return line + b"\n"
 
 
 def _refuse_escaped_controls(where: str, names: Sequence[str], values: Sequence[bytes]) -> None:
-    """Raise SourceError for a C1 control in a nested value, as the scan does for all other text."""
+    """Raise SourceError for a C1 control in a nested value, as the scan does in other values."""
     for name, value in zip(names, values, strict=True):
-        if value[:1] in (b"{", b"[") and (met := _ESCAPED_C1.search(value)):
-            sign = charset.control(chr(int(met[1], 16)))
+        if value[:1] in (b"{", b"[") and (found := _ESCAPED_C1.search(value)):
+            sign = charset.control(chr(int(found[1], 16)))
             raise SourceError(f"{where}, {excerpt(name)}: {sign}: {excerpt(value)}", REPAIR)
 
 
 def _field(raw: bytes) -> bytes:
-    """A JSON value as a CSV field: null is nothing, a string its text in quotes, all else as sent.
+    """A JSON value as a CSV field: null becomes empty, a string a quoted field, all else unchanged.
 
-    JSON text without a backslash is a quoted CSV field already: there is no quote inside.
+    A JSON string without a backslash is already a quoted CSV field: it has no quote inside.
     """
     if raw == NULL:
         return b""

@@ -1,7 +1,7 @@
-"""Repairs of raw text that is horribly wrong: named, counted, and gone when no longer needed.
+"""Repairs of a publisher's errors in raw text: named, counted, and removed when no longer needed.
 
-A fix works on lines of bytes, before the strict scan and without knowing types or columns. Each
-has its line in CHANGELOG.md under "Fixed in the data": `- <source>: <name of the fix>: …`.
+A fix works on lines of bytes, before the strict scan, without types or columns. Each has a line in
+CHANGELOG.md under "Fixed in the data": `- <source>: <name of the fix>: …`.
 """
 
 import gzip
@@ -14,10 +14,11 @@ from typing import BinaryIO
 
 from pipeline import compressed, durable
 from pipeline.errors import SourceError
-from pipeline.formats import line_ends
-from pipeline.text import place
+from pipeline.formats import charset
+from pipeline.text import label
 
 MAX_LINE_BYTES = 1 << 30  # a JSON document may be one line
+_START = 64 * 1024  # bytes that show how lines end
 Count = int | tuple[int, int]
 
 
@@ -33,29 +34,29 @@ def lines(
     line_ends: bool = False,
     matches: bool = False,
 ) -> int:
-    """Repair the lines of a raw file in which a pattern is found; return how many.
+    """Repair the lines of a raw file that contain a pattern; return their number.
 
-    All other bytes stay as they are, line ends included, so that a later error names the same
-    line of the repaired file as of the raw one (unless lines were left out). A file of
-    gzip is unpacked on the way; the repaired one is packed if its name says so too.
+    All other bytes stay as they are, line ends included, so a later error names the same line as in
+    the raw file (unless lines were left out). gzip is decompressed; the repaired file is compressed
+    if its name ends in `.gz`.
 
     Parameters
     ----------
     raw:         the raw file, which is only read.
-    repaired:    the file to write, for `delimited.write_csv` to read in place of the raw one.
-    name:        what the fix is called here and in CHANGELOG.md.
+    repaired:    the file to write, which `delimited.write_csv` reads instead of the raw one.
+    name:        the name of the fix, also in CHANGELOG.md.
     pattern:     a regular expression, searched in each line without its line end.
-    replacement: what takes the place of every match; None leaves the whole line out.
-    expected:    how many lines it touches: a number, or the least and the most where the
-                 publisher's habit gives another number every time.
-    share:       the least and the most of all lines that it touches, as (0.001, 0.02), in place
-                 of `expected`.
-    line_ends:   the pattern sees the line with its end, and may replace that too.
-    matches:     what is counted is matches, not lines: a JSON document is often one line.
+    replacement: replaces every match; None leaves the whole line out.
+    expected:    the number of lines it changes: one number, or (least, most) if the number
+                 varies.
+    share:       (least, most) as shares of all lines, such as (0.001, 0.02), instead of
+                 `expected`.
+    line_ends:   the pattern sees the line with its line end, and may replace that too.
+    matches:     count matches instead of lines: a JSON document is often one line.
 
-    Raises SourceError when another number was touched: the publisher has repaired it, or
-    something else is wrong now; and for a line of over 1 GiB. ValueError unless one of `expected`
-    and `share` is given, or for one that no file could meet.
+    Raises SourceError when the number differs: the publisher has repaired the error, or made
+    another one; and for a line of over 1 GiB. Raises ValueError unless exactly one of `expected`
+    and `share` is given, and if no file could satisfy it.
     """
     if (expected is None) == (share is None):
         raise ValueError(f"the fix {name!r} needs either expected= or share=")
@@ -65,7 +66,7 @@ def lines(
             "between 0 and 1"
         )
     find = re.compile(pattern)
-    touched = total = 0
+    changed = total = 0
     with _opened(repaired) as target:
         for line in _lines(raw):
             total += 1
@@ -74,24 +75,24 @@ def lines(
                 target.write(line)
                 continue
             fixed, found = find.subn(replacement or b"", text)
-            touched += found if matches else 1
+            changed += found if matches else 1
             if replacement is not None:
                 target.write(fixed + line[len(text) :])
     what = "matches" if matches else "lines"
-    if not _is_expected(touched, total, expected, share):
+    if not _is_expected(changed, total, expected, share):
         raise SourceError(
-            f"{place(raw)}: the fix {name!r} touches {touched} {what}"
-            f"{f' of {total:,}' if share else ''}; {_told(expected, share)} were expected",
-            "look at the raw file: if the publisher has repaired it, take the fix out of the "
-            "preprocess script and of CHANGELOG.md; else change what it expects, which may be a "
-            "range (expected=(2, 40)) or a share of the lines (share=(0.001, 0.02))",
+            f"{label(raw)}: the fix {name!r} changes {changed} {what}"
+            f"{f' of {total:,}' if share else ''}; {_described(expected, share)} were expected",
+            "look at the raw file: if the publisher has repaired it, remove the fix from the "
+            "preprocess script and from CHANGELOG.md; otherwise change what it expects, which may "
+            "be a range (expected=(2, 40)) or a share of the lines (share=(0.001, 0.02))",
         )
-    return touched
+    return changed
 
 
 @contextmanager
 def _opened(path: Path) -> Generator[BinaryIO | gzip.GzipFile]:
-    """A new file to write, packed if its name says so."""
+    """A new file to write, compressed if its name ends in `.gz`."""
     with durable.create(path) as file:
         if path.suffix != ".gz":
             yield file
@@ -101,17 +102,17 @@ def _opened(path: Path) -> Generator[BinaryIO | gzip.GzipFile]:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file with their ends, unpacked; only the last may have none.
+    """The decompressed lines of a file with their ends; only the last may have none.
 
-    They end in LF, CR LF, or, where the beginning of the file shows it, in CR alone.
+    They end in LF, CR LF, or, if the beginning of the file shows it, in CR alone.
     """
     begun: list[bytes] = []
     size = 0
     blocks = compressed.blocks(path, 1 << 20)
     first = b""
-    while len(first) < line_ends.BEGIN and (block := next(blocks, b"")):
-        first += block  # of gzip, it may be as short as the publisher likes
-    end = b"\r" if line_ends.is_cr_alone(first) else b"\n"
+    while len(first) < _START and (block := next(blocks, b"")):
+        first += block  # a block of gzip may be short
+    end = b"\r" if charset.has_cr_line_ends(first) else b"\n"
     for block in chain([first], blocks):
         for line in _split(block, end):
             begun.append(line)
@@ -120,7 +121,7 @@ def _lines(path: Path) -> Iterator[bytes]:
                 yield b"".join(begun)
                 begun, size = [], 0
         if size > MAX_LINE_BYTES:
-            raise SourceError(f"{place(path)}: a line of over {MAX_LINE_BYTES >> 30} GiB")
+            raise SourceError(f"{label(path)}: a line of over {MAX_LINE_BYTES >> 30} GiB")
     if size:
         yield b"".join(begun)
 
@@ -132,7 +133,7 @@ def _split(block: bytes, end: bytes) -> list[bytes]:
 
 
 def _is_range(given: object, least: float, most: float | None) -> bool:
-    """Whether what is given, if anything, is two numbers in order within bounds, or one count."""
+    """Whether an argument, if given, is one count, or two numbers in order within bounds."""
     ends = given if isinstance(given, tuple | list) else [given]
     if given is None:
         return True
@@ -144,14 +145,14 @@ def _is_range(given: object, least: float, most: float | None) -> bool:
     return bounds == sorted(bounds)
 
 
-def _is_expected(touched: int, total: int, expected: Count | None, share) -> bool:
+def _is_expected(changed: int, total: int, expected: Count | None, share) -> bool:
     if expected is None:
-        return share[0] * total <= touched <= share[1] * total
+        return share[0] * total <= changed <= share[1] * total
     least, most = (expected, expected) if isinstance(expected, int) else expected
-    return least <= touched <= most
+    return least <= changed <= most
 
 
-def _told(expected: Count | None, share) -> str:
+def _described(expected: Count | None, share) -> str:
     if expected is None:
         return f"{share[0] * 100:g} to {share[1] * 100:g} % of them"
     return str(expected) if isinstance(expected, int) else f"{expected[0]} to {expected[1]}"

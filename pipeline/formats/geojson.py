@@ -1,7 +1,7 @@
-"""GeoJSON (RFC 7946) made legible: a FeatureCollection, or several, as one CSV.
+"""GeoJSON (RFC 7946) as a legible file: one or several FeatureCollections as one CSV.
 
-Columns: `feature_id` (the member `id`), the properties in the order in which they are first met,
-`geometry` as the GeoJSON text that was sent. A property missing and a property null are both null.
+Columns: `feature_id` (the member `id`), the properties in the order of their first appearance, and
+`geometry`, the GeoJSON text as published. A missing property is null, like a property null.
 """
 
 from collections import Counter
@@ -18,10 +18,10 @@ from pipeline.formats.features import NULL, Feature
 from pipeline.formats.legible import Legible
 from pipeline.formats.positions import EARTH, Bounds
 from pipeline.formats.strict_json import Raw
-from pipeline.text import excerpt, place
+from pipeline.text import excerpt, label
 
 MEMBERS = ("type", "id", "properties", "geometry")
-# What the member `crs` of the old specification (2008) may say: WGS 84, longitude first.
+# Accepted values of the member `crs` of the specification of 2008: WGS 84, longitude first.
 WGS84 = ("urn:ogc:def:crs:OGC:1.3:CRS84", "urn:ogc:def:crs:OGC::CRS84", "OGC:CRS84")
 WGS84 += ("EPSG:4326", "urn:ogc:def:crs:EPSG::4326")
 
@@ -34,7 +34,7 @@ class _Feature(msgspec.Struct):
 
 
 class _Members(msgspec.Struct):
-    """A feature as it is examined: what is not there is told apart from null."""
+    """A feature during the examination, which distinguishes missing members from null."""
 
     type: Literal["Feature"]
     id: Raw = Raw()
@@ -42,7 +42,7 @@ class _Members(msgspec.Struct):
     geometry: dict[str, Raw] | msgspec.UnsetType | None = msgspec.UNSET
 
     def count(self) -> int:
-        """The members of the feature, its properties and its geometry that this class knows."""
+        """The number of expected members of the feature, its properties and its geometry."""
         parts = [part for part in (self.properties, self.geometry) if part is not msgspec.UNSET]
         return 1 + bool(bytes(self.id)) + len(parts) + sum(len(part or ()) for part in parts)
 
@@ -60,27 +60,27 @@ def write_csv(
 
     Parameters
     ----------
-    inputs:       one raw file, or several in their order; each is held in memory in its turn.
+    inputs:       one raw file, or several in their order; one at a time is held in memory.
     output:       the file to write; the caller renames it into place.
     rename:       published property name -> the name to use instead.
-    properties:   properties that have a column even on a day when no feature has them. One that
-                  was there, and is in none of many features, is drift: see `drift.vanished`.
+    properties:   properties that have a column even when no feature has them. If one existed before
+                  and none of many features has it, that is drift: see `drift.vanished`.
     optional:     those of them that only some features have, or none for a long time.
     bounds:       west, south, east and north of all positions; (-180, -90, 180, 90) when left out,
-                  None for coordinates that are no degrees.
+                  None for coordinates that are not degrees.
 
     Raises SourceError with file and feature for what is not strict JSON, not a FeatureCollection
-    in WGS 84, or cannot be held by PostgreSQL.
+    in WGS 84, or impossible to store in PostgreSQL.
     """
     paths = [inputs] if isinstance(inputs, Path) else list(inputs)
-    where = place(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+    where = label(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
     notes: Counter[str] = Counter()
     files: Counter[str] = Counter()
-    met_in: dict[str, dict[str, None]] = {path.name: {} for path in paths}
+    names_in: dict[str, dict[str, None]] = {path.name: {} for path in paths}
     for path in paths:
-        files[path.name] += _examine(path, met_in[path.name], notes)
-    met = dict.fromkeys(name for names in met_in.values() for name in names)
-    names = list(dict.fromkeys([*properties, *met]))
+        files[path.name] += _examine(path, names_in[path.name], notes)
+    found = dict.fromkeys(name for names in names_in.values() for name in names)
+    names = list(dict.fromkeys([*properties, *found]))
     legible = features.write_csv(
         lambda: (feature for path in paths for feature in _features(path)),
         names,
@@ -93,18 +93,18 @@ def write_csv(
     )
     columns = dict(zip(names, legible.columns[1:-1], strict=True))
     needed = [name for name in names if name not in optional]
-    absent = [columns[name] for name in needed if name not in met]
+    absent = [columns[name] for name in needed if name not in found]
     lacking = {
-        file: [columns[name] for name in needed if name in met and name not in those]
-        for file, those in met_in.items()
+        file: [columns[name] for name in needed if name in found and name not in own]
+        for file, own in names_in.items()
     }
     return replace(legible, absent=absent, lacking=lacking)
 
 
 def _examine(path: Path, names: dict[str, None], notes: Counter[str]) -> int:
-    """Hold one file to the standard, add its property names; return how many features it has."""
+    """Check one file, add its property names to `names`; return the number of its features."""
     data = strict_json.read(path)
-    where = place(path)
+    where = label(path)
     top = strict_json.decode(data, dict[str, Raw], where)
     raw_features = _raw_features(top, where)
     counts = []
@@ -113,7 +113,7 @@ def _examine(path: Path, names: dict[str, None], notes: Counter[str]) -> int:
         feature = strict_json.decode(raw, _Members, here)
         if bytes(feature.id)[:1] in (b"[", b"{", b"t", b"f"):
             raise SourceError(
-                f"{here}: an id that is no text and no number: {excerpt(bytes(feature.id))}"
+                f"{here}: an id that is neither text nor a number: {excerpt(bytes(feature.id))}"
             )
         if feature.properties:
             names.update(dict.fromkeys(feature.properties))
@@ -130,7 +130,7 @@ def _examine(path: Path, names: dict[str, None], notes: Counter[str]) -> int:
 
 
 def _look_closer(raw: Raw, count: int, notes: Counter[str], where: str) -> int:
-    """Refuse two members of one name, note foreign members; return the count of all members."""
+    """Refuse members of the same name, note unknown members; return the number of all members."""
     seen = strict_json.members(raw)
     if seen != count:
         strict_json.refuse_twins(raw, where)
@@ -140,8 +140,8 @@ def _look_closer(raw: Raw, count: int, notes: Counter[str], where: str) -> int:
 
 
 def _features(path: Path) -> Iterator[Feature]:
-    """The features of a file that was examined."""
-    where = place(path)
+    """The features of a file that has been examined."""
+    where = label(path)
     top = strict_json.decode(strict_json.read(path), dict[str, Raw], where)
     for number, raw in enumerate(_raw_features(top, where), start=1):
         here = f"{where}, feature {number}"
@@ -155,11 +155,11 @@ def _features(path: Path) -> Iterator[Feature]:
 
 
 def _raw_features(top: Mapping[str, Raw], where: str) -> list[Raw]:
-    """The features of a collection, raw. Raises SourceError for anything but a collection."""
+    """The raw features of a collection. Raises SourceError for anything but a collection."""
     kind = bytes(top.get("type", Raw(NULL)))
     if kind != b'"FeatureCollection"':
         start = "{" + ", ".join(f'"{name}": {excerpt(bytes(raw))}' for name, raw in top.items())
-        raise SourceError(f"{where}: JSON, but no FeatureCollection: {excerpt(start)}")
+        raise SourceError(f"{where}: JSON, but not a FeatureCollection: {excerpt(start)}")
     crs = bytes(top.get("crs", Raw()))
     if crs and not any(f'"{name}"'.encode() in crs for name in WGS84):
         raise SourceError(

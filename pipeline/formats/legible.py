@@ -1,4 +1,4 @@
-"""What every legible file has in common: its names, its fields, its writer and its receipt.
+"""Legible files: column names, fields, the writer, and the receipt.
 
 A legible file is RFC 4180 CSV in UTF-8: one header line, an unquoted empty field for null, `""`
 for an empty string.
@@ -33,20 +33,20 @@ class Legible:
     columns: list[str]  # names as in the header, in order
     sha256: str  # of the whole file, in hex
     bytes: int
-    notes: dict[str, int]  # what was met, and how often: {"features without a geometry": 3}
-    # Columns declared to be there, not as optional, of which no feature had the property.
+    notes: dict[str, int]  # oddities and their number: {"features without a geometry": 3}
+    # Columns that are declared, not as optional, and whose property no feature had.
     absent: list[str] = member(default_factory=list)
-    # The rows that came from each raw file, by its name; empty when a script does not tell.
+    # The number of rows from each raw file, by its name; empty when a script does not say.
     files: dict[str, int] = member(default_factory=dict)
-    # The columns that a raw file does not have and another one has, by its name.
+    # The columns that a raw file lacks and another one has, by its name.
     lacking: dict[str, list[str]] = member(default_factory=dict)
 
 
 class Output:
-    """A legible file being written: counted, and hashed while the next block is made.
+    """A writer of legible files that counts and hashes; a context manager.
 
-    A context manager. Writing and hashing run in a thread of their own, one block behind the
-    caller; both release the interpreter's lock.
+    Writing and hashing run in a thread of their own, one block behind the caller. Both release the
+    interpreter's lock.
     """
 
     def __init__(self, path: Path):
@@ -74,14 +74,14 @@ class Output:
             self._file.close()
 
     def write(self, block: bytes | memoryview) -> None:
-        """Append a block of bytes. Raises OSError of this block or the one before (disk full)."""
+        """Append a block. Raises OSError (disk full) of this block or the one before."""
         self._wait()
         self._pending = self._worker.submit(self._write, block)
 
     def receipt(
         self, files: Mapping[str, int], columns: list[str], notes: Mapping[str, int]
     ) -> Legible:
-        """Wait for the last block; what was written in all, `files` being the rows of each."""
+        """Wait for the last block and return the receipt; `files` has the rows of each raw file."""
         self._wait()
         rows, digest = sum(files.values()), self._sha256.hexdigest()
         return Legible(rows, columns, digest, self._bytes, dict(notes), files=dict(files))
@@ -94,13 +94,13 @@ class Output:
     def _write(self, block: bytes | memoryview) -> None:
         self._sha256.update(block)
         rest = memoryview(block)
-        while rest:  # an unbuffered write may take less than it was given
+        while rest:  # an unbuffered write may be incomplete
             rest = rest[self._file.write(rest) :]
         self._bytes += len(block)
 
 
 def field(value: bytes) -> bytes:
-    """A value (UTF-8, not null) as a CSV field: in quotes if it is empty or RFC 4180 needs them."""
+    """A value (UTF-8, not null) as a CSV field; quoted if it is empty or RFC 4180 requires it."""
     if value and not _NEEDS_QUOTES.search(value):
         return value
     return quoted(value)
@@ -117,15 +117,15 @@ def header_line(columns: list[str], line_end: bytes = b"\n") -> bytes:
 
 
 def column_names(published: Iterable[str], rename: Mapping[str, str], where: str) -> list[str]:
-    """The names of the columns: white space trimmed, inner white space `_`, all else untouched.
+    """Column names: outer white space removed, inner white space as `_`, all else unchanged.
 
     Parameters
     ----------
-    published: the names as the publisher writes them.
+    published: the publisher's names.
     rename:    published name -> the name to use instead, for a name that cannot be a column.
-    where:     the place an error names: file and line.
+    where:     file and line, for an error.
 
-    Raises SourceError for a name that PostgreSQL would cut or refuse, and for two of one name.
+    Raises SourceError for a name that PostgreSQL would cut or refuse, and for equal names.
     """
     columns = [rename.get(name, "_".join(name.split())) for name in published]
     for number, name in enumerate(columns, start=1):
@@ -138,8 +138,8 @@ def column_names(published: Iterable[str], rename: Mapping[str, str], where: str
     if twice:
         raise SourceError(
             f"{where}: two columns are called {excerpt(twice[0])!r} ({len(twice)} such names)",
-            "tell them apart with rename= in the source's preprocess script, if their published "
-            "names differ; else the publisher has to",
+            "distinguish them with rename= in the source's preprocess script if their published "
+            "names differ; otherwise the publisher has to",
         )
     if len(columns) > MAX_COLUMNS:
         raise SourceError(f"{where}: {len(columns)} columns; a table holds {MAX_COLUMNS}")
@@ -150,7 +150,7 @@ def _flaw(name: str) -> str:
     if not name:
         return "has no name"
     if not name.isprintable():
-        return "has a character in its name that cannot be printed"
+        return "has an unprintable character in its name"
     if (size := len(name.encode())) > MAX_NAME_BYTES:
         return f"has a name of {size} bytes; PostgreSQL would cut it to {MAX_NAME_BYTES}"
-    return "has a name PostgreSQL keeps to itself" if name in SYSTEM_COLUMNS else ""
+    return "has a name that PostgreSQL reserves" if name in SYSTEM_COLUMNS else ""

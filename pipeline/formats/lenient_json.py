@@ -1,8 +1,8 @@
-"""JSON as stage `api` looks at it: what stage `preprocess` can repair must reach the snapshot.
+"""JSON as stage `api` reads it: what stage `preprocess` can repair must reach the snapshot.
 
-A byte order mark (RFC 8259, 8.1, lets a reader ignore it) is no reason to refuse a response, nor
-is a value in the words of another language: the numbers that JSON does not have (`NaN`, `-inf`,
-`1.#QNAN`), its own in other spellings (`.5`, `007`), what stands for no value (`None`,
+A byte order mark is no reason to refuse a response (RFC 8259, 8.1, lets a reader ignore it), nor is
+a value in the notation of another language: numbers that JSON does not have (`NaN`, `-inf`,
+`1.#QNAN`), its own numbers in other spellings (`.5`, `007`), other names of null (`None`,
 `undefined`). Stage `preprocess` reads strictly (`strict_json`).
 """
 
@@ -12,17 +12,29 @@ from typing import TypeVar
 
 import msgspec
 
+from pipeline.errors import SourceError
+from pipeline.text import start_of
+
 Kind = TypeVar("Kind")
-# A string, which is passed over, or a whole value that stands bare.
+# A string, which is skipped, or a whole value without quotes.
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[^\s",:\[\]{}]+(?=[\s,\]}]|\Z)', re.DOTALL)
 _OF_JSON = re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|null|true|false")
-_NO_VALUE = re.compile(
+_FOREIGN = re.compile(
     rb"[+-]?(?:nan|inf(?:inity)?)(?:\([a-z0-9]*\))?"  # C and Python, in any case
     rb"|[+-]?[0-9]\.#[a-z]+[0-9]*"  # as Windows prints them: 1.#QNAN, -1.#IND00
-    rb"|[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?"  # a number, spelled otherwise
+    rb"|[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?"  # a number in another spelling
     rb"|none|null|undefined|true|false|\#?n/a",
     re.IGNORECASE,
 )
+
+
+def read(data: bytes | msgspec.Raw, type: type[Kind], where: str, expected: str) -> Kind:
+    """Decode a document as `decode` does; SourceError says that it is not what was expected."""
+    try:
+        return decode(data, type)
+    except (msgspec.DecodeError, RecursionError) as error:
+        text = start_of(bytes(data))
+        raise SourceError(f"{where}: not {expected} ({error}): {text}") from None
 
 
 def decode(data: bytes | msgspec.Raw, type: type[Kind]) -> Kind:
@@ -36,20 +48,20 @@ def decode(data: bytes | msgspec.Raw, type: type[Kind]) -> Kind:
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        if not has_no_number(data):
+        if not has_foreign_value(data):
             raise
     return msgspec.json.decode(_TOKEN.sub(_as_text, data), type=type)
 
 
-def has_no_number(data: bytes) -> bool:
-    """Whether a number or word stands where JSON has a value, and is none of JSON."""
-    return any(_is_no_value(met[0]) for met in _TOKEN.finditer(data))
+def has_foreign_value(data: bytes) -> bool:
+    """Whether a value is a number or a name that another language has, and JSON does not."""
+    return any(_is_foreign(found[0]) for found in _TOKEN.finditer(data))
 
 
-def _is_no_value(token: bytes) -> bool:
+def _is_foreign(token: bytes) -> bool:
     is_bare = not token.startswith(b'"') and not _OF_JSON.fullmatch(token)
-    return is_bare and bool(_NO_VALUE.fullmatch(token))
+    return is_bare and bool(_FOREIGN.fullmatch(token))
 
 
-def _as_text(met: re.Match[bytes]) -> bytes:
-    return b'"%b"' % met[0] if _is_no_value(met[0]) else met[0]
+def _as_text(found: re.Match[bytes]) -> bytes:
+    return b'"%b"' % found[0] if _is_foreign(found[0]) else found[0]

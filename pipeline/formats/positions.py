@@ -1,6 +1,6 @@
-"""Positions of GeoJSON geometries held to be longitude and latitude (RFC 7946, 3.1.1 and 4).
+"""Are the positions of GeoJSON geometries longitude and latitude (RFC 7946, 3.1.1 and 4)?
 
-Coordinates in feet or metres, and many with their axes swapped, lie outside of the Earth's degrees.
+Coordinates in feet or metres, and many with swapped axes, are outside of the range of degrees.
 """
 
 import json
@@ -19,7 +19,7 @@ from pipeline.text import excerpt
 
 Bounds = tuple[float, float, float, float]  # west, south, east, north
 EARTH: Bounds = (-180.0, -90.0, 180.0, 90.0)
-# How deep in lists the positions of a geometry stand.
+# How deep the positions of a geometry are nested in lists.
 DEPTHS = {
     "Point": 0,
     "MultiPoint": 1,
@@ -41,15 +41,15 @@ _decode_geometry = msgspec.json.Decoder(_Geometry).decode
 
 
 def check(geometry: bytes, bounds: Bounds, where: str, notes: Counter[str]) -> None:
-    """Refuse a geometry that has a position outside of the bounds, or that is no position.
+    """Refuse a geometry with a position outside of the bounds, or with an invalid position.
 
     Parameters
     ----------
     geometry: GeoJSON, or `null`.
     bounds:   the least and greatest longitude and latitude.
-    where:    the feature, as an error names it.
-    notes:    what is odd and passes is counted here: rings that are not closed, numbers in quotes,
-              positions with a null, geometries of a kind that RFC 7946 does not have.
+    where:    the feature, for errors.
+    notes:    counts oddities that are accepted: rings that are not closed, numbers in quotes,
+              positions with a null, geometries of a type that is not in RFC 7946.
 
     Raises SourceError with the position.
     """
@@ -80,11 +80,11 @@ def _check_coordinates(found: _Geometry, bounds: Bounds, where: str, notes: Coun
     try:
         coordinates = _decoder(found.type, bounds)(found.coordinates)
         rings = _rings(found.type, coordinates)
-    except msgspec.DecodeError:  # looked at closely, a value at a time
-        loose = json.loads(bytes(found.coordinates))
-        for position in _positions(loose, DEPTHS[found.type], where):
+    except msgspec.DecodeError:  # slower, and for each value: to name it, or to accept an oddity
+        coordinates = json.loads(bytes(found.coordinates))
+        for position in _positions(coordinates, DEPTHS[found.type], where):
             _check_position(position, bounds, where, notes)
-        rings = _rings(found.type, loose)
+        rings = _rings(found.type, coordinates)
     notes["rings that are not closed, kept as they came"] += sum(
         bool(ring) and ring[0] != ring[-1] for ring in rings
     )
@@ -92,13 +92,13 @@ def _check_coordinates(found: _Geometry, bounds: Bounds, where: str, notes: Coun
 
 @cache
 def _point_decoder(bounds: Bounds) -> Callable[[bytes], Any]:
-    """What reads a Point within the bounds, and nothing else."""
+    """A decoder that accepts only a Point within the bounds."""
     fields = [("type", Literal["Point"]), ("coordinates", _position(bounds))]
     return msgspec.json.Decoder(msgspec.defstruct("Point", fields)).decode
 
 
 def _position(bounds: Bounds) -> type[msgspec.Struct]:
-    """The type of a position within the bounds; what follows the latitude is passed over."""
+    """The type of a position within the bounds; values after the latitude are ignored."""
     west, south, east, north = bounds
     longitude = Annotated[float, msgspec.Meta(ge=west, le=east)]
     latitude = Annotated[float, msgspec.Meta(ge=south, le=north)]
@@ -108,7 +108,7 @@ def _position(bounds: Bounds) -> type[msgspec.Struct]:
 
 @cache
 def _decoder(kind: str, bounds: Bounds) -> Callable[[msgspec.Raw], Any]:
-    """What reads the coordinates of a kind of geometry and holds them to the bounds, fast."""
+    """A decoder that accepts only coordinates of a type of geometry within the bounds."""
     shape = strict_json.nested(_position(bounds), DEPTHS[kind])
     return msgspec.json.Decoder(shape).decode
 
@@ -122,11 +122,11 @@ def _rings(kind: str, coordinates: Any) -> list:
 
 
 def _positions(part: Any, depth: int, where: str) -> Iterator[list]:
-    """The positions in coordinates; an empty list, as of an empty geometry, has none."""
+    """The positions in coordinates; an empty geometry has none."""
     if part is None or part == []:
         return
     if not isinstance(part, list):
-        raise SourceError(f"{where}: {excerpt(repr(part))} where coordinates must be a list")
+        raise SourceError(f"{where}: {excerpt(repr(part))} instead of a list of coordinates")
     if not depth:
         yield part
         return
@@ -135,7 +135,7 @@ def _positions(part: Any, depth: int, where: str) -> Iterator[list]:
 
 
 def _pairs(part: Any) -> Iterator[list]:
-    """The lists that begin with two numbers, however deep they stand."""
+    """The lists that begin with two numbers, at any depth."""
     if not isinstance(part, list):
         return
     if len(part) > 1 and all(type(number) in (int, float) for number in part[:2]):
@@ -146,28 +146,28 @@ def _pairs(part: Any) -> Iterator[list]:
 
 def _check_position(position: list, bounds: Bounds, where: str, notes: Counter[str]) -> None:
     numbers = [_number(value) for value in position[:2]]
-    known = [number for number in numbers if number is not None]
-    if len(numbers) < 2 or any(math.isnan(number) for number in known):
+    given = [number for number in numbers if number is not None]
+    if len(numbers) < 2 or any(math.isnan(number) for number in given):
         raise SourceError(f"{where}: not a position: {excerpt(repr(position))}")
     notes["positions with a number in quotes"] += any(
         isinstance(value, str) for value in position[:2]
     )
-    if len(known) < 2:
+    if len(given) < 2:
         notes["positions with a null"] += 1
         return
     west, south, east, north = bounds
-    if west <= known[0] <= east and south <= known[1] <= north:
+    if west <= given[0] <= east and south <= given[1] <= north:
         return
     raise SourceError(
         f"{where}: the position {excerpt(repr(position))} is not a longitude and a latitude within "
         f"{west:g} to {east:g} and {south:g} to {north:g} degrees",
-        "the publisher may have swapped the axes, or project its coordinates: ask for WGS 84, "
+        "the publisher may have swapped the axes or projected the coordinates: ask for WGS 84, "
         "reproject in the preprocess script, or declare other bounds= there",
     )
 
 
 def _number(value: Any) -> float | None:
-    """A coordinate as a number; None for null, NaN for what is no number."""
+    """A coordinate as a number; None for null, NaN for anything else."""
     if value is None:
         return None
     if isinstance(value, str):

@@ -1,7 +1,7 @@
-"""TopoJSON made legible: the geometries of one object as GeoJSON text, one row each.
+"""TopoJSON as a legible file: the geometries of one object as GeoJSON text, one row each.
 
-After the TopoJSON specification 1.0: arcs are lists of quantised differences; a geometry names
-its arcs by index, `~index` for one that is run backwards, and neighbouring arcs share a point.
+According to the TopoJSON specification 1.0, arcs are lists of quantised differences. A geometry
+refers to its arcs by index, `~index` means an arc in reverse, and neighbouring arcs share a point.
 """
 
 import json
@@ -19,7 +19,7 @@ from pipeline.formats.features import NULL, Feature
 from pipeline.formats.legible import Legible
 from pipeline.formats.positions import EARTH, Bounds
 from pipeline.formats.strict_json import Raw
-from pipeline.text import excerpt, place
+from pipeline.text import excerpt, label
 
 Line = list[list[float]]
 
@@ -55,7 +55,7 @@ def write_csv(
     rename: Mapping[str, str] | None = None,
     bounds: Bounds | None = EARTH,
 ) -> Legible:
-    """Write one object of a TopoJSON file as a legible CSV, its coordinates in WGS 84 as they are.
+    """Write one object of a TopoJSON file, whose coordinates are WGS 84, as a legible CSV.
 
     Parameters
     ----------
@@ -63,21 +63,21 @@ def write_csv(
     output:      the file to write; the caller renames it into place.
     object_name: the member of `objects` to write, a GeometryCollection.
     rename:      published property name -> the name to use instead.
-    bounds:      west, south, east and north of all positions; None if they are no degrees.
+    bounds:      west, south, east and north of all positions; None if they are not degrees.
 
-    Raises SourceError for what is not strict JSON, not a topology, or has an arc too few.
+    Raises SourceError for what is not strict JSON, not a topology, or lacks an arc.
     """
-    where = place(input)
+    where = label(input)
     data = strict_json.read(input)
     topology = strict_json.decode(data, _Topology, where)
     strict_json.refuse_twins(data, where)
     if object_name not in topology.objects:
-        known = excerpt(", ".join(topology.objects))
-        raise SourceError(f"{where}: no object {object_name!r} in it, but {known or 'none'}")
+        existing = excerpt(", ".join(topology.objects)) or "none"
+        raise SourceError(f"{where}: no object {object_name!r}; its objects are {existing}")
     here = f"{where}, object {object_name}"
     collection = strict_json.decode(topology.objects[object_name], _Collection, here)
     if not collection.geometries:
-        raise SourceError(f"{here}: no geometry in it")
+        raise SourceError(f"{here}: it has no geometry")
     arcs = [_decoded(arc, topology.transform) for arc in topology.arcs]
     notes: Counter[str] = Counter()
     names = dict.fromkeys(name for each in collection.geometries for name in each.properties or ())
@@ -97,7 +97,7 @@ def write_csv(
 
 
 def _decoded(positions: list[list[float]], transform: _Transform | None) -> Line:
-    """An arc's positions, in degrees: the running sum of the differences, scaled."""
+    """The positions of an arc in degrees: the running sum of the differences, scaled."""
     if transform is None:
         return positions
     steps = np.array(positions, dtype=float)
@@ -106,7 +106,7 @@ def _decoded(positions: list[list[float]], transform: _Transform | None) -> Line
 
 @dataclass(frozen=True)
 class _Shapes:
-    """What the shapes of one geometry are made from."""
+    """Builds the shapes of one geometry from the arcs of the file."""
 
     arcs: list[Line]
     transform: _Transform | None
@@ -114,11 +114,11 @@ class _Shapes:
     notes: Counter[str]
 
     def point(self, position: list[float]) -> list[float]:
-        """A position, in degrees; one that stands alone is quantised but no difference."""
+        """A single position in degrees; it is quantised, but not a difference."""
         return _decoded([position], self.transform)[0]
 
     def line(self, indexes: list[int]) -> Line:
-        """Arcs joined; where two meet, their shared point stands once."""
+        """Arcs joined; the point that two neighbours share appears once."""
         points: Line = []
         for index in indexes:
             if not -len(self.arcs) <= index < len(self.arcs):
@@ -132,9 +132,9 @@ class _Shapes:
     def ring(self, indexes: list[int]) -> Line:
         """Arcs joined to a closed ring.
 
-        Quantising leaves two or three points of the smallest ones. GDAL drops these, and a county
-        can go with them; here the first point is repeated, as in Mike Bostock's topojson-client,
-        for the four positions that RFC 7946 asks for.
+        Quantising reduces the smallest rings to two or three points. GDAL drops these, and a county
+        may disappear with them. Here the first point is repeated, as in Mike Bostock's
+        topojson-client, to get the four positions that RFC 7946 requires.
         """
         points = self.line(indexes)
         if not points or points[0] != points[-1]:
@@ -144,7 +144,7 @@ class _Shapes:
         return points + points[:1] * missing
 
 
-# The shape a geometry is made of: its member, its method, and how deep in lists it stands.
+# For each type of geometry: its member, the method for its parts, and how deep they are nested.
 SHAPES = {
     "Point": ("coordinates", _Shapes.point, 0),
     "MultiPoint": ("coordinates", _Shapes.point, 1),
@@ -161,11 +161,11 @@ def _feature(geometry: _Geometry, shapes: _Shapes) -> Feature:
 
 
 def _geojson(geometry: _Geometry, shapes: _Shapes) -> bytes:
-    """A geometry as GeoJSON text, every coordinate with the digits that give the same float."""
+    """A geometry as GeoJSON text; every coordinate has enough digits for the same float."""
     if geometry.type is None:
         return NULL
     if geometry.type not in SHAPES:
-        raise SourceError(f"{shapes.where}: a {excerpt(geometry.type)}, which is not read here")
+        raise SourceError(f"{shapes.where}: a {excerpt(geometry.type)}, which is not supported")
     member, shape, depth = SHAPES[geometry.type]
     kind = strict_json.nested(float if member == "coordinates" else int, depth + 1)
     parts = strict_json.decode(getattr(geometry, member), kind, shapes.where)

@@ -1,1 +1,1 @@
-"""HTTP: a whole response or none."""
+"""Downloads: a complete response or none."""

@@ -1,10 +1,10 @@
-"""Is there a network at all? Asked before the first request, so that an offline night is short.
+"""Mirrors, proxies, and whether there is a network at all.
 
-The hosts asked are the one about to be used and those of the addresses the caller knows, through
-MIRRORS and proxies where those are set; no other is ever tried.
+The network is probed before the first request, so that a night offline is short: by connecting to
+the host of that request and to those of the other URLs that the caller gives, by way of MIRRORS
+and proxies. No other host is ever contacted.
 """
 
-import json
 import os
 import re
 import socket
@@ -20,7 +20,7 @@ from pipeline import durable
 from pipeline.settings import Settings
 
 PROBE_SECONDS = 6.0  # a resolver that lost one packet asks again after 5 s
-LATER_PROBE_SECONDS = 2.0  # of a further host, when this run found no network already
+LATER_PROBE_SECONDS = 2.0  # for another host, when this run has found no network before
 _PORTS = {"http": 80, "https": 443}
 _SOCKS_PORT = 1080
 _ORIGIN = re.compile(r"(https?):(.+:[0-9]+)")  # scheme:host:port
@@ -29,21 +29,21 @@ Endpoint = tuple[str, int]  # host, port
 
 
 def joined(url: str, link: str) -> str:
-    """The address that a link leads to, from where it stands; empty when it is no address."""
+    """The absolute URL of a link in the document at `url`; empty when it is not valid."""
     try:
         target = urljoin(url, link)
-        is_one = urlsplit(target).port != 0
-    except ValueError:  # `https://[::1`, or a port that is none
+        is_valid = urlsplit(target).port != 0
+    except ValueError:  # `https://[::1`, or an invalid port
         return ""
-    return target if is_one else ""
+    return target if is_valid else ""
 
 
 def mirrored(settings: Settings, url: str) -> str:
-    """The address that is really asked: MIRRORS maps a host to a base URL.
+    """The URL that is really requested: MIRRORS maps a host to a base URL.
 
-    Every host that is not named there goes below the base URL of `*`, as `base/host/path`; where
-    it is not https at port 443, as `base/scheme:host:port/path`. The user and password of a mirror
-    are not in it: they are `login`.
+    A host that is not named there goes below the base URL of `*`, as `base/host/path`, or as
+    `base/scheme:host:port/path` if it is not https at port 443. The user and password of a mirror
+    are left out: see `login`.
     """
     parts, base = urlsplit(url), _mirror(settings, url)
     if not base:
@@ -54,7 +54,7 @@ def mirrored(settings: Settings, url: str) -> str:
 
 
 def login(settings: Settings, url: str) -> HTTPBasicAuth | None:
-    """User and password of the mirror that is asked for a URL; None without them."""
+    """User and password of the mirror of a URL; None without them."""
     parts = urlsplit(_mirror(settings, url))
     if parts.username is None:
         return None
@@ -63,7 +63,7 @@ def login(settings: Settings, url: str) -> HTTPBasicAuth | None:
 
 
 def _mirror(settings: Settings, url: str) -> str:
-    """The base URL, with user and password, that stands for the host of a URL; empty without."""
+    """The base URL, with user and password, of the mirror of a URL's host; empty without one."""
     base = settings.mirrors.get((urlsplit(url).hostname or "").lower())
     if not base and "*" in settings.mirrors:
         base = f"{settings.mirrors['*']}/{_origin(url)}"
@@ -71,13 +71,13 @@ def _mirror(settings: Settings, url: str) -> str:
 
 
 def below(url: str) -> str:
-    """What stands below the base URL of `*` for a URL: its origin, path and query."""
+    """A URL in the form in which it follows the base URL of `*`: its origin, path and query."""
     parts = urlsplit(url)
     return _origin(url) + urlunsplit(("", "", parts.path, parts.query, ""))
 
 
 def url_of(path: str) -> str:
-    """The URL that stands below the base URL of `*` in this form, as `below` writes it."""
+    """The URL that `below` turned into this form."""
     origin, slash, rest = path.partition("/")
     found = _ORIGIN.fullmatch(origin)
     return f"{found[1]}://{found[2]}{slash}{rest}" if found else f"https://{path}"
@@ -92,46 +92,39 @@ def _origin(url: str) -> str:
 
 
 def proxy_of(url: str) -> str | None:
-    """The proxy that requests for a URL go through, by the environment; None without one."""
+    """The proxy for a URL, according to the environment; None without one."""
     return select_proxy(url, get_environ_proxies(url))
 
 
 def is_down(settings: Settings, url: str, others: Iterable[str]) -> bool:
-    """True when neither the host of `url` nor that of any other URL can be connected to.
+    """True when neither the host of `url` nor that of any other URL accepts a connection.
 
-    What one script finds serves the others of the same run (`data/state/network.json`).
+    The scripts of a run share the result (`data/state/network.json`).
     """
     run = os.environ.get("PIPELINE_RUN", "")
-    noted = _noted(settings, run)
-    if noted.get("is_down") is False:
+    earlier = durable.read_json(settings.state / "network.json")
+    if not run or earlier.get("run") != run:
+        earlier = {}
+    if earlier.get("is_down") is False:
         return False
-    tried = {(host, port) for host, port in noted.get("tried", [])}
-    endpoints = {_endpoint(settings, known) for known in [url, *others]}
+    tried = {(host, port) for host, port in earlier.get("tried", [])}
+    endpoints = {_endpoint(settings, each) for each in [url, *others]}
     seconds = LATER_PROBE_SECONDS if tried else PROBE_SECONDS
-    down = not _any_answers(endpoints - tried, seconds)
+    down = not _any_responds(endpoints - tried, seconds)
     if run:
-        answer = {"run": run, "is_down": down, "tried": sorted(endpoints | tried)}
-        durable.write_json(settings.state / "network.json", answer)
+        probe = {"run": run, "is_down": down, "tried": sorted(endpoints | tried)}
+        durable.write_json(settings.state / "network.json", probe)
     return down
 
 
-def _noted(settings: Settings, run: str) -> dict:
-    """What was found earlier in this run; empty when nothing was."""
-    try:
-        noted = json.loads((settings.state / "network.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return noted if run and isinstance(noted, dict) and noted.get("run") == run else {}
-
-
-def _any_answers(endpoints: set[Endpoint], seconds: float) -> bool:
+def _any_responds(endpoints: set[Endpoint], seconds: float) -> bool:
     """Whether one of the endpoints accepts a connection in time.
 
     Every address of every host is tried at once, since one family of addresses may be broken. The
-    threads are daemons: name resolution cannot be given a time limit, and must not hold up the end
-    of the process either.
+    threads are daemons, because name resolution has no time limit and must not delay the end of the
+    process.
     """
-    answered = threading.Event()
+    responded = threading.Event()
     threads: list[threading.Thread] = []
 
     def start(work, *arguments) -> None:
@@ -153,21 +146,21 @@ def _any_answers(endpoints: set[Endpoint], seconds: float) -> bool:
                 probe.connect(address)
         except OSError:
             return
-        answered.set()
+        responded.set()
 
     deadline = time.monotonic() + seconds
     for endpoint in endpoints:
         start(resolve, *endpoint)
     while any(thread.is_alive() for thread in list(threads)) and time.monotonic() < deadline:
-        if answered.wait(0.02):
+        if responded.wait(0.02):
             break
-    return answered.is_set()
+    return responded.is_set()
 
 
 def _endpoint(settings: Settings, url: str) -> Endpoint:
-    """Where a request for a URL would connect to: its host, its mirror, or a proxy."""
-    asked = mirrored(settings, url)
-    if proxy := proxy_of(asked):
-        asked = proxy if "://" in proxy else f"http://{proxy}"
-    parts = urlsplit(asked)
+    """Where a request for a URL connects to: its host, its mirror, or a proxy."""
+    target = mirrored(settings, url)
+    if proxy := proxy_of(target):
+        target = proxy if "://" in proxy else f"http://{proxy}"
+    parts = urlsplit(target)
     return parts.hostname or "", parts.port or _PORTS.get(parts.scheme, _SOCKS_PORT)

@@ -12,7 +12,7 @@ from pipeline import state
 from pipeline.errors import SourceError
 from pipeline.http.client import Client, Received
 from pipeline.http.network import joined
-from pipeline.http.partial import Finished, Journal
+from pipeline.http.resume import Finished, Journal
 from pipeline.raw import checks, descriptor, snapshot
 from pipeline.raw.descriptor import Descriptor, Resource
 from pipeline.raw.fingerprints import content_of
@@ -94,7 +94,7 @@ class Candidate:
         finished = self.journal.finished(shown(url), name)
         validators = finished.validators if finished else self._usable_validators(name, url)
         if not finished:
-            self.journal.take_back(name)  # a killed fetch may have begun it
+            self.journal.recover(name)  # a killed fetch may have begun it
         conditions = {_CONDITIONS[h]: validators[h] for h in _CONDITIONS if h in validators}
         received = self.client.get(
             url, path, headers=given | conditions, check=check_file, may_be_nothing=may_be_nothing
@@ -108,13 +108,13 @@ class Candidate:
         if received.status != 304:
             finished = Finished(received.sha256, received.media_type, received.validators)
         elif finished:
-            self.journal.take_back(name)
+            self.journal.recover(name)
             check_file(path, True)
         else:
             self.carry_over(name)
             self.validators[shown(url)] = validators
             return path
-        self.journal.note(shown(url), name, finished)
+        self.journal.record(shown(url), name, finished)
         entry = self.add(path, shown(url), finished)
         self.validators[shown(url)] = finished.validators | {"content": entry.content}
         return path

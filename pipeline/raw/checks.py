@@ -3,14 +3,15 @@
 These checks need no knowledge of the data set; stage `preprocess` reads every byte.
 """
 
-import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from pipeline import compressed
-from pipeline.errors import SourceError, Throttled, Transient
-from pipeline.formats import charset, lenient_json, line_ends
+from pipeline.errors import SourceError, Transient
+from pipeline.formats import charset, lenient_json
+from pipeline.http.responses import ErrorBody
 from pipeline.text import start_of
 
 _JSON_KINDS = ("json", "geojson", "topojson")
@@ -22,10 +23,8 @@ _WHITE = b" \t\r\n"
 _MARK = b"\xef\xbb\xbf"
 
 
-class _Document(msgspec.Struct):
-    type: msgspec.Raw = msgspec.Raw(b"")
-    error: msgspec.Raw = msgspec.Raw(b"null")
-    status: msgspec.Raw = msgspec.Raw(b"null")
+class _Document(ErrorBody):
+    type: Any = None
 
 
 def check(
@@ -89,7 +88,7 @@ def _is_ended(begin: bytes, last: bytes, encoding: str) -> bool:
     """Return whether the last line of a text has its end: LF, or CR if all lines end so."""
     if last.endswith(charset.line_end(encoding, begin)):
         return True
-    return last.endswith(b"\r") and line_ends.is_cr_alone(begin)
+    return last.endswith(b"\r") and charset.has_cr_line_ends(begin)
 
 
 def _is_gzip(path: Path) -> bool:
@@ -121,18 +120,9 @@ def _check_json(path: Path, kind: str, where: str, shown: str) -> None:
         document = lenient_json.decode(data, type=_Document | list[msgspec.Raw])
     except (msgspec.DecodeError, RecursionError) as error:
         raise SourceError(f"{where}: not JSON ({error}): {shown}") from None
-    if isinstance(document, _Document) and bytes(document.error) != b"null":
-        raise SourceError(f"{where}: an error came with status 200: {shown}")
     expected = _TYPES.get(kind)
-    if expected and bytes(getattr(document, "type", b"")) != f'"{expected}"'.encode():
-        _raise_for_problem(document, where, shown)
+    is_other = expected and getattr(document, "type", None) != expected
+    if isinstance(document, _Document):
+        document.refuse(data, where, is_data=not is_other)
+    if is_other:
         raise SourceError(f"{where}: no {expected} came: {shown}")
-
-
-def _raise_for_problem(document: _Document | list, where: str, shown: str) -> None:
-    """Raise Transient when a document is a problem (RFC 9457) that asking again may mend."""
-    status = bytes(document.status) if isinstance(document, _Document) else b""
-    if status == b"429":
-        raise Throttled(f"{where}: a problem came with status 200: {shown}")
-    if re.fullmatch(rb"5[0-9][0-9]", status):
-        raise Transient(f"{where}: a problem came with status 200: {shown}")

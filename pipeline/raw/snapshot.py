@@ -21,7 +21,7 @@ import msgspec
 
 from pipeline import durable
 from pipeline.errors import SourceError
-from pipeline.http import partial
+from pipeline.http import resume
 from pipeline.raw import manifest
 from pipeline.raw.descriptor import Descriptor, Resource
 from pipeline.raw.manifest import DESCRIPTOR, SUMS
@@ -126,7 +126,7 @@ def addresses(settings: Settings, source: str = "*") -> list[str]:
 
 def repair(settings: Settings, source: str) -> None:
     """Tidy up after a killed fetch; the files that it had finished are kept for the next fetch."""
-    partial.keep(settings, source, _aside(settings, source))
+    resume.keep(settings, source, _aside(settings, source))
     durable.repair_folder(_aside(settings, source), settings.raw / source)
 
 

@@ -170,14 +170,11 @@ def records(path: Path) -> int:
 
     They are counted by line ends outside of quotes; a last line without an end is a record too.
     """
-    from pipeline.formats import bitmask  # numpy is slow to start; it is rarely needed
+    from pipeline.formats import bitmask, records  # numpy is slow to import, and often not needed
 
     count, is_inside, block = 0, False, b"\n"
     for block in compressed.blocks(path):
-        ends = bitmask.equal(block, b"\n")
-        if is_inside or b'"' in block:
-            inside = bitmask.inside(bitmask.equal(block, b'"'), is_inside)
-            is_inside = bitmask.at(inside, len(block) - 1)
-            ends &= ~inside
-        count += len(bitmask.positions(ends))
+        borders = records.find(block, begins_inside=is_inside)
+        is_inside = borders.ends_inside
+        count += len(bitmask.positions(borders.line_ends))
     return count + (not block.endswith(b"\n"))

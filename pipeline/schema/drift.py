@@ -17,6 +17,7 @@ from pipeline import durable, state
 from pipeline.errors import SourceError, unless_meant
 from pipeline.formats import headerless
 from pipeline.formats.legible import Legible
+from pipeline.formats.remedies import DECLARE_HEADER
 from pipeline.schema import declaration, renames
 from pipeline.settings import ROOT, Settings
 from pipeline.text import escaped
@@ -100,7 +101,7 @@ def _about_row(source: str, columns: list[str], declared: list[str]) -> tuple[st
     return (
         f"{source}: the file has no header: its first line is a row, {shown(columns)}, where the "
         f"columns {shown(declared)} are declared",
-        f"the old rows stay; {headerless.DECLARE}. If these are the names of its columns now, "
+        f"the old rows stay; {DECLARE_HEADER}. If these are the names of its columns now, "
         f"./run_pipeline.sh accept {source} --header accepts them",
     )
 

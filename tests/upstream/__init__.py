@@ -1,7 +1,6 @@
-"""Publishers of this project, spoken from small honest slices, with faults to switch on.
+"""Simulated publishers of this project with small slices of data, and faults to switch on.
 
-One module a protocol. Each has a class whose objects are handlers of requests, honest and strict
-about what they are asked; `register(publisher, path)` puts one on a publisher. Faults that belong
-to a protocol, such as rows repeated between pages, are switched on by its attributes; those that
-belong to HTTP are in `faults`, for the answers of any.
+There is one module per protocol. Each has a class of request handlers, which are correct and strict
+about requests; `register(publisher, path)` puts one on a publisher. Attributes switch on the faults
+of a protocol, such as rows repeated between pages. The faults of HTTP are in `faults`.
 """

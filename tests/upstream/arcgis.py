@@ -1,4 +1,4 @@
-"""A layer of an ArcGIS FeatureServer, strict about what it is asked, with faults to switch on.
+"""A layer of an ArcGIS FeatureServer, strict about its requests, with faults that tests switch on.
 
 https://developers.arcgis.com/rest/services-reference/enterprise/query-feature-service-layer/
 """
@@ -16,37 +16,39 @@ QUERY = {"where", "outFields", "outSR", "f", "orderByFields", "resultOffset", "r
 
 @dataclass
 class FeatureLayer:
-    """One layer. What is not a fault stands first, as an honest server has it."""
+    """One layer. The first members are normal, the others are faults."""
 
-    features: list[dict]  # GeoJSON features, their object id among the properties
+    features: list[dict]  # GeoJSON features, with the object id among the properties
     key: str = "OBJECTID"
-    cap: int = 2000  # the maxRecordCount it tells
+    cap: int = 2000  # its maxRecordCount
     pages: bool = True  # supportsPagination
     orders: bool = True  # supportsOrderBy
     edited: int | None = None  # editingInfo.lastEditDate, milliseconds
     selections: dict[str, Callable[[dict], bool]] = field(default_factory=dict)  # by where
     described: dict = field(default_factory=dict)  # further members of the description
-    word: str = "properties"  # where exceededTransferLimit stands: properties, top or nowhere
-    ids: str = "both"  # where the object id stands: both, id, properties or nowhere
+    word: str = "properties"  # where exceededTransferLimit is: properties, top or nowhere
+    ids: str = "both"  # where the object id is: both, id, properties or nowhere
 
-    real_cap: int | None = None  # features it really gives at once
-    hidden: frozenset[int] = frozenset()  # object ids that take a place in a page and do not come
+    real_cap: int | None = None  # features it really sends at once
+    hidden: frozenset[int] = frozenset()  # object ids that count in a page but are left out
     ignores_offset: bool = False
-    answers: Callable[[str, dict], Answer | None] = lambda what, asked: None  # instead of its own
-    before: Callable[[str, dict], object] = lambda what, asked: None  # what happens meanwhile
+    answers: Callable[[str, dict], Answer | None] = lambda what, asked: (
+        None
+    )  # instead of its own responses
+    before: Callable[[str, dict], object] = lambda what, asked: None  # called before a response
 
-    asked: list[tuple[str, dict]] = field(default_factory=list)  # what was asked, in order
+    asked: list[tuple[str, dict]] = field(default_factory=list)  # all requests, in order
 
     def register(self, publisher: Publisher, path: str) -> None:
-        """Answer at a path of a publisher."""
+        """Serve this at a path of a publisher."""
         publisher.answers[path] = publisher.answers[f"{path}/query"] = self
 
     def queries(self, what: str = "page") -> list[dict]:
-        """The parameters of every question of a kind: layer, count, ids or page."""
+        """The parameters of all requests of a kind: layer, count, ids or page."""
         return [asked for kind, asked in self.asked if kind == what]
 
     def __call__(self, request) -> Answer:
-        """The answer to a request."""
+        """The response to a request."""
         parts = urlsplit(request.path)
         asked = dict(parse_qsl(parts.query, strict_parsing=True))
         what = self._what(parts.path, asked)
@@ -109,7 +111,7 @@ class FeatureLayer:
         return as_json(whole, "application/geo+json")
 
     def _found(self, asked: dict) -> list[dict] | None:
-        """The features of a where; None where it names what the layer has not."""
+        """The features that match a `where`; None if it has an unknown field."""
         ranged = re.fullmatch(
             rf"\((.*)\) AND {self.key} >= (\d+) AND {self.key} <= (\d+)", asked["where"]
         )
@@ -145,7 +147,7 @@ class FeatureLayer:
 
 
 def points(count: int, key: str = "OBJECTID", step: int = 1) -> list[dict]:
-    """Points in the United States; `step` leaves holes between the object ids."""
+    """Points in the United States; `step` leaves gaps between the object ids."""
     return [
         {
             "geometry": {"type": "Point", "coordinates": [-100 + n / 1000, 40.5]},
@@ -161,5 +163,5 @@ def error(code: object, message: str = "", *details: str) -> Answer:
 
 
 def as_json(value: object, media_type: str = "application/json") -> Answer:
-    """A JSON document as an answer."""
+    """A JSON document as a response."""
     return Answer(json.dumps(value).encode(), headers={"Content-Type": media_type})

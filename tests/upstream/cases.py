@@ -1,8 +1,8 @@
-"""What can go wrong with the answers of each protocol, and what must come of it.
+"""What can go wrong with the responses of each protocol, and what must result.
 
-A case is one trouble; a unit is what has one at a time: a protocol, or a host with all its sources.
-`tests/test_faults_fetch.py` passes every case through stage api alone, which decides what becomes
-of an answer; `tests/test_fault_nights.py` puts them into whole nights.
+A case is one fault. A unit has one case at a time: a protocol, or a host with all its sources.
+`tests/test_faults_fetch.py` passes every case through stage api, which decides about responses;
+`tests/test_fault_nights.py` puts them into whole nights.
 """
 
 import json
@@ -20,16 +20,16 @@ from upstream.twelve import Twelve
 
 KEPT, RECOVERED, TAKEN = "kept", "unchanged", "new"
 BOMB = faults.gzip_bomb(32)
-# Requests of a source on a night without news, where there is more than one.
-# Of the earthquakes three for each of two months, and two for what was changed or deleted.
+# Requests of a source in a night without changes, if more than one.
+# For earthquakes, three for each of two months, and two for changed and deleted events.
 FEW = {"nifc_wildfires": 2, "usgs_earthquakes": 8, "noaa_storm_events": 4, "census_population": 5}
-# Their publishers tell no version: they are sent whole, of the earthquakes the newest two months.
+# Their publishers give no version: everything is sent, for earthquakes the newest two months.
 ALWAYS_SENT = ("fema_disasters", "nws_alerts", "usgs_earthquakes")
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What has one trouble at a time; of several sources on one host, one a night or all."""
+    """The sources that have one fault at a time; several on one host: one per night, or all."""
 
     sources: tuple[str, ...]
     data: str = ""  # a pattern for addresses of data; the others are of counts and versions
@@ -52,28 +52,28 @@ FILES = ("plain", "bulk", "gzip-listing", "csv-listing")
 
 
 def hosts() -> dict[str, Unit]:
-    """Every host with all sources on it."""
+    """Every host with all its sources."""
     found: dict[str, Unit] = {}
     for place, source in PLACES.items():
         host = place.split("/")[1]
-        known = found.get(host, Unit((), at_once=True))
-        found[host] = replace(known, sources=(*known.sources, source))
+        unit = found.get(host, Unit((), at_once=True))
+        found[host] = replace(unit, sources=(*unit.sources, source))
     return found
 
 
 @dataclass(frozen=True)
 class Case:
-    """A trouble: what goes wrong, what must be said of it, what must come of it."""
+    """A case: the fault, the reason that must be reported, and the outcome."""
 
     name: str
     cause: str  # a pattern for the reason
     make: Callable[[], Trouble] = lambda: always(lambda answer: answer)
-    at: str = "data"  # which answers: of "data", of the "rest", or "all"
-    route: str = ""  # where MIRRORS lead a host to
+    at: str = "data"  # which responses: "data", the "rest", or "all"
+    route: str = ""  # where MIRRORS send a host
     does: dict[str, Callable[[Twelve], object]] = field(default_factory=dict)  # by unit
     instead: dict[str, Trouble] = field(default_factory=dict)  # of `make`, by unit
     ends: str = KEPT
-    # Where something else is right: the outcome, empty where it makes no sense; and the reason.
+    # Units with another outcome (empty if the case makes no sense), and the reason.
     but: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def outcome(self, unit: str) -> str:
@@ -81,7 +81,7 @@ class Case:
 
     @property
     def is_of_rows(self) -> bool:
-        """Whether it may show in the number of rows alone: stage preprocess judges it then."""
+        """Whether only the number of rows may show it: then stage preprocess decides."""
         return bool(re.search("are usual|no row", self.cause))
 
 
@@ -94,7 +94,7 @@ def simple(fault: faults.Fault) -> Callable[[], Trouble]:
 
 
 def echo(request: Request, answer: Answer) -> Answer:
-    """A refusal that repeats what it was sent, keys and all."""
+    """A refusal that repeats the request, including keys."""
     return Answer(str(request.headers).encode(), 403)
 
 
@@ -104,12 +104,12 @@ def to(place: str) -> Trouble:
 
 
 def silent(answer: Answer) -> Answer:
-    """The connection is closed without a word."""
+    """The connection is closed without a response."""
     return Answer(send=lambda file: None)
 
 
 def resized(factor: float) -> faults.Fault:
-    """The body with a length that is wrong, and the end of the connection after it."""
+    """The body with a wrong length; then the connection ends."""
 
     def fault(answer: Answer) -> Answer:
         size = len(answer.body)
@@ -119,7 +119,7 @@ def resized(factor: float) -> faults.Fault:
 
 
 def features(change: Callable[[list], list]) -> Trouble:
-    """The features of a document as a function makes them, and its count with them."""
+    """The features of a document changed by a function, and their count."""
 
     def edit(body: bytes) -> bytes:
         document = json.loads(body)
@@ -129,7 +129,7 @@ def features(change: Callable[[list], list]) -> Trouble:
 
 
 def and_more(body: bytes) -> bytes:
-    """A page of features without any, that says more are to come."""
+    """An empty page of features that says that more follow."""
     return json.dumps(
         {"type": "FeatureCollection", "exceededTransferLimit": True, "features": []}
     ).encode()
@@ -140,10 +140,10 @@ def error_of(body: bytes) -> Trouble:
 
 
 def grow_rows(name: str) -> Callable[[Twelve], None]:
-    """Let a data set have one more row whenever a page of it is asked for."""
+    """Let a data set have one more row whenever a page of it is requested."""
 
-    def grow(known: Twelve) -> None:
-        data = getattr(known, name)
+    def grow(world: Twelve) -> None:
+        data = getattr(world, name)
 
         def more(what: str, asked: dict) -> None:
             if what == "page":
@@ -154,9 +154,9 @@ def grow_rows(name: str) -> Callable[[Twelve], None]:
     return grow
 
 
-def grow_features(known: Twelve) -> None:
-    """Let a layer have one more feature whenever a page of it is asked for."""
-    layer = known.wildfires
+def grow_features(world: Twelve) -> None:
+    """Let a layer have one more feature whenever a page of it is requested."""
+    layer = world.wildfires
 
     def more(what: str, asked: dict) -> None:
         if what == "page":
@@ -167,9 +167,9 @@ def grow_features(known: Twelve) -> None:
     layer.before = more
 
 
-def grow_events(known: Twelve) -> None:
-    """Let a window have one more event whenever it is asked for."""
-    service = known.earthquakes
+def grow_events(world: Twelve) -> None:
+    """Let a window have one more event whenever it is requested."""
+    service = world.earthquakes
 
     def more(what: str, asked: dict) -> None:
         if what == "query":
@@ -181,19 +181,19 @@ def grow_events(known: Twelve) -> None:
 
 
 def pages_of(rows: int, **does: object) -> dict[str, Callable[[Twelve], None]]:
-    """OpenFEMA and Socrata with so many rows a page, fewer than asked for, doing something."""
+    """OpenFEMA and Socrata with fewer rows per page than requested, and a fault."""
     made = {"real_cap": rows} | does
     return {
-        "openfema": lambda known: vars(known.declarations).update(made),
-        "socrata": lambda known: vars(known.places).update(made),
+        "openfema": lambda world: vars(world.declarations).update(made),
+        "socrata": lambda world: vars(world.places).update(made),
     }
 
 
 def third(name: str, member: str) -> Callable[[Twelve], None]:
-    """Let a data set have a third of what it had, in its counts too."""
+    """Let a data set have a third of its rows, in its counts too."""
 
-    def cut(known: Twelve) -> None:
-        data = getattr(known, name)
+    def cut(world: Twelve) -> None:
+        data = getattr(world, name)
         whole = getattr(data, member)
         setattr(data, member, whole[-len(whole) // 3 :])
 
@@ -201,7 +201,7 @@ def third(name: str, member: str) -> Callable[[Twelve], None]:
 
 
 def at(which: str, data: str, trouble: Trouble) -> Trouble:
-    """A trouble in some answers of a source alone."""
+    """A fault in some responses of a source only."""
 
     def chosen(request: Request, answer: Answer) -> Answer:
         kind = "data" if re.search(data, request.path) else "rest"
@@ -212,12 +212,12 @@ def at(which: str, data: str, trouble: Trouble) -> Trouble:
 
 FILE = "one answer is all there is: nothing is cut into pages or read for long"
 NOT_PAGED = no_sense(FILES, FILE)
-MANY = (  # a protocol each; what does not help is not asked for again
+MANY = (  # one per protocol; a retry that cannot help is not made
     Case("500", "answered 500", simple(faults.status(500)), "all"),
     Case("404", "answered 404", simple(faults.status(404)), "all"),
     Case("403 with our keys", "answered 403", lambda: echo, "all"),
     Case("silence", "without response|[Cc]losed|aborted", simple(silent), "all"),
-    Case("cut", "cut after|bytes came of", simple(faults.cut(0.4))),
+    Case("cut", "cut after|bytes arrived", simple(faults.cut(0.4))),
     Case(
         "cut without a length",
         "no end|has no end|are usual|came where",
@@ -236,7 +236,7 @@ MANY = (  # a protocol each; what does not help is not asked for again
         "no end|are usual|no row|came where|a row of [0-9]+ fields",
         simple(resized(0.3)),
     ),
-    Case("length too large", "cut after|bytes came of", simple(resized(1.5))),
+    Case("length too large", "cut after|bytes arrived", simple(resized(1.5))),
     Case("two lengths", "Content-Length", simple(faults.doubled_length(-7))),
     Case("web page", "a web page came", simple(faults.html())),
     Case(
@@ -300,7 +300,7 @@ MANY = (  # a protocol each; what does not help is not asked for again
     Case(
         "a smaller page than told",
         "",
-        does=pages_of(5) | {"arcgis": lambda known: vars(known.wildfires).update(real_cap=2)},
+        does=pages_of(5) | {"arcgis": lambda world: vars(world.wildfires).update(real_cap=2)},
         ends=RECOVERED,
         but=NOT_PAGED | no_sense(("fdsn", "nws"), "the service is not asked for pages"),
     ),
@@ -308,11 +308,11 @@ MANY = (  # a protocol each; what does not help is not asked for again
         "pages without end",
         "came where|which was read already|came cut",
         does={
-            "openfema": lambda known: vars(known.declarations).update(
+            "openfema": lambda world: vars(world.declarations).update(
                 real_cap=5, ignores_skip=True
             ),
-            "socrata": lambda known: vars(known.places).update(real_cap=5, repeats=10**6),
-            "nws": lambda known: vars(known.alerts).update(
+            "socrata": lambda world: vars(world.places).update(real_cap=5, repeats=10**6),
+            "nws": lambda world: vars(world.alerts).update(
                 next_is="https://api.weather.gov/alerts/active"
             ),
         },
@@ -325,14 +325,14 @@ MANY = (  # a protocol each; what does not help is not asked for again
     Case("gzip bomb", "expands without end", simple(BOMB)),
     Case(
         "nonsense about the data",
-        "not the answer|no object id|not a count|nothing listed|none of that name",
+        "not a description|not the catalogue|no object id|not a count|no listed|none of that name",
         lambda: error_of(b"{}"),
         "rest",
         but=no_sense(("plain", "bulk", "nws"), "nothing is asked before the data"),
     ),
 )
 
-ONCE_MORE = (  # it helps to ask again
+ONCE_MORE = (  # a retry helps
     Case("500 twice", "", lambda: first(2, faults.status(500)), "all", ends=RECOVERED),
     Case(
         "429, wait 1 s",
@@ -345,7 +345,7 @@ ONCE_MORE = (  # it helps to ask again
     Case("silent once", "", lambda: first(1, silent), "all", ends=RECOVERED),
     Case("late", "", lambda: first(2, faults.slow(1)), "all", ends=RECOVERED),
 )
-LONG = (  # what never comes to an end
+LONG = (  # what never ends
     Case("hang", "took longer than|stopped after", simple(faults.slow(20)), "all"),
     Case("drip", "took longer than|stopped after", simple(faults.drip(0.5)), "all"),
 )
@@ -354,13 +354,13 @@ WHOLE_HOSTS = (
     Case("self-signed", "certificate was refused", route="tls"),
     Case(
         "503, wait an hour",
-        "answered 503|asked to be left alone",
+        "answered 503|asked us to wait",
         simple(faults.status(503, retry_after="3600")),
         "all",
     ),
     Case(
         "429, wait until",
-        "answered 429|asked to be left alone",
+        "answered 429|asked us to wait",
         simple(faults.status(429, retry_after=3600.0)),
         "all",
     ),

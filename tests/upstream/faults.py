@@ -1,6 +1,6 @@
-"""What goes wrong on the way, for the answers of any protocol.
+"""What goes wrong in transit, for the responses of any protocol.
 
-A fault turns an honest answer into a bad one. `switched` puts it between a publisher and its
+A fault turns a correct response into a bad one. `switched` puts it between a publisher and its
 handler, for some of the requests:
 
     publisher.answers[path] = switched(honest, status(503, retry_after="2"), times=1)
@@ -57,7 +57,7 @@ def switched(
     times: int | None = None,
     when: Callable[[Request], bool] = lambda request: True,
 ) -> Handler:
-    """A handler with a fault in it.
+    """A handler with a fault.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def switched(
 
 
 def cut_at_a_line(share: float = 0.5) -> Fault:
-    """The worst cut: after a whole line, and nothing announced."""
+    """The worst cut: after a complete line, without a length."""
 
     def fault(answer: Answer) -> Answer:
         end = answer.body.index(b"\n", int(len(answer.body) * share)) + 1

@@ -1,4 +1,4 @@
-"""An FDSN event service, strict about what it is asked: both ends of a window are inclusive.
+"""An FDSN event service, strict about its requests: both ends of a window are inclusive.
 
 https://earthquake.usgs.gov/fdsnws/event/1/
 """
@@ -22,22 +22,22 @@ class EventService:
     """
 
     events: list[dict]
-    deleted: list[dict] = field(default_factory=list)  # what `includedeleted=only` lists
+    deleted: list[dict] = field(default_factory=list)  # listed by `includedeleted=only`
     cap: int = 20_000
-    before: Callable[[str, dict], object] = lambda what, asked: None  # what happens meanwhile
-    asked: list[tuple[str, dict]] = field(default_factory=list)  # what was asked, in order
+    before: Callable[[str, dict], object] = lambda what, asked: None  # called before a response
+    asked: list[tuple[str, dict]] = field(default_factory=list)  # all requests, in order
 
     def register(self, publisher: Publisher, prefix: str = "") -> None:
-        """Answer on a publisher, below a prefix such as `/earthquake.usgs.gov`."""
+        """Serve this on a publisher, below a prefix such as `/earthquake.usgs.gov`."""
         publisher.answers[f"{prefix}{SERVICE}/count"] = self.count
         publisher.answers[f"{prefix}{SERVICE}/query"] = self.query
 
     def count(self, request) -> Answer:
-        """How many events there are in a window."""
+        """The number of events in a window."""
         return _as_json({"count": len(self._found("count", request)), "maxAllowed": self.cap})
 
     def query(self, request) -> Answer:
-        """The events of a window; `metadata.generated` differs in every answer."""
+        """The events of a window; `metadata.generated` differs in every response."""
         found = self._found("query", request)
         if len(found) > self.cap:
             return Answer(b"Error 400: Bad Request", 400)

@@ -1,4 +1,4 @@
-"""A folder as Apache's mod_autoindex lists it, in its three styles.
+"""A folder listing of Apache's mod_autoindex, in its three styles.
 
 https://httpd.apache.org/docs/2.4/mod/mod_autoindex.html
 """

@@ -1,4 +1,4 @@
-"""The alerts of api.weather.gov, strict about what it is asked, with faults to switch on.
+"""The alerts of api.weather.gov, strict about its requests, with faults that tests switch on.
 
 https://www.weather.gov/documentation/services-web-api
 """
@@ -14,20 +14,20 @@ HOST = "https://api.weather.gov"
 
 @dataclass
 class Alerts:
-    """`/alerts/active`. What is not a fault stands first, as the honest service has it."""
+    """`/alerts/active`. The first members are normal, the others are faults."""
 
     alerts: list[dict] = field(default_factory=list)
-    part: int | None = None  # alerts in one part; None gives all at once
-    failures: list[int] = field(default_factory=list)  # statuses of the next answers
-    next_is: str | None = None  # what pagination.next says, whatever is right
+    part: int | None = None  # alerts in one part; None sends all at once
+    failures: list[int] = field(default_factory=list)  # statuses of the next responses
+    next_is: str | None = None  # what pagination.next says, right or wrong
     asked: int = 0
 
     def register(self, publisher: Publisher, path: str = "/alerts/active") -> None:
-        """Answer at a path of a publisher."""
+        """Serve this at a path of a publisher."""
         publisher.answers[path] = self
 
     def __call__(self, request) -> Answer:
-        """The answer to a request."""
+        """The response to a request."""
         self.asked += 1
         asked = dict(
             parse_qsl(urlsplit(request.path).query, strict_parsing=bool("?" in request.path))
@@ -56,7 +56,7 @@ class Alerts:
 
 
 def alert(number: int) -> dict:
-    """An alert for a county, without a geometry as most are."""
+    """An alert for a county, without a geometry, like most."""
     name = f"urn:oid:2.49.0.1.840.0.{number:040x}.001.1"
     return {
         "id": f"{HOST}/alerts/{name}",
@@ -77,7 +77,7 @@ def alert(number: int) -> dict:
 
 
 def problem(status: int, detail: str) -> Answer:
-    """A problem in the form of RFC 9457, as the service sends them."""
+    """A problem in the form of RFC 9457, as this service sends them."""
     body = {"type": f"{HOST}/problems/Problem", "title": detail, "status": status, "detail": detail}
     headers = {"Content-Type": "application/problem+json"}
     return Answer(json.dumps(body).encode(), status, headers)

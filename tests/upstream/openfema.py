@@ -1,4 +1,4 @@
-"""OpenFEMA, strict about what it is asked, with faults to switch on.
+"""OpenFEMA, strict about its requests, with faults that tests switch on.
 
 https://www.fema.gov/about/openfema/api
 """
@@ -29,7 +29,7 @@ COMMANDS = {
 
 @dataclass
 class DataSet:
-    """One data set. What is not a fault stands first, as the honest service has it."""
+    """One data set. The first members are normal, the others are faults."""
 
     name: str
     header: list[str]
@@ -41,28 +41,28 @@ class DataSet:
     selections: dict[str, Callable[[dict], bool]] = field(default_factory=dict)  # by $filter
     end: str = "\n"  # of a line
 
-    knows_count: bool = True  # else $count is ignored, and its elder obeyed
-    real_cap: int = MOST  # rows it really gives at once
+    knows_count: bool = True  # else $count is ignored, and the older parameter works
+    real_cap: int = MOST  # rows it really sends at once
     ignores_skip: bool = False
-    repeats: int = 0  # rows of the page before that come again
-    skips: int = 0  # rows that are left out between pages
-    before: Callable[[str, dict], object] = lambda what, asked: None  # what happens meanwhile
+    repeats: int = 0  # rows of the previous page that come again
+    skips: int = 0  # rows left out between pages
+    before: Callable[[str, dict], object] = lambda what, asked: None  # called before a response
 
-    asked: list[tuple[str, dict]] = field(default_factory=list)  # what was asked, in order
+    asked: list[tuple[str, dict]] = field(default_factory=list)  # all requests, in order
 
     def register(self, publisher: Publisher, prefix: str = "") -> None:
-        """Answer on a publisher, below a prefix such as `/www.fema.gov`."""
+        """Serve this on a publisher, below a prefix such as `/www.fema.gov`."""
         base = f"{prefix}{BASE}"
         publisher.answers[f"{base}/v1/OpenFemaDataSets"] = self.catalogue
         publisher.answers[f"{base}/v{self.version}/{self.name}"] = self.rows_of
         publisher.answers[f"{base}/v{self.version}/{self.name}.csv"] = self.whole
 
     def queries(self, what: str) -> list[dict]:
-        """The parameters of every question of a kind: catalogue, count or page."""
+        """The parameters of all requests of a kind: catalogue, count or page."""
         return [asked for kind, asked in self.asked if kind == what]
 
     def catalogue(self, request) -> Answer:
-        """The answer of `OpenFemaDataSets`: the entries of one name."""
+        """The response of `OpenFemaDataSets`: the entries of one name."""
         asked = self._noted("catalogue", request)
         name = re.fullmatch(r"name eq '(\w+)'", asked["$filter"])[1]
         own = {
@@ -79,7 +79,7 @@ class DataSet:
         return as_json({"metadata": {"count": 0}, "OpenFemaDataSets": entries})
 
     def rows_of(self, request) -> Answer:
-        """The answer of the data set's own address: JSON with a count, or a page of CSV."""
+        """The response of the data set's own address: JSON with a count, or a page of CSV."""
         asked = dict(parse_qsl(urlsplit(request.path).query, strict_parsing=True))
         what = "page" if asked.get("$format") == "csv" else "count"
         self._noted(what, request)
@@ -95,7 +95,7 @@ class DataSet:
         return as_json({"metadata": metadata, self.name: selected})
 
     def whole(self, request) -> Answer:
-        """The answer of the bulk file: all rows, whatever else is asked."""
+        """The response of the bulk file: all rows, whatever the parameters."""
         self.asked.append(("whole", {}))
         return self._csv(self.rows)
 
@@ -113,8 +113,8 @@ class DataSet:
     def _page(self, asked: dict) -> Answer:
         if int(asked["$top"]) > MOST:
             return Answer(b'{"error": {"code": 400, "message": "$top"}}', 400)
-        places = [self.header.index(name) for name in asked["$orderby"].split(",")]
-        found = sorted(self._found(asked), key=lambda row: [row[place] for place in places])
+        columns = [self.header.index(name) for name in asked["$orderby"].split(",")]
+        found = sorted(self._found(asked), key=lambda row: [row[index] for index in columns])
         begin = 0 if self.ignores_skip else int(asked["$skip"])
         begin = max(0, begin - self.repeats) + (self.skips if begin else 0)
         return self._csv(found[begin : begin + min(int(asked["$top"]), self.real_cap)])
@@ -126,7 +126,7 @@ class DataSet:
 
 
 def register(publisher: Publisher, prefix: str, *datasets: DataSet) -> None:
-    """Several data sets under one catalogue."""
+    """Several data sets in one catalogue."""
     for data in datasets:
         data.register(publisher, prefix)
 
@@ -138,7 +138,7 @@ def register(publisher: Publisher, prefix: str, *datasets: DataSet) -> None:
 
 
 def declarations(count: int) -> DataSet:
-    """Disaster declarations, a county each."""
+    """Disaster declarations, one per county."""
     header = ["disasterNumber", "state", "declarationTitle", "designatedArea", "lastRefresh", "id"]
     refreshed = "2026-03-01T00:00:00.000Z"
     rows = [
@@ -149,5 +149,5 @@ def declarations(count: int) -> DataSet:
 
 
 def as_json(value: object) -> Answer:
-    """A JSON document as an answer."""
+    """A JSON document as a response."""
     return Answer(json.dumps(value).encode(), headers={"Content-Type": "application/json"})

@@ -1,4 +1,4 @@
-"""A site of Socrata's, strict about what it is asked, with faults to switch on.
+"""A Socrata site, strict about its requests, with faults that tests switch on.
 
 https://dev.socrata.com/docs/paging.html, https://dev.socrata.com/docs/system-fields.html
 """
@@ -19,26 +19,26 @@ MOST = 50_000
 
 @dataclass
 class DataSet:
-    """One data set. What is not a fault stands first, as the honest service has it."""
+    """One data set. The first members are normal, the others are faults."""
 
     identifier: str
     header: list[str]
-    rows: list[list[str]]  # the row identifier first, which the header does not name
+    rows: list[list[str]]  # first the row identifier, which is not in the header
     updated: int = 1_767_225_600  # seconds since 1970
-    token: str = ""  # the one token that is let in; empty asks for none
+    token: str = ""  # the only accepted token; empty: none is needed
     selections: dict[str, Callable[[dict], bool]] = field(default_factory=dict)  # by $where
 
-    real_cap: int = MOST  # rows it really gives at once
+    real_cap: int = MOST  # rows it really sends at once
     counted_as: str = "count"
-    repeats: int = 0  # rows of the page before that come again
-    skips: int = 0  # rows that are left out between pages
-    before: Callable[[str, dict], object] = lambda what, asked: None  # what happens meanwhile
+    repeats: int = 0  # rows of the previous page that come again
+    skips: int = 0  # rows left out between pages
+    before: Callable[[str, dict], object] = lambda what, asked: None  # called before a response
 
-    asked: list[tuple[str, dict]] = field(default_factory=list)  # what was asked, in order
-    tokens: list[str | None] = field(default_factory=list)  # that came with it
+    asked: list[tuple[str, dict]] = field(default_factory=list)  # all requests, in order
+    tokens: list[str | None] = field(default_factory=list)  # sent with the requests
 
     def register(self, publisher: Publisher, prefix: str = "") -> None:
-        """Answer on a publisher, below a prefix such as `/data.cdc.gov`."""
+        """Serve this on a publisher, below a prefix such as `/data.cdc.gov`."""
         for path, what in (
             (f"/api/views/{self.identifier}.json", "view"),
             (f"/resource/{self.identifier}.json", "count"),
@@ -50,7 +50,7 @@ class DataSet:
             )
 
     def queries(self, what: str) -> list[dict]:
-        """The parameters of every question of a kind: view, count, page or feature_page."""
+        """The parameters of all requests of a kind: view, count, page or feature_page."""
         return [asked for kind, asked in self.asked if kind == what]
 
     def _answer(self, what: str, request) -> Answer:
@@ -118,7 +118,7 @@ class DataSet:
     def _csv(self, rows: list[list[str]], asked: dict) -> Answer:
         columns = self._columns(asked)
         text = io.StringIO()
-        # Socrata quotes every value, its names too.
+        # Socrata quotes every value and every name.
         writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([self._whole(row)[column] for column in columns] for row in rows)
@@ -126,7 +126,7 @@ class DataSet:
 
 
 def places(count: int) -> DataSet:
-    """Health measures, a county and measure each, with row identifiers that are not in order."""
+    """Health measures, one per county and measure, with row identifiers in no order."""
     header = ["year", "locationid", "measureid", "data_value"]
     rows = [
         [f"row-{(n * 7919) % 100_003:06}", "2022", f"{n:05}", "DIABETES", f"{n % 300 / 10}"]
@@ -136,5 +136,5 @@ def places(count: int) -> DataSet:
 
 
 def as_json(value: object, status: int = 200) -> Answer:
-    """A JSON document as an answer."""
+    """A JSON document as a response."""
     return Answer(json.dumps(value).encode(), status, {"Content-Type": "application/json"})

@@ -1,6 +1,6 @@
-"""The twelve publishers with a trouble for each source, switched on and off by name.
+"""The twelve publishers with a fault for each source, switched on and off by name.
 
-What is asked and sent is counted by source. Files have an ETag, as their servers give one; the
+Requests and bytes are counted by source. Files have an ETag, like those of the real servers; the
 bulk CSV of OpenFEMA, the alerts and the listings have none.
 """
 
@@ -16,8 +16,8 @@ from publisher import Answer, Request
 from upstream import faults
 from upstream.twelve import PACKAGED, Twelve
 
-MOVED, LOGIN = "moved.example", "login.example"  # hosts that redirects lead to
-PLACES = {  # the beginning of every address that a source asks for
+MOVED, LOGIN = "moved.example", "login.example"  # targets of redirects
+PLACES = {  # the beginning of every address that a source requests
     **{f"/cdn.jsdelivr.net{path}": file.partition("/")[0] for path, file in PACKAGED.items()},
     "/www.fema.gov/api/open/v1/FemaWeb": "fema_disasters",
     "/www.fema.gov/": "fema_disaster_declarations",
@@ -33,52 +33,52 @@ Trouble = Callable[[Request, Answer], Answer]
 
 
 class Troubled:
-    """The twelve with what ails them now: `troubles` by source, `routes` by host for MIRRORS."""
+    """The twelve with their present faults: `troubles` by source, `routes` by host for MIRRORS."""
 
-    def __init__(self, known: Twelve):
-        self.known = known
+    def __init__(self, world: Twelve):
+        self.world = world
         self.troubles: dict[str, Trouble] = {}
         self.routes: dict[str, str] = {}
         self.asked: Counter[str] = Counter()  # requests, by source
         self.sent: Counter[str] = Counter()  # bytes of bodies, by source
         self._calm = {id(one): (one, dict(vars(one))) for one in self._data_sets()}
         self._refreshes = 0
-        self.honest = dict(known.publisher.answers)  # handlers, and files as a list of one answer
+        self.honest = dict(world.publisher.answers)  # handlers, and files as a list of one response
         for path in self.honest:
-            known.publisher.answers[path] = self._handler(path)
-            known.publisher.answers[f"/{MOVED}{path}"] = partial(self._honest, path)
-        known.answer(MOVED, "/", Answer(b"", 404))
-        known.answer(LOGIN, "/", faults.html("Please log in")(Answer()))
+            world.publisher.answers[path] = self._handler(path)
+            world.publisher.answers[f"/{MOVED}{path}"] = partial(self._honest, path)
+        world.answer(MOVED, "/", Answer(b"", 404))
+        world.answer(LOGIN, "/", faults.html("Please log in")(Answer()))
 
     @property
     def mirrors(self) -> str:
-        """The value of MIRRORS that leads here, or where `routes` say."""
-        url = self.known.publisher.url
-        hosts = sorted(self.known.hosts)
+        """The value of MIRRORS that leads here, or follows `routes`."""
+        url = self.world.publisher.url
+        hosts = sorted(self.world.hosts)
         return ",".join(f"{host}={self.routes.get(host, f'{url}/{host}')}" for host in hosts)
 
     def file(self, name: str) -> bytes:
-        """The bytes of the one file, or listing, whose address ends so."""
+        """The bytes of the only file or listing whose address has this end."""
         return self.honest[self._path(name)][0].body
 
     def edit(self, name: str, change: Callable[[bytes], bytes]) -> None:
-        """Let that file be another from now on."""
+        """Replace the content of that file."""
         self.honest[self._path(name)] = [Answer(change(self.file(name)))]
 
     def listen(self) -> None:
-        """Count from now on."""
+        """Restart the counters."""
         self.asked.clear()
         self.sent.clear()
 
     def refresh(self) -> None:
-        """Let every publisher tell a newer version of the same data, so that they are asked for."""
+        """Let every publisher announce a newer version of the same data, so that they are read."""
         self._refreshes += 1
-        self.known.declarations.refreshed = f"2026-03-02T10:00:00.{self._refreshes:03}Z"
-        self.known.wildfires.edited += self._refreshes
-        self.known.places.updated += self._refreshes
+        self.world.declarations.refreshed = f"2026-03-02T10:00:00.{self._refreshes:03}Z"
+        self.world.wildfires.edited += self._refreshes
+        self.world.places.updated += self._refreshes
 
     def calm(self) -> None:
-        """Put an end to all troubles, and to what the data sets were made to do."""
+        """Switch off all faults."""
         self.troubles.clear()
         self.routes.clear()
         for one, members in self._calm.values():
@@ -89,9 +89,9 @@ class Troubled:
         return path
 
     def _data_sets(self) -> list:
-        known = self.known
-        two = [known.declarations, known.disasters]
-        return [*two, known.earthquakes, known.wildfires, known.alerts, known.places]
+        world = self.world
+        two = [world.declarations, world.disasters]
+        return [*two, world.earthquakes, world.wildfires, world.alerts, world.places]
 
     def _honest(self, path: str, request: Request) -> Answer:
         answers = self.honest[path]
@@ -123,7 +123,7 @@ def _tagged(answer: Answer) -> Answer:
 
 
 def first(times: float, fault: faults.Fault) -> Trouble:
-    """A fault in the first answers, and then no more."""
+    """A fault in the first responses only."""
     left = [times]
 
     def trouble(request: Request, answer: Answer) -> Answer:
@@ -134,5 +134,5 @@ def first(times: float, fault: faults.Fault) -> Trouble:
 
 
 def always(fault: faults.Fault) -> Trouble:
-    """A fault in every answer."""
+    """A fault in every response."""
     return first(math.inf, fault)

@@ -1,7 +1,6 @@
 """The publishers of all twelve sources, each with a small slice that passes its data tests.
 
-Rows have the columns of the source's table, as the publisher names them; what a row does not need
-is empty.
+Rows have the columns of the source's table with the publisher's names; unneeded values are empty.
 """
 
 import csv
@@ -26,7 +25,7 @@ LAYER = "/T4QMspbfLg3qTGWY/arcgis/rest/services/WFIGS_Incident_Locations_Current
 STORMS = "/pub/data/swdi/stormevents/csvfiles/"
 POPULATION = "/programs-surveys/popest/datasets/"
 STORM_FILES = {
-    "StormEvents_details-ftp_v1.0_d2023_c20240101.csv.gz": None,  # made anew since
+    "StormEvents_details-ftp_v1.0_d2023_c20240101.csv.gz": None,  # replaced since
     "StormEvents_details-ftp_v1.0_d2022_c20250520.csv.gz": None,  # a year too old
     "StormEvents_details-ftp_v1.0_d2023_c20250731.csv.gz": 2023,
     "StormEvents_details-ftp_v1.0_d2024_c20260323.csv.gz": 2024,
@@ -42,7 +41,7 @@ PACKAGED = {
 
 @dataclass
 class Twelve(World):
-    """The world, and in it what tests change: its data sets, by the protocol's own class."""
+    """The world with the data sets that tests change, each of its protocol's class."""
 
     earthquakes: fdsn.EventService
     declarations: openfema.DataSet
@@ -54,7 +53,7 @@ class Twelve(World):
 
 @contextmanager
 def twelve() -> Iterator[Twelve]:
-    """All publishers, for as long as the context lasts; `mirrors` leads to them."""
+    """All publishers, during the context; `mirrors` leads to them."""
     with world() as bare:
         known = Twelve(
             bare.publisher,
@@ -93,14 +92,14 @@ def _register_files(known: World) -> None:
 
 
 def columns(source: str) -> list[str]:
-    """The columns of a source's table in `load/`, in their order."""
+    """The columns of a source's table in `load/`, in order."""
     ddl = (ROOT / "load" / f"{source}.sql").read_text()
     names = re.findall(r'^\s+("(?:[^"]|"")+"|\w+) text\b', ddl, re.MULTILINE)
     return [name.strip('"') for name in names]
 
 
 def row(header: list[str], **known: object) -> list[str]:
-    """A row with some values known and the others empty."""
+    """A row with some values, the others empty."""
     assert set(known) <= set(header), set(known) - set(header)
     return [str(known.get(name, "")) for name in header]
 
@@ -113,7 +112,7 @@ def as_csv(header: list[str], rows: list[list[str]]) -> bytes:
 
 
 def _declarations() -> openfema.DataSet:
-    """A county, a state as a whole and a reservation, of four disasters."""
+    """A county, a whole state and a reservation, for each of four disasters."""
     header = columns("fema_disaster_declarations")
     flags = {f"{name}ProgramDeclared": "1" for name in ("ih", "ia", "pa", "hm")}
     places = [("001", "99001", "Autauga (County)"), ("000", "0", "Statewide")]
@@ -169,7 +168,7 @@ def _disasters() -> openfema.DataSet:
 
 
 def _earthquakes() -> list[dict]:
-    """90 events with every property that the service gives, two a day."""
+    """90 events with all properties of the service, two per day."""
     bundled = json.loads((BUNDLED / "usgs_earthquakes" / "earthquakes.json").read_bytes())
     names = dict.fromkeys(bundled["features"][0]["properties"])
     now = datetime.now(UTC)
@@ -178,7 +177,7 @@ def _earthquakes() -> list[dict]:
 
 
 def _wildfires() -> list[dict]:
-    """Incidents with every property that the layer has."""
+    """Incidents with all properties of the layer."""
     names = [n for n in columns("nifc_wildfires") if n not in ("feature_id", "geometry")]
     features = arcgis.points(5)
     for feature in features:
@@ -258,7 +257,7 @@ def _storms(year: int) -> tuple[list[str], list[list[str]]]:
 
 
 def _population() -> tuple[list[str], list[list[str]]]:
-    """The states and their counties, with a number of people each."""
+    """The states and their counties, each with a population."""
     header = columns("census_population")
     atlas = json.loads((BUNDLED / "census_counties" / "counties-10m.json").read_bytes())
     codes = sorted(shape["id"] for shape in atlas["objects"]["counties"]["geometries"])

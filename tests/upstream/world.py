@@ -1,4 +1,4 @@
-"""All publishers on one port of loopback, each under its own host by MIRRORS."""
+"""All publishers on one port of loopback; MIRRORS maps each host to it."""
 
 import ssl
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ Handler = Callable[..., Answer]
 
 @dataclass
 class World:
-    """Hosts on one publisher. A path of `https://host/path` is `/host/path` there."""
+    """Several hosts on one publisher: `https://host/path` is `/host/path` there."""
 
     publisher: Publisher
     hosts: set[str]
@@ -23,23 +23,23 @@ class World:
         return ",".join(f"{host}={self.publisher.url}/{host}" for host in sorted(self.hosts))
 
     def place(self, host: str, path: str) -> str:
-        """Where a host's path is on the publisher; the host is one of the world's from now on."""
+        """The path on the publisher for a host's path; the host is added to the world."""
         self.hosts.add(host)
         return f"/{host}{path}"
 
     def answer(self, host: str, path: str, what: Handler | list[Answer] | Answer) -> None:
-        """Let a host's path answer: a handler, answers in order, or one answer."""
+        """Set the response of a host's path: a handler, several in order, or one."""
         answers = [what] if isinstance(what, Answer) else what
         self.publisher.answers[self.place(host, path)] = answers
 
     def fault(self, host: str, path: str, switch: Callable[[Handler], Handler]) -> None:
-        """Put a fault (`faults.switched` with its handler still open) before what answers."""
+        """Put a fault (`faults.switched` without its handler) before the response of a path."""
         place = self.place(host, path)
         honest = self.publisher.answers[place]
         self.publisher.answers[place] = switch(honest if callable(honest) else _scripted(honest))
 
     def asked(self, host: str) -> list[str]:
-        """The paths that a host was asked for, in order."""
+        """The paths requested from a host, in order."""
         start = f"/{host}/"
         return [p.removeprefix(f"/{host}") for p in self.publisher.paths() if p.startswith(start)]
 
@@ -50,6 +50,6 @@ def _scripted(answers: list[Answer]) -> Handler:
 
 @contextmanager
 def world(tls: ssl.SSLContext | None = None) -> Iterator[World]:
-    """A world without hosts, for as long as the context lasts; with `tls` it speaks https."""
+    """A world without hosts, during the context; with `tls` it uses https."""
     with serving(tls) as publisher:
         yield World(publisher, set())
