@@ -47,6 +47,24 @@ def header(name: str, value: str) -> str:
     return value
 
 
+def web_address(name: str, value: str) -> str:
+    """An address of http or https, or empty; an error shows nothing of it."""
+    if value and not re.fullmatch(r"https?://[^/\s@]+(/\S*)?", value):
+        raise SetupError(f"{name} is not a web address", "write it as https://host/path")
+    return value
+
+
+def channels(name: str, value: str) -> str:
+    """Addresses of messages, as Apprise takes them; an error shows nothing of them."""
+    one_line(name, value)
+    if value.strip() and not re.match(r"\s*[a-z][a-z0-9]*://", value, re.IGNORECASE):
+        raise SetupError(
+            f"{name} does not begin with a scheme such as mailtos:// or slack://",
+            "https://appriseit.com/services/ lists how to write each service",
+        )
+    return value.strip()
+
+
 def refuse_undecodable(given: Mapping[str, str]) -> None:
     """Only a path may have bytes that are not UTF-8."""
     for name in given.keys() - {"DATA_DIR"}:
