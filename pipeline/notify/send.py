@@ -39,6 +39,7 @@ def deliver(here: Settings, message: Message) -> list[str]:
 def main() -> int:
     """Send the message on standard input; write the failures to standard output as JSON."""
     import apprise
+    from apprise.utils.parse import parse_urls
 
     message = json.load(sys.stdin)
     said: list[str] = []
@@ -51,7 +52,7 @@ def main() -> int:
     logger.addHandler(Remember(logging.WARNING))
     logger.propagate = False
     failures = []
-    for number, url in enumerate(apprise.utils.parse.parse_urls(settings.load().notify_urls), 1):
+    for number, url in enumerate(parse_urls(settings.load().notify_urls), 1):
         said.clear()
         channel = apprise.Apprise()
         if channel.add(url) and channel.notify(

@@ -1,17 +1,16 @@
 """The report page `data/report/index.html`: what readers have, how the nights went, and charts."""
 
-from pathlib import Path
-
 import psycopg
 
 from pipeline import database, settings
 from pipeline.errors import OK, PipelineError
-from pipeline.report import charts, facts, page
+from pipeline.report import charts, facts, metrics, page
+from pipeline.report.facts import Facts
 from pipeline.settings import Settings
 
 
-def write(here: Settings) -> Path:
-    """Write the page from what the database and the disk tell now; returns its path.
+def write(here: Settings) -> Facts:
+    """Write the page and the metrics from what the database and the disk tell now; returns that.
 
     Without a database the page says so, and shows what the disk tells. Raises OSError.
     """
@@ -23,10 +22,14 @@ def write(here: Settings) -> Path:
             drawings = charts.drawings(here, connection, generations)
     except (psycopg.Error, PipelineError) as error:
         found, drawings = facts.without_database(here, names, str(error).rstrip(".")), []
-    return page.write(here, found, drawings)
+    page.write(here, found, drawings)
+    metrics.write(here, found)
+    return found
 
 
 def main() -> int:
-    """Write the page and print where it is."""
-    print(write(settings.load()))
+    """`./run_pipeline.sh report`: write the page and print where it is."""
+    here = settings.load()
+    write(here)
+    print(page.path(here))
     return OK
