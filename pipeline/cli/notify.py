@@ -16,6 +16,6 @@ def test() -> int:
         print("HEARTBEAT_URL: the ping was accepted")
     if not (here.notify_urls or here.heartbeat_url):
         print("NOTIFY_URLS and HEARTBEAT_URL are empty, so nobody is told; see docs/settings.md")
-    for sentence in filter(None, [*failures, failure]):
+    for sentence in [*failures, *([failure] if failure else [])]:
         print(sentence)
     return FAILED if failures or failure else OK
