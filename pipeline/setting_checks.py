@@ -31,6 +31,17 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
+def several_of(name: str, value: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """Some of a few words, separated by commas; `none` for none of them."""
+    words = [word.strip() for word in value.lower().split(",") if word.strip()]
+    if words == ["none"]:
+        return ()
+    for word in words:
+        if word not in allowed:
+            raise SetupError(f"{name} has {word!r}", f"write some of {', '.join(allowed)}, or none")
+    return tuple(dict.fromkeys(words))
+
+
 def one_line(name: str, value: str) -> str:
     """A text without line breaks and other control characters."""
     if any(ord(character) < 32 for character in value):

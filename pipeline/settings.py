@@ -19,6 +19,7 @@ from pipeline.errors import SetupError, SourceError
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "data" / "bundled"
 SOURCE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+EXPORTS = ("csv", "parquet", "geojson")
 STASHES = ("git", "git+push", "off")
 
 
@@ -42,6 +43,7 @@ class Settings:
     app_password: str = field(default="", repr=False)  # empty: generated into a file
     notify_urls: str = field(default="", repr=False)  # as Apprise takes them
     heartbeat_url: str = field(default="", repr=False)
+    exports: tuple[str, ...] = ()  # formats of the downloads
     # Keys of publishers that are set, by name: `EIA` of KEY_EIA, and NAMED_KEYS by their own.
     keys: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
@@ -99,6 +101,7 @@ DEFAULTS = {
     "CENSUS_API_KEY": "",
     "NOTIFY_URLS": "",
     "HEARTBEAT_URL": "",
+    "EXPORTS": "csv,parquet",
 }
 # Settings whose value is never printed whole: of a URL the password, of a key all of it.
 NAMED_KEYS = ("SOCRATA_APP_TOKEN", "CENSUS_API_KEY")  # keys that have names of their own
@@ -151,6 +154,7 @@ def load() -> Settings:
         contact=checks.header("CONTACT", checks.one_line("CONTACT", given["CONTACT"])),
         socrata_app_token=checks.key("SOCRATA_APP_TOKEN", given["SOCRATA_APP_TOKEN"]),
         notify_urls=checks.channels("NOTIFY_URLS", given["NOTIFY_URLS"]),
+        exports=checks.several_of("EXPORTS", given["EXPORTS"], EXPORTS),
         heartbeat_url=checks.web_address("HEARTBEAT_URL", given["HEARTBEAT_URL"]),
         keys={_key_name(name): checks.key(name, given[name]) for name in given if _key_name(name)},
     )

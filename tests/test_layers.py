@@ -26,6 +26,7 @@ ALLOWED = {
         "marts",
         "prod",
         "report",
+        "exports",
         "stages",
         "cli",
         "drill",

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from pipeline import report, settings
+from pipeline import database, exports, report, settings
 from pipeline.cli import last_night
-from pipeline.errors import BusyError, PipelineError
+from pipeline.errors import FAILED, OK, BusyError, PipelineError
 from pipeline.notify import heartbeat, message, send
+from pipeline.report import page
 from pipeline.report.facts import Facts
 from pipeline.settings import Settings
 
@@ -66,11 +67,9 @@ def follow(code: int) -> None:
 def main(code: int) -> list[str]:
     """Write the page and tell people; returns what could not be done."""
     here = settings.load()
-    failures = []
-    try:
-        facts = report.write(here)
-    except OSError as error:
-        return [f"the report page cannot be written: {error}", *_ping(here, code, "")]
+    facts, failures = write(here)
+    if facts is None:
+        return failures + _ping(here, code, "")
     nights = last_night.newest(here)
     error = nights[0].reason if nights else ""
     with ThreadPoolExecutor() as together:  # the slower of the two sets the time
@@ -78,6 +77,40 @@ def main(code: int) -> list[str]:
         pinged = together.submit(_ping, here, code, report.facts.summary(facts))
         failures += told.result() + pinged.result()
     return failures
+
+
+def write(here: Settings) -> tuple[Facts | None, list[str]]:
+    """Write the report page and the downloads; returns what the page shows, and what failed."""
+    failures: list[str] = []
+    facts = None
+    try:
+        facts = report.write(here)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the rest goes on
+        failures.append(f"the report page cannot be written: {_reason(error)}")
+    if facts and not facts.database_error:
+        try:
+            with database.connect(here, patience=database.GLANCE) as connection:
+                exports.write(here, connection)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rest goes on
+            failures.append(f"the downloads are unchanged: {_reason(error)}")
+    return facts, failures
+
+
+def show() -> int:
+    """`./run_pipeline.sh report`: write the page and the downloads, print where they are."""
+    here = settings.load()
+    facts, failures = write(here)
+    if facts:
+        print(page.path(here))
+    if (here.data_dir / exports.folder.NAME).is_dir():
+        print(here.data_dir / exports.folder.NAME)
+    for sentence in failures:
+        print(sentence, file=sys.stderr)
+    return FAILED if failures else OK
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {database.one_line(error)}"
 
 
 def _tell(here: Settings, facts: Facts, code: int, error: str) -> list[str]:

@@ -3,7 +3,7 @@
 import psycopg
 
 from pipeline import database, settings
-from pipeline.errors import OK, PipelineError
+from pipeline.errors import PipelineError
 from pipeline.report import charts, facts, metrics, page
 from pipeline.report.facts import Facts
 from pipeline.settings import Settings
@@ -25,11 +25,3 @@ def write(here: Settings) -> Facts:
     page.write(here, found, drawings)
     metrics.write(here, found)
     return found
-
-
-def main() -> int:
-    """`./run_pipeline.sh report`: write the page and print where it is."""
-    here = settings.load()
-    write(here)
-    print(page.path(here))
-    return OK
