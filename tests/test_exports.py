@@ -156,7 +156,10 @@ def test_a_table_without_rows_keeps_its_types(folder):
 
 def test_others_read_the_files(folder):
     path = folder / "gauges.parquet"
-    duck = duckdb.sql(f"select county_fips, level from '{path}' order by gauge_id").fetchall()
+    with duckdb.connect() as engine:
+        duck = engine.execute(
+            f"select county_fips, level from '{path}' order by gauge_id"
+        ).fetchall()
     assert duck == [
         ("00000", None),
         ("01001", decimal.Decimal("12.50")),
