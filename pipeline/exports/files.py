@@ -127,7 +127,10 @@ def _as_wkb(table: Table, batch) -> list[bytes | None]:
         rings = batch.column(table.polygon_column).to_pylist()
         shapes = [shapely.Polygon(_ring(text)) if text else None for text in rings]
         is_there = [bool(text) for text in rings]
-    return [shape.wkb if there else None for shape, there in zip(shapes, is_there, strict=True)]
+    return [
+        shape.wkb if shape is not None and there else None
+        for shape, there in zip(shapes, is_there, strict=True)
+    ]
 
 
 def _as_geojson(table: Table, row: dict) -> dict | None:
