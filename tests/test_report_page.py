@@ -21,7 +21,7 @@ from pipeline.marts import data_status
 from pipeline.marts.freshness import Row
 from pipeline.report import charts, facts, page
 from pipeline.report.charts import Chart, Drawing
-from pipeline.report.facts import Facts, Night, Source, Stage, Table, Uncastable
+from pipeline.report.facts import Facts, Night, Size, Source, Stage, Table, Uncastable
 
 NOW = datetime(2026, 11, 28, 2, 14, tzinfo=UTC)
 EVIL = "<script>alert('x')</script> & \"quotes\" \x1b[31m"
@@ -111,6 +111,7 @@ FULL = Facts(
     ],
     stages=[Stage("api", 12.0, 30.0), Stage("load", 1.0, 1.0)],
     changes=["source gauges: 1,200 rows, 100 more"],
+    sizes=[Size("raw", [1_000, 2_000]), Size("stash", [0])],
     uncastable=[Uncastable("rivers", "level", "double precision", 2, "high")],
     warnings={"levels_are_positive": "3 rows"},
     failed={"stg_lakes": "the view cannot be made"},
@@ -349,6 +350,15 @@ def test_the_page_shows_what_the_ledger_and_the_status_say(here, connection):
     assert "gauges_mart" in page.render(found, [])
 
 
+def test_sizes_are_recorded_once_a_day(here, connection):
+    here.raw.mkdir(parents=True)
+    for day, size in ((1, 10), (2, 30), (2, 20)):
+        (here.raw / "file").write_bytes(b"x" * size)
+        sizes = facts._sizes(here, connection, date(2026, 11, day))
+    assert sizes[0] == Size("raw", [10, 20])
+    assert {size.name for size in sizes} >= {"stash", "database dev", "exports"}
+
+
 def test_the_worst_night_of_a_day_counts(connection):
     for number, code in ((1, 0), (1.01, 2), (1.02, None)):
         night(connection, number, code)
@@ -365,7 +375,7 @@ def test_a_database_without_a_ledger_gives_a_page(here, database_url):
 def test_without_a_database_the_page_says_so(here, monkeypatch):
     monkeypatch.setattr(settings, "sources", lambda: ["gauges"])
     here = replace(here, database_url="postgresql://nobody:secret@127.0.0.1:1/none")
-    report.write(here)
+    report.write(here, *report.collect(here))
     text = Text(page.path(here).read_text()).text
     assert "The database cannot be read" in text
     assert "secret" not in text

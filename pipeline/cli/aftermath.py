@@ -55,18 +55,20 @@ def follow(code: int) -> None:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS
         )
-        lines = (done.stdout if done.returncode == 0 else done.stderr).splitlines()
+        lines = done.stdout.splitlines()
+        if done.returncode:
+            said = done.stderr.splitlines() or [f"it ended with code {done.returncode}"]
+            lines.append(f"the report page and the messages failed: {said[-1]}")
     except subprocess.TimeoutExpired:
         lines = [f"the report page and the messages took more than {SECONDS} seconds"]
     except OSError as error:
         lines = [f"the report page cannot be written: {error.strerror}"]
-    for line in lines[-10:]:
+    for line in lines:
         print(f"after the night: {settings.redact(line)}", file=sys.stderr)
 
 
-def main(code: int) -> list[str]:
-    """Write the page and tell people; returns what could not be done."""
-    here = settings.load()
+def main(here: Settings, code: int) -> list[str]:
+    """Write the page and the downloads, and tell people; returns what could not be done."""
     facts, failures = write(here)
     if facts is None:
         return failures + _ping(here, code, "")
@@ -75,23 +77,26 @@ def main(code: int) -> list[str]:
     with ThreadPoolExecutor() as together:  # the slower of the two sets the time
         told = together.submit(_tell, here, facts, code, error)
         pinged = together.submit(_ping, here, code, report.facts.summary(facts))
-        failures += told.result() + pinged.result()
-    return failures
+        return failures + told.result() + pinged.result()
 
 
 def write(here: Settings) -> tuple[Facts | None, list[str]]:
-    """Write the report page and the downloads; returns what the page shows, and what failed."""
+    """Write the report page and the downloads; returns what the page shows, and what failed.
+
+    Whatever goes wrong with one of them, the others are done.
+    """
     failures: list[str] = []
     facts = None
     try:
-        facts = report.write(here)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the rest goes on
+        facts, drawings = report.collect(here)
+        report.write(here, facts, drawings)
+    except Exception as error:  # noqa: BLE001 - whatever it is
         failures.append(f"the report page cannot be written: {_reason(error)}")
     if facts and not facts.database_error:
         try:
             with database.connect(here, patience=database.GLANCE) as connection:
                 exports.write(here, connection)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the rest goes on
+        except Exception as error:  # noqa: BLE001 - whatever it is
             failures.append(f"the downloads are unchanged: {_reason(error)}")
     return facts, failures
 
@@ -130,5 +135,5 @@ def _ping(here: Settings, code: int, summary: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    for sentence in main(int(sys.argv[1])):
+    for sentence in main(settings.load(), int(sys.argv[1])):
         print(sentence)

@@ -1,20 +1,26 @@
 """What the report page shows, read from the ledger, `data_status` and the raw snapshots."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 from psycopg.rows import dict_row
 
+from pipeline import state
 from pipeline.database import ledger
 from pipeline.raw.manifest import DESCRIPTOR
-from pipeline.settings import BUNDLED, Settings
+from pipeline.settings import BUNDLED, ROOT, Settings
 from pipeline.state import SOURCE_STAGES
 
 CALENDAR_WEEKS = 12
-HISTORY = 60  # loads or publications in a sparkline
+HISTORY = 60  # loads, publications or days in a sparkline
+MEASURED = ("raw", "preprocessed", "dumps", "exports", "quarantine", "logs")  # folders of data/
+SIZES = "sizes"  # of the record in data/state
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,14 @@ class Uncastable:
 
 
 @dataclass(frozen=True)
+class Size:
+    """How many bytes something takes, day by day, the oldest first."""
+
+    name: str
+    bytes: list[int]
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything on the page but the charts."""
 
@@ -97,6 +111,7 @@ class Facts:
     uncastable: list[Uncastable] = field(default_factory=list)
     warnings: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    sizes: list[Size] = field(default_factory=list)
     last_night: Mapping | None = None
     database_error: str = ""  # why nothing could be read from the database
 
@@ -125,6 +140,7 @@ def read(here: Settings, connection: psycopg.Connection, sources: list[str]) -> 
         uncastable=[Uncastable(**found) for found in whole.get("uncastable") or []],
         warnings=whole.get("warnings") or {},
         failed=whole.get("failed") or {},
+        sizes=_sizes(here, connection, made_at.date()),
         last_night=last_night,
     )
 
@@ -341,3 +357,27 @@ def _change(stage: str, name: str, rows: int | None, before: int | None) -> str:
     if rows == before:
         return f"{what}: new content, still {rows:,} rows"
     return f"{what}: {rows:,} rows, {abs(rows - before):,} {'more' if rows > before else 'fewer'}"
+
+
+def _sizes(here: Settings, connection: psycopg.Connection, today: date) -> list[Size]:
+    """The sizes of the folders and of the database, added to the record of the days before."""
+    database = connection.execute("select pg_database_size(current_database())").fetchone()
+    now = {name: _size_of(here.data_dir / name) for name in MEASURED}
+    now |= {
+        "stash": _size_of(ROOT / ".git" / "lfs"),
+        "database dev": database[0] if database else 0,
+    }
+    days: dict[str, dict[str, int]] = state.read(here, SIZES).get("days", {})
+    days = dict(sorted((days | {today.isoformat(): now}).items())[-HISTORY:])
+    state.replace(here, SIZES, days=days)
+    return [Size(name, [day[name] for day in days.values() if name in day]) for name in now]
+
+
+def _size_of(folder: Path) -> int:
+    """The bytes of all files in a folder; a file that goes away meanwhile counts as nothing."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(path, name).lstat().st_size
+    return total
