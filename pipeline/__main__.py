@@ -42,6 +42,8 @@ USAGE = """
   ./run_pipeline.sh db url|psql|start|stop
                                         use the dev database, or prod (--prod):
                                         db psql -- -c 'select 1'
+  ./run_pipeline.sh report              write the report page and the downloads
+  ./run_pipeline.sh notify --test       try NOTIFY_URLS and HEARTBEAT_URL
   ./run_pipeline.sh sync                pass descriptions on to dbt, after a
                                         change in load/ or of a mart's columns
   ./run_pipeline.sh cron                print the crontab lines
@@ -118,6 +120,7 @@ def _parser(stages: list[str]) -> argparse.ArgumentParser:
         action="store_true",
         help="for `accept`: the first line of the file is its header, although it looks like a row",
     )
+    parser.add_argument("--test", action="store_true", help="for `notify`: send a test message")
     parser.add_argument("--keep", action="store_true", help="for `drill`: keep the scratch folder")
     parser.add_argument("--prod", action="store_true", help="for `db`: use the database prod")
     parser.add_argument(
@@ -162,6 +165,14 @@ def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
 
         if names[0] in db.ACTIONS:
             return db.run(names[0], passed_on, options.prod, options.unless_stopped)
+    if command == "report" and not names:
+        from pipeline.cli import aftermath
+
+        return aftermath.show()
+    if command == "notify" and not names and options.test:
+        from pipeline.cli import notify
+
+        return notify.test()
     if command in ("status", "doctor", "cron", "sync") and not names:
         if command == "status":
             from pipeline.cli import status
@@ -181,6 +192,7 @@ def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
 def _refuse_misplaced(parser: argparse.ArgumentParser, options) -> None:
     """Refuse options of other commands; they would be silently ignored."""
     allowed = {"keep": ("drill",), "prod": ("db",), "accept_contract": ("night", "transform")}
+    allowed["test"] = ("notify",)
     allowed |= {"allow_older": ("night", "load"), "header": ("accept",)}
     allowed["accept_rows"] = allowed["accept_contract"]
     of_publish = ("list", "rollback", "resume", "take_over", "dry_run", "audit")

@@ -8,7 +8,7 @@ nothing of it is shown.
 """
 
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pipeline.errors import SetupError
 
@@ -21,6 +21,7 @@ _URL = re.compile(
     r"(?P<scheme>\w+://)(?P<person>[^@/]*@)?(?P<hosts>[^/?]*)(?:/(?P<name>[^?]*))?(?P<query>\?.*)?",
     re.DOTALL,
 )
+_SHORTEST_TOKEN = 6  # characters; a shorter piece of an address is no secret
 _PORTS = re.compile(r"[0-9]{0,5}(,[0-9]{0,5})*")
 _REMEDY = (
     "write it as postgresql://user:password@host:port/database?parameter=value, with each special "
@@ -193,3 +194,22 @@ def _guessed(address: str) -> set[str]:
     user, _, password = rest.rpartition("@")[0].partition(":")
     named = re.findall(r"(?i)(?:password|secret|key)\s*=\s*(.+)", address)
     return {form for one in [password or user, *named] if one for form in (one, unquote(one))}
+
+
+def secrets_of_channels(text: str) -> set[str]:
+    """What in the addresses of messages and heartbeats gives access: all of it but the server.
+
+    Services without a server of their own, such as `slack://token/token`, have a token there.
+    """
+    found = set()
+    for url in re.split(r"[,\s]+", text):
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            continue
+        host = parts.netloc.rpartition("@")[2].partition(":")[0]
+        pieces = {parts.username, parts.password, *parts.path.split("/")}
+        pieces |= {value for _, value in parse_qsl(parts.query)}
+        pieces |= {host} if "." not in host and host != "localhost" else set()
+        found |= {piece for piece in pieces if piece and len(piece) >= _SHORTEST_TOKEN}
+    return found | ({text} if text else set())

@@ -31,6 +31,17 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
+def several_of(name: str, value: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """Some of a few words, separated by commas; `none` for none of them."""
+    words = [word.strip() for word in value.lower().split(",") if word.strip()]
+    if words == ["none"]:
+        return ()
+    for word in words:
+        if word not in allowed:
+            raise SetupError(f"{name} has {word!r}", f"write some of {', '.join(allowed)}, or none")
+    return tuple(dict.fromkeys(words))
+
+
 def one_line(name: str, value: str) -> str:
     """A text without line breaks and other control characters."""
     if any(ord(character) < 32 for character in value):
@@ -45,6 +56,24 @@ def header(name: str, value: str) -> str:
     except UnicodeEncodeError:
         raise SetupError(f"{name} contains a character that HTTP headers cannot have") from None
     return value
+
+
+def web_address(name: str, value: str) -> str:
+    """An address of http or https, or empty; an error shows nothing of it."""
+    if value and not re.fullmatch(r"https?://[^/\s@]+(/\S*)?", value):
+        raise SetupError(f"{name} is not a web address", "write it as https://host/path")
+    return value
+
+
+def channels(name: str, value: str) -> str:
+    """Addresses of messages, as Apprise takes them; an error shows nothing of them."""
+    one_line(name, value)
+    if value.strip() and not re.match(r"\s*[a-z][a-z0-9]*://", value, re.IGNORECASE):
+        raise SetupError(
+            f"{name} does not begin with a scheme such as mailtos:// or slack://",
+            "https://appriseit.com/services/ lists how to write each service",
+        )
+    return value.strip()
 
 
 def refuse_undecodable(given: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ from pipeline.errors import SetupError, SourceError
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "data" / "bundled"
 SOURCE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+EXPORTS = ("csv", "parquet", "geojson")
 STASHES = ("git", "git+push", "off")
 
 
@@ -39,6 +40,9 @@ class Settings:
     keep_dumps: int = 7
     app_role: str = "app_read"
     app_password: str = field(default="", repr=False)  # empty: generated into a file
+    notify_urls: str = field(default="", repr=False)  # as Apprise takes them
+    heartbeat_url: str = field(default="", repr=False)
+    exports: tuple[str, ...] = ()  # formats of the downloads
     # The keys of publishers that are set, by name: `EIA` for KEY_EIA, NAMED_KEYS by their own.
     keys: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
@@ -94,11 +98,15 @@ DEFAULTS = {
     "CONTACT": "https://github.com/county-hazards/county-hazards-pipeline",
     "SOCRATA_APP_TOKEN": "",
     "CENSUS_API_KEY": "",
+    "NOTIFY_URLS": "",
+    "HEARTBEAT_URL": "",
+    "EXPORTS": "csv,parquet",
 }
 # Settings that are never printed completely: URLs without the password, keys not at all.
 NAMED_KEYS = ("SOCRATA_APP_TOKEN", "CENSUS_API_KEY")  # keys with names of their own
 KEYS = (*NAMED_KEYS, "APP_PASSWORD")
 URLS = ("DATABASE_URL", "PROD_DATABASE_URL")
+CHANNELS = ("NOTIFY_URLS", "HEARTBEAT_URL")  # whoever knows them can write to people
 KEY = re.compile(r"KEY_([A-Z][A-Z0-9_]{0,58})")  # the name of all other keys of publishers
 
 
@@ -144,6 +152,9 @@ def load() -> Settings:
         app_password=checks.one_line("APP_PASSWORD", given["APP_PASSWORD"]),
         contact=checks.header("CONTACT", checks.one_line("CONTACT", given["CONTACT"])),
         socrata_app_token=checks.key("SOCRATA_APP_TOKEN", given["SOCRATA_APP_TOKEN"]),
+        notify_urls=checks.channels("NOTIFY_URLS", given["NOTIFY_URLS"]),
+        exports=checks.several_of("EXPORTS", given["EXPORTS"], EXPORTS),
+        heartbeat_url=checks.web_address("HEARTBEAT_URL", given["HEARTBEAT_URL"]),
         keys={_key_name(name): checks.key(name, given[name]) for name in given if _key_name(name)},
     )
 
@@ -207,6 +218,8 @@ def masked(name: str, value: str) -> str:
     """The value of a setting for printing, with `***` instead of secrets."""
     if value and name in URLS and not dsn.is_clear(value):
         return redact(dsn.outline(value))
+    if value and name in CHANNELS:
+        return redaction.HIDDEN
     if name == "MIRRORS" and not dsn.are_clear_mirrors(value):
         return redaction.HIDDEN
     return redact(value)
@@ -251,6 +264,7 @@ def _secrets_by_setting(given: Mapping[str, str]) -> dict[str, set[str]]:
     """The secrets in the values of settings, by the name of the setting."""
     found = {name: {value} for name, value in given.items() if name in KEYS or KEY.fullmatch(name)}
     found |= {name: dsn.secrets(given[name]) for name in URLS if given.get(name)}
+    found |= {name: dsn.secrets_of_channels(given.get(name, "")) for name in CHANNELS}
     found["MIRRORS"] = dsn.secrets_of_mirrors(given.get("MIRRORS", ""))
     return {name: values - {""} for name, values in found.items()}
 

@@ -160,6 +160,8 @@ def test_crontab_lines_work_in_any_path(here, capsys, monkeypatch, tmp_path, nam
     root = tmp_path / name
     root.mkdir()
     shutil.copy(ROOT / "crontab", root / "crontab")
+    (root / "pipeline").mkdir()
+    shutil.copy(ROOT / "pipeline" / "cron_log.py", root / "pipeline")
     program = root / "run_pipeline.sh"
     program.write_text('#!/bin/sh\necho "ran in $PWD with $FETCH_PATIENCE $*"\n')
     program.chmod(0o755)
@@ -192,6 +194,7 @@ def test_crontab_lines_work_in_any_path(here, capsys, monkeypatch, tmp_path, nam
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     said = (given.logs / "cron.log").read_text().splitlines()
+    said = [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", "", line) for line in said]
     nightly = [f"ran in {root} with 600 ", f"ran in {root} with 600 --if-missed"]
     assert said == nightly + ["said db start --unless-stopped"] * len(kept_up)
 

@@ -1,0 +1,139 @@
+"""What follows a night: the report page, a message to people, the heartbeat.
+
+It runs in a process of its own with a time limit, so that nothing in it changes how a night ended.
+`python -m pipeline.cli.aftermath CODE` prints what could not be done, one sentence per line.
+"""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from pipeline import database, exports, report, settings
+from pipeline.cli import last_night
+from pipeline.errors import FAILED, OK, BusyError, PipelineError
+from pipeline.notify import heartbeat, message, send
+from pipeline.report import page
+from pipeline.report.facts import Facts
+from pipeline.settings import Settings
+
+SECONDS = 120  # for all of it; the charts of new data take most
+
+
+def of_night(night: Callable[[], int]) -> int:
+    """Run a night between two heartbeats, and tell people how it ended; returns its exit code.
+
+    A night that did not begin because another run is in progress is not told: that one will be.
+    """
+    begin()
+    try:
+        code = night()
+    except BusyError:
+        raise
+    except PipelineError as error:
+        follow(error.exit_code)
+        raise
+    follow(code)
+    return code
+
+
+def begin() -> None:
+    """Send the heartbeat of the start, without waiting for the response."""
+    try:
+        here = settings.load()
+    except PipelineError:  # the night is about to say so
+        return
+    threading.Thread(target=heartbeat.ping, args=(here, "start"), daemon=True).start()
+
+
+def follow(code: int) -> None:
+    """Write the page and tell people, in a process of its own; print what could not be done."""
+    command = [sys.executable, "-m", "pipeline.cli.aftermath", str(code)]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS
+        )
+        lines = done.stdout.splitlines()
+        if done.returncode:
+            said = done.stderr.splitlines() or [f"it ended with code {done.returncode}"]
+            lines.append(f"the report page and the messages failed: {said[-1]}")
+    except subprocess.TimeoutExpired:
+        lines = [f"the report page and the messages took more than {SECONDS} seconds"]
+    except OSError as error:
+        lines = [f"the report page cannot be written: {error.strerror}"]
+    for line in lines:
+        print(f"after the night: {settings.redact(line)}", file=sys.stderr)
+
+
+def main(here: Settings, code: int) -> list[str]:
+    """Write the page and the downloads, and tell people; returns what could not be done."""
+    facts, failures = write(here)
+    if facts is None:
+        return failures + _ping(here, code, "")
+    nights = last_night.newest(here)
+    error = nights[0].reason if nights else ""
+    with ThreadPoolExecutor() as together:  # the slower of the two sets the time
+        told = together.submit(_tell, here, facts, code, error)
+        pinged = together.submit(_ping, here, code, report.facts.summary(facts))
+        return failures + told.result() + pinged.result()
+
+
+def write(here: Settings) -> tuple[Facts | None, list[str]]:
+    """Write the report page and the downloads; returns what the page shows, and what failed.
+
+    Whatever goes wrong with one of them, the others are done.
+    """
+    failures: list[str] = []
+    facts = None
+    try:
+        facts, drawings = report.collect(here)
+        report.write(here, facts, drawings)
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        failures.append(f"the report page cannot be written: {_reason(error)}")
+    if facts and not facts.database_error:
+        try:
+            with database.connect(here, patience=database.GLANCE) as connection:
+                exports.write(here, connection)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            failures.append(f"the downloads are unchanged: {_reason(error)}")
+    return facts, failures
+
+
+def show() -> int:
+    """`./run_pipeline.sh report`: write the page and the downloads, print where they are."""
+    here = settings.load()
+    facts, failures = write(here)
+    if facts:
+        print(page.path(here))
+    if (here.data_dir / exports.folder.NAME).is_dir():
+        print(here.data_dir / exports.folder.NAME)
+    for sentence in failures:
+        print(sentence, file=sys.stderr)
+    return FAILED if failures else OK
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {database.one_line(error)}"
+
+
+def _tell(here: Settings, facts: Facts, code: int, error: str) -> list[str]:
+    now = datetime.now(UTC)
+    due = message.due(here, facts, code, error, now)
+    if due is None:
+        return []
+    failures = send.deliver(here, due)
+    if not failures:
+        message.record(here, facts, code, now)
+    return failures
+
+
+def _ping(here: Settings, code: int, summary: str) -> list[str]:
+    failure = heartbeat.ping(here, heartbeat.of_code(code), summary)
+    return [failure] if failure else []
+
+
+if __name__ == "__main__":
+    for sentence in main(settings.load(), int(sys.argv[1])):
+        print(sentence)

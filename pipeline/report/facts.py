@@ -1,0 +1,383 @@
+"""What the report page shows, read from the ledger, `data_status` and the raw snapshots."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+from psycopg.rows import dict_row
+
+from pipeline import state
+from pipeline.database import ledger
+from pipeline.raw.manifest import DESCRIPTOR
+from pipeline.settings import BUNDLED, ROOT, Settings
+from pipeline.state import SOURCE_STAGES
+
+CALENDAR_WEEKS = 12
+HISTORY = 60  # loads, publications or days in a sparkline
+MEASURED = ("raw", "preprocessed", "dumps", "exports", "quarantine", "logs")  # folders of data/
+SIZES = "sizes"  # of the record in data/state
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source, as readers have it."""
+
+    name: str
+    state: str
+    as_of: datetime | None
+    reason: str
+    is_overdue: bool
+    rows: int | None
+    rows_before: list[int]
+    bytes: int | None
+    seconds: float
+    title: str
+    publisher: str
+    page: str
+    licence: str
+    licence_page: str
+    completeness: str
+    fixes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One published table."""
+
+    name: str
+    state: str
+    as_of: datetime | None
+    reason: str
+    is_overdue: bool
+    stays_old: list[str]
+    rows: int | None
+    rows_before: list[int]
+    generation: int | None
+    published_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Night:
+    """One night of the calendar: its day, and the worst exit code of that day's nights."""
+
+    day: date
+    exit_code: int | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How long a stage of the newest night took, in seconds, and the seconds of its steps."""
+
+    name: str
+    elapsed: float
+    work: float
+
+
+@dataclass(frozen=True)
+class Uncastable:
+    """Values of a source column that could not be cast, and are null in the models."""
+
+    source: str
+    column: str
+    type: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many bytes something takes, day by day, the oldest first."""
+
+    name: str
+    bytes: list[int]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything on the page but the charts."""
+
+    made_at: datetime
+    sources: list[Source] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    nights: list[Night] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+    uncastable: list[Uncastable] = field(default_factory=list)
+    warnings: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    sizes: list[Size] = field(default_factory=list)
+    last_night: Mapping | None = None
+    database_error: str = ""  # why nothing could be read from the database
+
+    @property
+    def held(self) -> list[Table]:
+        """The tables of which readers keep older rows."""
+        return [table for table in self.tables if table.state == "held"]
+
+
+def read(here: Settings, connection: psycopg.Connection, sources: list[str]) -> Facts:
+    """Read the facts; what a dev database does not have yet stays empty."""
+    made_at = datetime.now(UTC)
+    if not ledger.is_there(connection):
+        return Facts(made_at, [_unread(here, name) for name in sources])
+    status = _status(connection)
+    built = ledger.last_build(connection)
+    whole = built["facts"] if built else {}
+    last_night = _last_night(connection)
+    return Facts(
+        made_at,
+        sources=_sources(here, connection, sources, status),
+        tables=_tables(connection, status),
+        nights=_nights(connection, made_at.date()),
+        stages=_stages(connection, last_night),
+        changes=_changes(connection, last_night),
+        uncastable=[Uncastable(**found) for found in whole.get("uncastable") or []],
+        warnings=whole.get("warnings") or {},
+        failed=whole.get("failed") or {},
+        sizes=_sizes(here, connection, made_at.date()),
+        last_night=last_night,
+    )
+
+
+def without_database(here: Settings, sources: list[str], error: str) -> Facts:
+    """The facts on disk alone, when the database cannot be read."""
+    unread = [_unread(here, name) for name in sources]
+    return Facts(datetime.now(UTC), sources=unread, database_error=error)
+
+
+def summary(facts: Facts) -> str:
+    """The one sentence that the page begins with."""
+    if facts.database_error:
+        return f"The database cannot be read: {facts.database_error}."
+    if not facts.tables:
+        return "Nothing is published yet."
+    stale = [source for source in facts.sources if source.state != "fresh"]
+    parts = []
+    if not stale:
+        newest = max((s.as_of for s in facts.sources if s.as_of), default=None)
+        since = f" as of {newest.astimezone(UTC):%H:%M} UTC" if newest else ""
+        parts.append(f"All {len(facts.sources)} sources are fresh{since}")
+    else:
+        by_state: dict[str, int] = {}
+        for source in stale:
+            by_state[source.state] = by_state.get(source.state, 0) + 1
+        counts = [f"{count} {_is_or_are(count)} {state}" for state, count in by_state.items()]
+        parts.append(f"Of {len(facts.sources)} sources, {_listed(counts)}")
+    if facts.held:
+        names = _listed([table.name for table in facts.held])
+        parts.append(f"readers see older rows of {names}")
+    else:
+        parts.append("no table is held")
+    return f"{'; '.join(parts)}."
+
+
+def _is_or_are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _listed(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def _status(connection: psycopg.Connection) -> dict[tuple[str, str], dict]:
+    """The rows of `data_status` by kind and name; none before the first publication."""
+    there = connection.execute("select to_regclass('transformed.data_status')").fetchone()
+    if there == (None,):
+        return {}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute("select * from transformed.data_status")
+        return {(row["kind"], row["name"]): row for row in cursor}
+
+
+def _sources(here, connection, names: list[str], status) -> list[Source]:
+    steps = ledger.sources(connection, names)
+    before = _rows_before(connection, "load", "new")
+    found = []
+    for name in names:
+        row = status.get(("source", name), {})
+        stages = steps[name]
+        fetched, legible = stages.get("api", {}), stages.get("preprocess", {})
+        found.append(
+            Source(
+                name=name,
+                state=row.get("state", "missing"),
+                as_of=row.get("as_of"),
+                reason=row.get("reason") or "",
+                is_overdue=bool(row.get("is_overdue")),
+                rows=before[name][-1] if before.get(name) else None,
+                rows_before=before.get(name, []),
+                bytes=fetched.get("bytes"),
+                seconds=sum(float(stages.get(s, {}).get("seconds") or 0) for s in SOURCE_STAGES),
+                fixes=legible.get("notes") or {},
+                **_described(here, name),
+            )
+        )
+    return found
+
+
+def _unread(here: Settings, name: str) -> Source:
+    return Source(
+        name, "unknown", None, "", False, None, [], None, 0, fixes={}, **_described(here, name)
+    )
+
+
+def _described(here: Settings, name: str) -> dict[str, str]:
+    """What the descriptor of the newest snapshot says of a source; empty texts without one."""
+    described: dict = {}
+    for folder in (here.raw, BUNDLED):
+        path = folder / name / DESCRIPTOR
+        if not described and path.is_file():
+            described = json.loads(path.read_bytes())
+    (publisher,) = described.get("sources") or [{}]
+    (licence,) = described.get("licenses") or [{}]
+    proof = described.get("completeness") or {}
+    return {
+        "title": described.get("title", name),
+        "publisher": publisher.get("title", ""),
+        "page": publisher.get("path", ""),
+        "licence": licence.get("title", ""),
+        "licence_page": licence.get("path", ""),
+        "completeness": proof.get("verdict", ""),
+    }
+
+
+def _tables(connection: psycopg.Connection, status) -> list[Table]:
+    before = _rows_before(connection, "transform", "published")
+    published = ledger.published(connection)
+    return [
+        Table(
+            name=name,
+            state=row["state"],
+            as_of=row["as_of"],
+            reason=row["reason"] or "",
+            is_overdue=bool(row["is_overdue"]),
+            stays_old=row["stays_old"] or [],
+            rows=published[name]["rows"] if name in published else None,
+            rows_before=before.get(name, []),
+            generation=row["generation"],
+            published_at=row["published_at"],
+        )
+        for (kind, name), row in sorted(status.items())
+        if kind == "table"
+    ]
+
+
+def _rows_before(connection: psycopg.Connection, stage: str, outcome: str) -> dict[str, list[int]]:
+    """The numbers of rows that a stage made of each name, the oldest first."""
+    rows = connection.execute(
+        """select name, array_agg(rows order by step_id) from (
+            select name, step_id, rows, row_number() over (partition by name order by step_id desc)
+            from pipeline.steps where stage = %s and outcome = %s and rows is not null
+        ) as newest where row_number <= %s group by name""",
+        [stage, outcome, HISTORY],
+    )
+    return dict(rows.fetchall())
+
+
+def _last_night(connection: psycopg.Connection) -> dict | None:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(
+            "select * from pipeline.runs where words ~ '^night\\M' order by started_at desc limit 1"
+        )
+        return cursor.fetchone()
+
+
+def _nights(connection: psycopg.Connection, today: date) -> list[Night]:
+    """One entry per day from the first night on, the oldest first.
+
+    The exit code of a day is the worst of its nights; None means that no night ended on that day.
+    """
+    first_day = today - timedelta(days=today.weekday(), weeks=CALENDAR_WEEKS - 1)
+    rows = connection.execute(
+        """select (started_at at time zone 'UTC')::date, exit_code, note from pipeline.runs
+        where words ~ '^night\\M' and started_at >= %s order by started_at""",
+        [first_day],
+    ).fetchall()
+    worst: dict[date, Night] = {}
+    for day, code, note in rows:
+        night = Night(day, code, note or "")
+        if day not in worst or _severity(code) >= _severity(worst[day].exit_code):
+            worst[day] = night
+    return [worst.get(day, Night(day, None, "")) for day in _days(min(worst, default=today), today)]
+
+
+def _severity(code: int | None) -> int:
+    """0 before 2 before all others."""
+    return {0: 0, 2: 1}.get(code, 2) if code is not None else 2
+
+
+def _days(first: date, last: date) -> Iterable[date]:
+    return (first + timedelta(days=n) for n in range((last - first).days + 1))
+
+
+def _stages(connection: psycopg.Connection, night: Mapping | None) -> list[Stage]:
+    if night is None:
+        return []
+    rows = connection.execute(
+        """select stage,
+            extract(epoch from max(started_at + make_interval(secs => seconds::float))
+                - min(started_at))::float,
+            sum(seconds)::float
+        from pipeline.steps where run_id = %s and seconds is not null group by stage
+        order by min(started_at)""",
+        [night["run_id"]],
+    )
+    return [Stage(name, max(elapsed or 0, 0), work or 0) for name, elapsed, work in rows]
+
+
+def _changes(connection: psycopg.Connection, night: Mapping | None) -> list[str]:
+    """What the newest night loaded and published, with the number of rows before."""
+    if night is None:
+        return []
+    rows = connection.execute(
+        """select stage, name, rows, (
+            select before.rows from pipeline.steps as before
+            where before.stage = steps.stage and before.name = steps.name
+                and before.outcome = steps.outcome and before.step_id < steps.step_id
+            order by before.step_id desc limit 1
+        ) from pipeline.steps
+        where run_id = %s and (stage, outcome) in (('load', 'new'), ('transform', 'published'))
+            and name != %s
+        order by stage, name""",
+        [night["run_id"], ledger.ALL_MODELS],
+    )
+    return [_change(*row) for row in rows]
+
+
+def _change(stage: str, name: str, rows: int | None, before: int | None) -> str:
+    what = f"source {name}" if stage == "load" else f"table {name}"
+    if before is None or rows is None:
+        return f"{what}: {rows or 0:,} rows, for the first time"
+    if rows == before:
+        return f"{what}: new content, still {rows:,} rows"
+    return f"{what}: {rows:,} rows, {abs(rows - before):,} {'more' if rows > before else 'fewer'}"
+
+
+def _sizes(here: Settings, connection: psycopg.Connection, today: date) -> list[Size]:
+    """The sizes of the folders and of the database, added to the record of the days before."""
+    database = connection.execute("select pg_database_size(current_database())").fetchone()
+    now = {name: _size_of(here.data_dir / name) for name in MEASURED}
+    now |= {
+        "stash": _size_of(ROOT / ".git" / "lfs"),
+        "database dev": database[0] if database else 0,
+    }
+    days: dict[str, dict[str, int]] = state.read(here, SIZES).get("days", {})
+    days = dict(sorted((days | {today.isoformat(): now}).items())[-HISTORY:])
+    state.replace(here, SIZES, days=days)
+    return [Size(name, [day[name] for day in days.values() if name in day]) for name in now]
+
+
+def _size_of(folder: Path) -> int:
+    """The bytes of all files in a folder; a file that goes away meanwhile counts as nothing."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(path, name).lstat().st_size
+    return total
