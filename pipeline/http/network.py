@@ -5,7 +5,6 @@ MIRRORS and proxies where those are set; no other is ever tried.
 """
 
 import json
-import os
 import re
 import socket
 import threading
@@ -16,7 +15,7 @@ from urllib.parse import unquote_to_bytes, urljoin, urlsplit, urlunsplit
 from requests.auth import HTTPBasicAuth
 from requests.utils import get_environ_proxies, select_proxy
 
-from pipeline import durable
+from pipeline import durable, runs
 from pipeline.settings import Settings
 
 PROBE_SECONDS = 6.0  # a resolver that lost one packet asks again after 5 s
@@ -101,7 +100,7 @@ def is_down(settings: Settings, url: str, others: Iterable[str]) -> bool:
 
     What one script finds serves the others of the same run (`data/state/network.json`).
     """
-    run = os.environ.get("PIPELINE_RUN", "")
+    run = runs.parent_id()
     noted = _noted(settings, run)
     if noted.get("is_down") is False:
         return False
