@@ -8,15 +8,16 @@ import sys
 from pipeline import errors, settings
 from pipeline.errors import PipelineError
 from pipeline.stages import load, script, transform
+from pipeline.text import wrapped
 
-USAGE = """
+USAGE = """\
   ./run_pipeline.sh                     run the whole night
   ./run_pipeline.sh STAGE [SOURCE …]    run one stage, for all or some sources
       stages: {stages}
   ./run_pipeline.sh status              show what readers have, how old it is,
                                         and what needs attention
   ./run_pipeline.sh doctor              find what would stop tonight's run
-                                        (--offline: without the publishers)
+                                        (--offline: contact no publisher)
   ./run_pipeline.sh accept SOURCE       accept a rejected snapshot: few rows,
                                         other columns, a shorter last row
                                         (--header)
@@ -37,8 +38,8 @@ USAGE = """
   ./run_pipeline.sh publish --dry-run   show what publish would change
   ./run_pipeline.sh publish --audit     check what the public may do in prod
   ./run_pipeline.sh publish --take-over make prod the copy of this dev database
-  ./run_pipeline.sh drill [SOURCE …]    rehearse with a server that misbehaves
-                                        (--keep)
+  ./run_pipeline.sh drill [SOURCE …]    rehearse a bad night in a scratch
+                                        folder (--keep keeps the folder)
   ./run_pipeline.sh db url|psql|start|stop
                                         use the dev database, or prod (--prod):
                                         db psql -- -c 'select 1'
@@ -61,6 +62,24 @@ exit codes:
   129, 130, 143  stopped by a signal
 """
 
+# Options without a value: the command that takes each, and what it does there.
+FLAGS = {
+    "--if-missed": ("night", "run only if no night ended within the last 24 hours"),
+    "--header": ("accept", "the first line of the file is its header, although it looks like data"),
+    "--keep": ("drill", "keep the scratch folder"),
+    "--prod": ("db", "use database prod instead of dev"),
+    "--unless-stopped": ("db", "start does nothing after `db stop` (for cron)"),
+    "--test": ("notify", "send a test message"),
+    "--list": ("publish", "list the dumps that prod can return to"),
+    "--resume": ("publish", "update a pinned prod again"),
+    "--take-over": ("publish", "make prod the copy of this dev database instead of another one"),
+    "--dry-run": ("publish", "show what publish would change, and change nothing"),
+    "--audit": ("publish", "check what the public may do in prod"),
+}
+
+
+SIMPLE = ("status", "doctor", "cron", "report", "sync", "notify")  # they take no names
+
 
 def main() -> int:
     """Run the command and return the exit code."""
@@ -82,14 +101,15 @@ def main() -> int:
 
 
 def _report(error: PipelineError) -> int:
-    print(f"run_pipeline.sh: {error}", file=sys.stderr)
+    for line in wrapped(f"run_pipeline.sh: {error}", sys.stderr.isatty()):
+        print(line, file=sys.stderr)
     return error.exit_code
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Separate our arguments from those after `--`, which belong to another program.
+    """Separate our arguments from those after `--`, which belong to psql.
 
-    The generation after `--rollback` is optional: an argument that is not a number is a name.
+    The generation after `--rollback` is optional: an argument that is not a number is not one.
     """
     end = arguments.index("--") if "--" in arguments else len(arguments)
     own = arguments[:end]
@@ -102,7 +122,8 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 def _parser(stages: list[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="run_pipeline.sh",
-        usage=USAGE.format(stages=", ".join(stages)),
+        usage="./run_pipeline.sh [COMMAND] [NAME …] [OPTION …]; --help lists them all",
+        description=USAGE.format(stages=", ".join(stages)),
         epilog=EXITS,
         allow_abbrev=False,  # `--roll` must not mean `--rollback`
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -110,49 +131,22 @@ def _parser(stages: list[str]) -> argparse.ArgumentParser:
     parser.add_argument("command", nargs="?", default="night", help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*", help=argparse.SUPPRESS)
     script.add_options(parser)
-    parser.add_argument(
-        "--if-missed",
-        action="store_true",
-        help="run only if no night ended within the last 24 hours",
-    )
-    parser.add_argument(
-        "--header",
-        action="store_true",
-        help="for `accept`: the first line of the file is its header, although it looks like a row",
-    )
-    parser.add_argument("--test", action="store_true", help="for `notify`: send a test message")
-    parser.add_argument("--keep", action="store_true", help="for `drill`: keep the scratch folder")
-    parser.add_argument("--prod", action="store_true", help="for `db`: use the database prod")
-    parser.add_argument(
-        "--unless-stopped",
-        action="store_true",
-        help="for `db start`: do nothing after `db stop` (for cron)",
-    )
     load.add_options(parser)
     transform.add_options(parser)
-    _add_options_of_publish(parser)
-    return parser
-
-
-def _add_options_of_publish(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("options of stage publish").add_mutually_exclusive_group()
-    group.add_argument("--list", action="store_true", help="list the dumps that prod can return to")
-    group.add_argument(
+    publish = parser.add_mutually_exclusive_group()
+    publish.add_argument(
         "--rollback",
         metavar="GENERATION",
         nargs="?",
         type=int,
         const=0,
-        help="restore a dump in prod (default: the one before the current) and pin prod to it",
+        help="for `publish`: restore a dump (by default the one before the current) and pin prod "
+        "to it",
     )
-    group.add_argument("--resume", action="store_true", help="update a pinned prod again")
-    group.add_argument(
-        "--take-over",
-        action="store_true",
-        help="make prod the copy of this dev database, not of another one",
-    )
-    group.add_argument("--dry-run", action="store_true", help="show what publish would change")
-    group.add_argument("--audit", action="store_true", help="check what the public may do in prod")
+    for flag, (command, text) in FLAGS.items():
+        group = publish if command == "publish" else parser
+        group.add_argument(flag, action="store_true", help=f"for `{command}`: {text}")
+    return parser
 
 
 def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
@@ -165,43 +159,49 @@ def _command(parser, stages: list[str], options, passed_on: list[str]) -> int:
 
         if names[0] in db.ACTIONS:
             return db.run(names[0], passed_on, options.prod, options.unless_stopped)
-    if command == "report" and not names:
-        from pipeline.cli import aftermath
-
-        return aftermath.show()
-    if command == "notify" and not names and options.test:
-        from pipeline.cli import notify
-
-        return notify.test()
-    if command in ("status", "doctor", "cron", "sync") and not names:
-        if command == "status":
-            from pipeline.cli import status
-
-            return status.show()
-        if command == "sync":
-            from pipeline.cli import sync
-
-            return sync.run()
-        from pipeline.cli import cron, doctor
-
-        return doctor.check(options.offline) if command == "doctor" else cron.show()
+    if command in SIMPLE and not names:
+        return _simple(parser, command, options)
     parser.error(f"there is no command {' '.join([command, *names])}")
     return errors.USAGE
 
 
+def _simple(parser: argparse.ArgumentParser, command: str, options) -> int:
+    """Run a command that takes no names; each imports only what it needs."""
+    if command == "status":
+        from pipeline.cli import status
+
+        return status.show()
+    if command == "doctor":
+        from pipeline.cli import doctor
+
+        return doctor.check(options.offline)
+    if command == "cron":
+        from pipeline.cli import cron
+
+        return cron.show()
+    if command == "report":
+        from pipeline.cli import aftermath
+
+        return aftermath.show()
+    if command == "sync":
+        from pipeline.cli import sync
+
+        return sync.run()
+    from pipeline.cli import notify
+
+    return notify.test() if options.test else parser.error("notify needs --test")
+
+
 def _refuse_misplaced(parser: argparse.ArgumentParser, options) -> None:
-    """Refuse options of other commands; they would be silently ignored."""
-    allowed = {"keep": ("drill",), "prod": ("db",), "accept_contract": ("night", "transform")}
-    allowed["test"] = ("notify",)
-    allowed |= {"allow_older": ("night", "load"), "header": ("accept",)}
-    allowed["accept_rows"] = allowed["accept_contract"]
-    of_publish = ("list", "rollback", "resume", "take_over", "dry_run", "audit")
-    allowed |= dict.fromkeys(of_publish, ("publish",))
-    for name, commands in allowed.items():
-        value = getattr(options, name)
+    """Refuse options of other commands, which would be silently ignored."""
+    allowed = {flag: (command,) for flag, (command, _) in FLAGS.items() if command != "night"}
+    allowed |= {"--allow-older": ("night", "load"), "--rollback": ("publish",)}
+    allowed |= dict.fromkeys(("--accept-contract", "--accept-rows"), ("night", "transform"))
+    for flag, commands in allowed.items():
+        value = getattr(options, flag.removeprefix("--").replace("-", "_"))
         is_given = value is not None and value is not False and value != []
         if is_given and options.command not in commands:
-            parser.error(f"--{name.replace('_', '-')} is an option of {' or '.join(commands)}")
+            parser.error(f"{flag} is an option of {' or '.join(commands)}")
     if options.unless_stopped and [options.command, *options.names] != ["db", "start"]:
         parser.error("--unless-stopped is an option of db start")
     if options.command == "publish" and options.names:
@@ -210,9 +210,9 @@ def _refuse_misplaced(parser: argparse.ArgumentParser, options) -> None:
 
 def _of_sources(parser, stages: list[str], options) -> int:
     """Run a command that takes source names."""
-    command, names, known = options.command, options.names, settings.sources()
-    if unknown := [name for name in names if name not in known]:
-        parser.error(f"there is no source {unknown[0]}; the sources are {', '.join(known)}")
+    command, names, sources = options.command, options.names, settings.sources()
+    if unknown := [name for name in names if name not in sources]:
+        parser.error(f"there is no source {unknown[0]}; the sources are {', '.join(sources)}")
     if command == "accept":
         if not names:
             parser.error("accept needs the name of a source")
@@ -222,21 +222,28 @@ def _of_sources(parser, stages: list[str], options) -> int:
     if command == "drill":
         from pipeline.drill import command as drill
 
-        return drill.run(names or known, keep=options.keep, offline=options.offline)
+        return drill.run(names or sources, keep=options.keep, offline=options.offline)
+    return _of_stages(parser, stages, options, names or sources)
+
+
+def _of_stages(parser, stages: list[str], options, names: list[str]) -> int:
+    """Run a night, or one stage."""
     for model in (*options.accept_contract, *options.accept_rows):
         if not transform.has_model(model):
             parser.error(f"there is no model {model}")
-    if command == "publish":
+    if options.command == "publish":
         from pipeline.cli import prod
 
-        if special := prod.chosen(options):
-            return special()
-    from pipeline.cli import last_night, night
+        if (code := prod.run(options)) is not None:
+            return code
+    from pipeline.cli import aftermath, last_night, night
 
     if options.if_missed and not last_night.was_missed():
         print("no night was missed: the last one ended within 24 hours")
         return errors.OK
-    return night.run(stages if command == "night" else [command], names or known, options)
+    if options.command == "night":
+        return aftermath.of_night(lambda: night.run(stages, names, options))
+    return night.run([options.command], names, options)
 
 
 if __name__ == "__main__":

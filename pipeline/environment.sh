@@ -95,8 +95,8 @@ install_environment() {
     else
         "$PYTHON" -m venv .venv >"$log" 2>&1 ||
             give_up "Python has no working venv module: apt-get install python3-venv ($(tail -n 1 "$log"))$(kept)"
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
-            --require-hashes -r requirements.txt 2>"$log" || give_up_installing
+        .venv/bin/python -m pip install --progress-bar off --disable-pip-version-check --no-deps \
+            --require-hashes -r requirements.txt 2>"$log" | show_progress || give_up_installing
     fi
     rm -f "$log"
     # Scripts started by hand find the package `pipeline` without a build step.
@@ -105,6 +105,25 @@ install_environment() {
     cp requirements.txt .venv/requirements.new # a copy that a full disk cut short says nothing
     mv .venv/requirements.new .venv/requirements.txt
     rm -rf .venv.old
+}
+
+# Reads what pip prints, and shows on a terminal which package it fetches now.
+show_progress() {
+    packages=0 fetched=0
+    while read -r line; do
+        case $line in *==*) packages=$((packages + 1)) ;; esac
+    done <requirements.txt
+    while read -r what package _; do
+        [ -t 2 ] || continue
+        case $what in
+            Collecting)
+                fetched=$((fetched + 1))
+                printf '\r\033[Ksetup: package %d of %d: %s' $fetched $packages "${package%%==*}" >&2
+                ;;
+            Installing) printf '\r\033[Ksetup: unpacking %d packages …' $packages >&2 ;;
+        esac
+    done
+    if [ -t 2 ]; then printf '\r\033[K' >&2; fi
 }
 
 give_up_installing() {

@@ -1,18 +1,31 @@
-"""The pipeline's own folders in DATA_DIR: none of them may be a symbolic link.
+"""The pipeline's own folders in DATA_DIR: which there are, and that none is a symbolic link.
 
-Otherwise anybody who can write into the data folder could make the pipeline write, or delete,
-elsewhere. DATA_DIR itself may be a link, because the user has set it.
+Whoever may write into the data folder could make the pipeline write, or delete, elsewhere. DATA_DIR
+itself may be a link: the user chose it.
 """
 
 from pathlib import Path
 
 from pipeline import durable
+from pipeline.errors import SetupError
 from pipeline.settings import Settings
 
-# With `/*`: also the folders in it, which are named after the sources.
+# With `/*`: and the folders in it, which are named after the sources.
 _OWN = ("raw", "raw/.incoming", "raw/.begun", "preprocessed", "preprocessed/.repaired/*")
 _OWN += ("state", "state/hosts", "state/dbt", "quarantine/*", "dumps", "logs", "logs/dbt")
 NAMES = tuple(pattern.removesuffix("/*") for pattern in _OWN)
+
+
+def make(settings: Settings) -> None:
+    """Create the folders that every run works in. Raises SetupError if one cannot be created."""
+    for name in NAMES:
+        folder = settings.data_dir / name
+        try:
+            if "/" not in name:  # the others are created when there is something to put there
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            what = f"{folder} cannot be created: {error.strerror}"
+            raise SetupError(what, "set DATA_DIR") from None
 
 
 def refuse_links(settings: Settings) -> None:

@@ -6,7 +6,6 @@ only with its content, and `api/` and `preprocess/` need no database.
 """
 
 import json
-import os
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -89,11 +88,6 @@ class Preprocessed(msgspec.Struct):
 def now() -> str:
     """Return the current time in UTC, ISO 8601 to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def run_id() -> str:
-    """Return the id of the run of this process; a process started by hand is a run of its own."""
-    return os.environ.get("PIPELINE_RUN") or f"{now()} by hand {os.getpid()}"
 
 
 def read(settings: Settings, source: str) -> dict:

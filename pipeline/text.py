@@ -1,9 +1,11 @@
 """Text from elsewhere, made safe for a log, an error or a manifest."""
 
+import shutil
+import textwrap
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from pipeline.settings import redact
+from pipeline.settings import ROOT, redact
 
 EXCERPT_CHARACTERS = 60
 
@@ -20,6 +22,23 @@ def escaped(text: str, longest: int = 200) -> str:
     """
     text = redact(text) if len(text) > longest else text
     return printable(text) if len(text) <= longest else f"{printable(text[:longest])}…"
+
+
+def wrapped(text: str, is_terminal: bool, indent: str = "    ") -> list[str]:
+    """A line of text as a terminal shows it, broken between words only; elsewhere unchanged.
+
+    Blanks in the path of the project do not end a word.
+    """
+    if not is_terminal:
+        return [text]
+    lines = textwrap.wrap(
+        text.replace(str(ROOT), str(ROOT).replace(" ", "\N{NO-BREAK SPACE}")),
+        shutil.get_terminal_size().columns,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def start_of(body: bytes, longest: int = 200) -> str:

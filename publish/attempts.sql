@@ -1,8 +1,8 @@
--- What the application's role must be refused, however its session is set. Each statement is tried
--- over a connection of its own and rolled back; where one is allowed after all, it changes nothing
--- that could be seen. A title that audit.sql has too is excused by what is beyond our rights there.
+-- What the application's role must not be able to do, whatever its session sets. Each statement is
+-- tried in a transaction of its own and rolled back; if it is allowed after all, nobody sees a change.
+-- A title that is in audit.sql, too, is excused if we have no right to repair what is found there.
 
--- making tables, views, functions and schemas, and renaming
+-- creating tables, views, functions and schemas, and renaming
 create table transformed.audit ();
 create view transformed.audit as select 1;
 create function transformed.audit() returns int language sql as 'select 1';
@@ -32,7 +32,7 @@ set local role :"owner";
 set local role :"replicator";
 set local session authorization :"replicator";
 
--- making and changing roles
+-- creating and altering roles
 create role audit;
 alter role :"owner" login;
 alter role :"app" superuser;
@@ -45,5 +45,5 @@ select from pg_statistic;
 select from pg_largeobject;
 select pg_reload_conf();
 
--- ending what other sessions do
+-- ending the sessions of others
 select pg_cancel_backend(:'process'::int);

@@ -1,15 +1,14 @@
--- What must be so in prod. Each statement finds what is not: its name, and whether it is in our
--- power to change it (what is not, on a server that others manage, is said and fails nothing).
--- Words in :"…" and :'…' as in permissions.sql; `manages`: whether our role may alter the
--- application's.
+-- What is expected of prod. Each statement finds exceptions: their names, and whether we have the
+-- power to change them (what others manage is reported, and fails nothing). Parameters as in
+-- permissions.sql; `manages`: whether our role may alter the application's.
 
--- the application's role has none of the powers a role can be made with
+-- the application's role has no special attributes, such as superuser
 select rolname::text, true
 from pg_catalog.pg_roles
 where oid = :'app'::regrole
     and (rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls);
 
--- the application's role is a member of the readers alone, and they and the owner of nothing
+-- the application's role is a member of the readers only; readers and owner are members of no role
 select format('%s in %s', member.rolname, granted.rolname), true
 from pg_catalog.pg_roles as member join pg_catalog.pg_roles as granted
     on pg_has_role(member.oid, granted.oid, 'member') and granted.oid <> member.oid
@@ -25,7 +24,7 @@ from pg_catalog.pg_roles as member
 where not rolsuper and not rolcreaterole and rolname not in (:'app', :'replicator')
     and pg_has_role(member.oid, :'app'::regrole, 'member');
 
--- nobody but the replicator can make others members of the application, the readers or the owner
+-- only the replicator can add members to the application, the readers or the owner
 select
     format('%s for %s', member.rolname, granted.rolname),
     :'embedded'::boolean or not member.rolcreaterole
@@ -35,13 +34,13 @@ join pg_catalog.pg_roles as granted on granted.oid = held.roleid
 where held.admin_option and granted.rolname in (:'app', :'reader', :'owner')
     and not member.rolsuper and member.rolname <> :'replicator';
 
--- every login that reads has a limited number of connections
+-- every login that can read has a limited number of connections
 select rolname::text, :'embedded'::boolean or not rolcreaterole
 from pg_catalog.pg_roles
 where rolcanlogin and not rolsuper and rolname <> :'replicator' and rolconnlimit < 0
     and pg_has_role(oid, :'reader'::regrole, 'member');
 
--- owner and readers cannot log in, and have no powers
+-- owner and readers cannot log in, and have no special attributes
 select rolname::text, true
 from pg_catalog.pg_roles
 where oid in (:'owner'::regrole, :'reader'::regrole)
@@ -49,7 +48,7 @@ where oid in (:'owner'::regrole, :'reader'::regrole)
         rolcanlogin or rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls
     );
 
--- nobody but the replicator can act as the owner
+-- only the replicator can act as the owner
 select rolname::text, true
 from pg_catalog.pg_roles
 where not rolsuper and rolname not in (:'owner', :'replicator')
@@ -92,9 +91,9 @@ where rolname not in ('pg_database_owner', :'replicator', :'owner')
         where roleid = owner and member = :'replicator'::regrole
     );
 
--- there is nothing but the published tables and views, and the mark of the dev database
--- (What PostgreSQL brought along has an oid below 16384; what belongs to an extension, or to an
--- object that is listed itself, is no object of its own.)
+-- there is nothing but the published tables and views, and pipeline.copy_of
+-- (PostgreSQL's own objects have oids below 16384; objects that belong to an extension, or to an
+-- object that is listed itself, do not count.)
 select pg_describe_object(object.classid, object.objid, 0), true
 from (
     select 'pg_class'::regclass::oid, oid, relnamespace,
@@ -145,7 +144,7 @@ union all
 select 'large objects', true
 where exists (select from pg_catalog.pg_largeobject_metadata);
 
--- published tables outlive a crash of the server: none is unlogged
+-- published tables survive a crash of the server: none is unlogged
 select pg_class.oid::regclass::text, true
 from pg_catalog.pg_class
 where relnamespace = to_regnamespace('transformed') and relpersistence <> 'p';
@@ -206,7 +205,7 @@ from pg_catalog.pg_namespace
 where nspname not in ('transformed', 'pg_catalog', 'information_schema')
     and nspname !~ '^pg_(toast|temp)' and has_schema_privilege(:'app', oid, 'usage');
 
--- the public has nothing on the database, its schemas and tables
+-- the public has no rights on the database, its schemas and tables
 select format('%s on database %I', lower(privilege_type), datname), pg_has_role(datdba, 'usage')
 from pg_catalog.pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
 where datname = current_database() and grantee = 0
@@ -227,7 +226,7 @@ from (
 join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
 where grantee = 0 and nspname not in ('pg_catalog', 'information_schema');
 
--- readers cannot pass on what they were given
+-- readers cannot grant their rights to others
 select given.name, true
 from (
     select format('schema %I', nspname) as name, acl.*
@@ -248,7 +247,7 @@ select format('membership in %s', roleid::regrole), true
 from pg_catalog.pg_auth_members
 where admin_option and member in (:'app'::regrole, :'reader'::regrole);
 
--- what comes into the schema can be read by readers, and gives nothing else to anybody
+-- new objects in the schema can be read by readers, and give nobody other rights
 select format('tables of %s cannot be read', nspowner::regrole), true
 from pg_catalog.pg_namespace
 where nspname = 'transformed' and not exists (
@@ -282,7 +281,7 @@ select pg_proc.oid::regprocedure::text, pg_has_role(proowner, 'usage')
 from pg_catalog.pg_proc
 where prosecdef;
 
--- what PostgreSQL brought along belongs to who made the server
+-- PostgreSQL's own objects belong to the role that created the server
 select pg_describe_object(classid, objid, 0), pg_has_role(10::oid, 'usage')
 from (
     select 'pg_class'::regclass::oid, oid, relowner from pg_catalog.pg_class
@@ -296,8 +295,8 @@ from (
 ) as object (classid, objid, owner)
 where objid < 16384 and owner <> 10;
 
--- the public has nothing on the server's own tables, columns and functions but what it began with
--- (initdb noted what it granted, but for information_schema, which it made after that.)
+-- the public has only its initial rights on the server's own tables, columns and functions
+-- (initdb recorded what it granted, except for information_schema, which it created later.)
 with begun as (
     select classoid, objoid, objsubid, initprivs
     from pg_catalog.pg_init_privs where privtype = 'i'
@@ -335,13 +334,13 @@ where objid < 16384
         and (grantee, privilege_type, is_grantable) = (0, 'SELECT', false)
     );
 
--- the application can call no function but PostgreSQL's own
+-- the application can call PostgreSQL's own functions only
 select pg_proc.oid::regprocedure::text, pg_has_role(proowner, 'usage')
 from pg_catalog.pg_proc join pg_catalog.pg_namespace on pg_namespace.oid = pronamespace
 where (nspname not in ('pg_catalog', 'information_schema') or pg_proc.oid >= 16384)
     and has_function_privilege(:'app', pg_proc.oid, 'execute');
 
--- views run with the rights of who reads them
+-- views run with the rights of their reader
 select pg_class.oid::regclass::text, pg_has_role(relowner, 'usage')
 from pg_catalog.pg_class join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
 where relkind = 'v' and nspname not in ('pg_catalog', 'information_schema')
@@ -385,7 +384,7 @@ from (values ('temp_file_limit')) as wanted (name) cross join (
 ) as configured on known = name
 where coalesce(value, '-1') = '-1';
 
--- the application's search_path is the published schema alone
+-- the application's search_path is the published schema only
 select coalesce(value, 'not set'), :'manages'::boolean
 from (values (true)) as one left join (
     select substr(setting, strpos(setting, '=') + 1) as value
@@ -409,7 +408,7 @@ union all
 select 'password_encryption', :'manages'::boolean
 where current_setting('password_encryption') <> 'scram-sha-256';
 
--- pg_hba.conf lets nobody in without a password or a certificate, nor without TLS from everywhere
+-- pg_hba.conf requires a password or a certificate, and TLS in lines for all addresses
 select format('line %s', line_number), true
 from pg_catalog.pg_hba_file_rules
 where error is not null
@@ -417,12 +416,12 @@ where error is not null
     or type <> 'local' and auth_method in ('password', 'md5', 'ident')
     or type = 'host' and address in ('0.0.0.0', '::', 'all') and auth_method <> 'reject';
 
--- the application has none of the roles that PostgreSQL brings along
+-- the application is a member of none of PostgreSQL's predefined roles
 select rolname::text, true
 from pg_catalog.pg_roles
 where rolname ~ '^pg_' and pg_has_role(:'app', oid, 'member');
 
--- nor has any other login that reads, or may enter the database and write to it, its files or settings
+-- no other login has a predefined role, if it reads here, or if the role can write to the database or server
 select format('%s in %s', member.rolname, granted.rolname), true
 from pg_catalog.pg_roles as member join pg_catalog.pg_roles as granted
     on pg_has_role(member.oid, granted.oid, 'member') and granted.rolname ~ '^pg_'
@@ -438,7 +437,7 @@ where not member.rolsuper and not member.rolcreaterole and member.rolcanlogin
         )
     );
 
--- nobody but the owner can write published tables, or make any beside them
+-- only the owner can write published tables, or create others beside them
 select
     format(
         '%s on %s to %s', lower(privilege_type), given.relation,
@@ -471,7 +470,7 @@ where datname = current_database() and privilege_type = 'CREATE' and :'dedicated
         where roleid = grantee and member = :'replicator'::regrole
     );
 
--- there is no untrusted language, foreign server, or way out to other servers and files
+-- there is no untrusted language, foreign server or other access to servers and files
 select format('language %I', lanname), pg_has_role(lanowner, 'usage')
 from pg_catalog.pg_language
 where not lanpltrusted and lanname not in ('internal', 'c')
@@ -495,7 +494,7 @@ select lanname::text, pg_has_role(lanowner, 'usage')
 from pg_catalog.pg_language
 where lanname not in ('internal', 'c', 'sql') and has_language_privilege(:'app', oid, 'usage');
 
--- the application may change no setting of the server's administrator
+-- the application cannot change settings of the server's administrator
 select format('%s %s', lower(privilege_type), parname), true
 from pg_catalog.pg_parameter_acl, aclexplode(paracl)
 where grantee in (0, :'app'::regrole, :'reader'::regrole);

@@ -1,17 +1,17 @@
--- Who may do what in prod: idempotent, written anew in every replication, only what is not so yet.
+-- Who may do what in prod: idempotent, applied in every replication, only where something differs.
 --
--- Words in :"…" and :'…' are put in by pipeline/prod/permissions.py; psql knows them too, and what
--- \gexec is: it runs each value of a query's rows as a statement. An administrator lends the
--- pipeline the rights it lacks on a managed server by running this once, connected to prod:
+-- :"…" and :'…' are parameters, which pipeline/prod/permissions.py fills in; psql knows them, too. So
+-- does it know \gexec, which executes each value of a query's result as a statement. On a managed
+-- server an administrator can do what the pipeline has no right to, by running this once in prod:
 --   psql -v owner=prod_owner -v creator=prod_owner -v reader=prod_read -v app=app_read \
 --        -v replicator=ROLE -v embedded=off -v dedicated=on \
 --        -v mark='Made by the county hazards pipeline' -f publish/permissions.sql
--- What others built in the database stays theirs: where there is such a thing (`dedicated` is off),
--- nothing is revoked from the public but on what is ours.
+-- What others created in the database stays theirs: if there is anything (`dedicated` is off), rights
+-- of the public are revoked only on our own objects.
 --
--- The first line of a comment is what "could not …" be done when a statement below it is refused.
+-- The first line of each comment completes the message "could not …" if a statement below it fails.
 
--- make the roles: an owner and a group of readers that cannot log in, the application's login
+-- create the roles: an owner and a group of readers that cannot log in, the application's login
 select format('create role %I %s', name, attribute)
 from (values (:'owner', 'nologin'), (:'reader', 'nologin'), (:'app', 'login')) as role (name, attribute)
 where name not in (select rolname from pg_catalog.pg_roles)
@@ -28,8 +28,8 @@ join pg_catalog.pg_roles on rolname = name
 where shobj_description(oid, 'pg_authid') is distinct from wanted
 \gexec
 
--- take from the roles what they must not have
--- (A superuser of such a name is somebody else's slip, and not undone unasked: the audit tells.)
+-- remove attributes that the roles must not have
+-- (That such a role is a superuser is a mistake of others, which the audit reports.)
 select format('alter role %I nocreatedb nocreaterole', rolname)
 from pg_catalog.pg_roles
 where rolname in (:'owner', :'reader', :'app') and (rolcreatedb or rolcreaterole)
@@ -50,7 +50,7 @@ from pg_catalog.pg_roles,
 where rolname = :'app' and not (rolcanlogin and rolinherit and rolconnlimit = wanted)
 \gexec
 
--- let the roles be members of each other as they should, and of nothing else
+-- set the memberships of the roles, and remove all others
 select
     format(
         'revoke %I from %I %s', granted.rolname, member.rolname,
@@ -71,7 +71,7 @@ select format('grant %I to %I', :'owner', :'replicator')
 where not pg_has_role(:'replicator', :'owner', 'usage')
 \gexec
 
--- set what the application's sessions begin with, and nothing else
+-- set the defaults of the application's sessions, and no others
 alter role :"app" reset all;
 select format('alter role %I in database %I reset all', :'app', current_database())
 \gexec
@@ -89,7 +89,7 @@ from (values
 where role.name in (select name from pg_catalog.pg_settings)
 \gexec
 
--- let the owner create in the database, and readers enter it
+-- allow the owner to create objects in the database, and readers to connect
 select format('grant %s on database %I to %I', privilege, datname, rolname)
 from (values
     (:'owner', 'CONNECT'), (:'owner', 'CREATE'), (:'reader', 'CONNECT')
@@ -117,7 +117,7 @@ where datname = current_database()
 \gexec
 
 -- keep readers out of the other databases of the embedded server; logins of others may still enter
--- (Databases that somebody made there are theirs: the audit names those that are open to all.)
+-- (Databases of others stay as they are: the audit names those that are open to all.)
 select format('grant connect on database %I to %I', datname, rolname)
 from pg_catalog.pg_database, pg_catalog.pg_roles
 where :'embedded'::boolean
@@ -139,7 +139,7 @@ where :'embedded'::boolean
     )
 \gexec
 
--- give the schema and all in it to its owner
+-- give the schema and all its objects to their owner
 select format('alter schema transformed owner to %I', :'owner')
 from pg_catalog.pg_namespace
 where nspname = 'transformed' and pg_get_userbyid(nspowner) <> :'owner'
@@ -155,14 +155,14 @@ where relnamespace = to_regnamespace('transformed')
     and relkind in ('r', 'p', 'v', 'm') and pg_get_userbyid(relowner) <> :'owner'
 \gexec
 
--- let no row-level security hide rows of it
+-- switch off row-level security, which would hide rows
 select format('alter table %s disable row level security, no force row level security', oid::regclass)
 from pg_catalog.pg_class
 where relnamespace = to_regnamespace('transformed') and relkind in ('r', 'p')
     and (relrowsecurity or relforcerowsecurity)
 \gexec
 
--- let readers read it, and what will come into it
+-- allow readers to read the tables of the schema, now and in the future
 select format('grant usage on schema transformed to %I', :'reader')
 from pg_catalog.pg_namespace
 where nspname = 'transformed' and not exists (
@@ -186,7 +186,7 @@ from pg_catalog.pg_namespace
 where nspname = 'transformed'
 \gexec
 
--- let future objects give nothing else to anybody
+-- give nobody other rights on future objects
 alter default privileges for role :"creator" revoke execute on functions from public;
 select
     format(
@@ -209,7 +209,7 @@ where grantee = 0 and defaclrole in (to_regrole(:'owner'), to_regrole(:'creator'
     )
 \gexec
 
--- take back what else was given on schemas
+-- revoke all other rights on schemas
 select
     format(
         'revoke %s on schema %I from %s cascade', privilege_type, nspname,
@@ -236,9 +236,9 @@ where nspname not in ('pg_catalog', 'information_schema', 'transformed_old')
     )
 \gexec
 
--- take back what else was given on tables, views, sequences and their columns
--- (Not on those that a replication is about to drop: autovacuum of one would wait for it to end, and
--- it for autovacuum to let go.)
+-- revoke all other rights on tables, views, sequences and their columns
+-- (Not on those that a replication is about to drop: it and autovacuum of one of them would wait for
+-- each other.)
 select
     format(
         'revoke %s%s on %s %s from %s cascade', privilege_type,
@@ -266,7 +266,7 @@ where (nspname not in ('pg_catalog', 'information_schema') or grantee <> 0)
     )
 \gexec
 
--- take back the right to call functions that are not PostgreSQL's own, and what was given beside
+-- revoke the right to call functions other than PostgreSQL's own, and all other rights on functions
 select
     format(
         'revoke execute on routine %s from %s cascade', pg_proc.oid::regprocedure,
@@ -304,7 +304,7 @@ where lanpltrusted
     and lanname not in ('internal', 'c', 'sql')
 \gexec
 
--- take back what was given on settings of the server
+-- revoke rights on settings of the server
 select
     format(
         'revoke %s on parameter %s from %s cascade', privilege_type, parname,

@@ -27,6 +27,7 @@ class Clone:
             "HOME": str(folder.parent / "home"),
             "PATH": os.environ["PATH"],
             "STASH": "off",
+            "EXPORTS": "none",  # few tests look at the downloads
             lifeline.MARK: os.environ[lifeline.MARK],
         }
 

@@ -10,7 +10,7 @@ from servers import PASSWORD
 
 from pipeline import database
 from pipeline import embedded as postgres
-from pipeline.prod import audit, password, permissions
+from pipeline.prod import audit, login, permissions
 from pipeline.prod.audit import Check
 from pipeline.settings import Settings
 
@@ -53,7 +53,7 @@ class Public:
     def log_in(self, **words: str) -> psycopg.Connection:
         """A session of the application."""
         info = self.connection.info
-        words = {"user": self.here.app_role, "password": password.read(self.here)} | words
+        words = {"user": self.here.app_role, "password": login.password(self.here)} | words
         words = info.get_parameters() | {"host": info.host, "port": str(info.port)} | words
         return psycopg.connect(**words, autocommit=True)
 

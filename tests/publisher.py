@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 
-from pipeline.drill.faults import Answer, send
+from pipeline.drill.faults import Reply as Answer
+from pipeline.drill.faults import send
 
 
 @dataclass(frozen=True)

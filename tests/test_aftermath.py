@@ -22,10 +22,15 @@ def followed(monkeypatch):
     return codes
 
 
-@pytest.mark.parametrize("code", [0, 1, 2, 143])
+@pytest.mark.parametrize("code", [0, 1, 2, 78])
 def test_the_code_of_a_night_stays_and_is_told(followed, code):
     assert aftermath.of_night(lambda: code) == code
     assert followed == ["begin", code]
+
+
+def test_a_night_that_a_signal_stopped_ends_at_once(followed):
+    assert aftermath.of_night(lambda: 143) == 143
+    assert followed == ["begin"]
 
 
 def test_a_night_that_cannot_begin_is_told(followed):

@@ -20,8 +20,8 @@ from psycopg.conninfo import conninfo_to_dict
 from servers import PASSWORD, new_database
 
 from pipeline import database, embedded, settings
-from pipeline.cli.console import Screen
-from pipeline.cli.run_record import Books
+from pipeline.cli.console import RunConsole
+from pipeline.cli.run_record import RunRecord
 from pipeline.database import ledger, ledger_versions, locks
 from pipeline.database.connection import SESSION
 from pipeline.errors import BusyError, PipelineError, SetupError, SourceError
@@ -262,7 +262,7 @@ def test_the_lock_of_a_run_that_has_just_ended_is_waited_for(place, owner, monke
     monkeypatch.setattr("pipeline.database.locks.ENDED_LOCK_PATIENCE", 30)
     letting_go = threading.Timer(0.5, lambda: owner.execute("select pg_advisory_unlock_all()"))
     letting_go.start()
-    Books(place, SimpleNamespace(say=print, log=print), "tonight", []).connect()
+    RunRecord(place, SimpleNamespace(say=print, log=print), "tonight", []).connect()
     letting_go.join()
 
 
@@ -277,26 +277,26 @@ def test_the_lock_of_a_connection_that_was_lost_is_waited_for(place, owner):
 
 def test_a_run_that_lost_its_connection_waits_for_its_own_lock(place, owner, tmp_path):
     """Its server process may still hold it: here another session does for a while."""
-    books = Books(place, Screen(tmp_path, "run"), "run", [])
-    lost = books.connect()
+    record = RunRecord(place, RunConsole(tmp_path, "run"), "run", [])
+    lost = record.connect()
     owner.execute("select pg_terminate_backend(%s, 10000)", [lost.info.backend_pid])
     database.hold_run_lock(owner)
     letting_go = threading.Timer(0.5, lambda: owner.execute("select pg_advisory_unlock_all()"))
     letting_go.start()
-    assert books.connect() is not lost
+    assert record.connect() is not lost
     letting_go.join()
 
 
 def test_a_connection_that_a_router_dropped_blocks_nothing(place, owner, tmp_path):
     """The client gets an error; the server does not notice, and its end stays open."""
-    books = Books(place, Screen(tmp_path, "run"), "run", [])
-    lost = books.connect()
+    record = RunRecord(place, RunConsole(tmp_path, "run"), "run", [])
+    lost = record.connect()
     with socket.socket(fileno=os.dup(lost.fileno())), Path(os.devnull).open() as nowhere:
         os.dup2(nowhere.fileno(), lost.fileno())
         watch = Stopwatch()
-        assert books.connect() is not lost
+        assert record.connect() is not lost
         assert watch.seconds() < locks.LOST_LOCK_PATIENCE / 2
-    books.connection.close()
+    record.connection.close()
 
 
 SLEEP = """
@@ -430,7 +430,7 @@ def test_an_external_server_is_neither_started_nor_stopped(here, monkeypatch, ca
     assert db.run("url", []) == 0
     assert capsys.readouterr().out == "postgresql://me@127.0.0.1:9/dev\n"
     for action in ("start", "stop"):
-        with pytest.raises(SetupError, match="whoever runs it"):
+        with pytest.raises(SetupError, match="its administrator starts"):
             db.run(action, [])
 
 
@@ -519,5 +519,5 @@ def test_the_embedded_server_is_started_before_a_publisher_is_asked(here, monkey
     )
     monkeypatch.setattr(database, "GLANCE", 0)
     screen = SimpleNamespace(say=print, log=print)
-    Books(here, screen, "tonight", []).meet_database()
+    RunRecord(here, screen, "tonight", []).check_database()
     assert started

@@ -1,4 +1,4 @@
-"""`doctor`: what would stop tonight's run, each with its remedy; `cron`: lines for any path."""
+"""`doctor`: what would stop tonight's run, with remedies; `cron`: lines for any path."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from pipeline.stages import lock
 
 @pytest.fixture
 def on(here, database_url, monkeypatch):
-    """Put settings in force: an empty database, and whatever else a test changes."""
+    """Apply settings: an empty database, and what a test changes."""
 
     def use(**changes) -> Settings:
         for name, value in ({"DATABASE_URL": database_url} | changes).items():
@@ -139,7 +139,7 @@ def test_a_folder_that_cannot_be_written_stops_the_run(on, capsys, open_folder):
 
 def test_little_room_and_a_missing_git_are_notes(on, capsys, monkeypatch):
     on()
-    monkeypatch.setattr(doctor, "LITTLE_ROOM", 1 << 80)
+    monkeypatch.setattr(doctor, "LITTLE_SPACE", 1 << 80)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(stash, "problems", lambda here: ["the stash is behind"])
     monkeypatch.setattr(settings, "unsafe_env", lambda: [".env can be read by others"])
@@ -200,7 +200,7 @@ def test_crontab_lines_work_in_any_path(here, capsys, monkeypatch, tmp_path, nam
 
 
 def as_cron_reads(command: str) -> str:
-    """What cron gives to the shell: up to a bare `%`, each `\\%` a `%` (crontab(5))."""
+    """What cron passes to the shell: up to an unescaped `%`, with `\\%` as `%` (crontab(5))."""
     bare = re.search(r"(?<!\\)%", command)
     return (command[: bare.start()] if bare else command).replace(r"\%", "%")
 
@@ -217,7 +217,7 @@ def test_the_template_explains_itself():
 
 @pytest.fixture
 def table(here, monkeypatch, tmp_path):
-    """Let this user's crontab have some lines, and a process of some name run."""
+    """Give this user's crontab some lines, and let a process of some name run."""
     monkeypatch.setattr(cron, "TABLES", (tmp_path / "crontab", tmp_path / "cron.d"))
     monkeypatch.setattr(cron, "PROCESSES", tmp_path / "proc")
     (tmp_path / "proc/self").mkdir(parents=True)
@@ -325,7 +325,7 @@ def test_what_stops_the_run_stops_it_by_the_doctor(on, capsys):
     in_the_way(given.raw, "file")
     code, said = check(capsys)
     assert code == errors.SETUP
-    assert f"stops tonight's run: {given.raw} is in the place of a folder" in said
+    assert f"stops tonight's run: {given.raw} should be a folder" in said
 
 
 def test_nothing_is_made_by_looking(here):
@@ -376,7 +376,7 @@ fetch(f"https://{host}/{{name}}.csv?key=1")
         assert said.startswith("down.gov does not respond (")
         assert said.endswith("two would keep the last good data")
         (said,) = publishers.silent(settings.load(), ["two"])
-        assert said.startswith("no publisher responds: see to the network (down.gov: ")
+        assert said.startswith("no publisher responds: check the network (down.gov: ")
 
 
 def test_a_publisher_that_never_answers_holds_up_nothing(here, monkeypatch, tmp_path):

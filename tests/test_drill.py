@@ -1,4 +1,4 @@
-"""The drill: its server, faults, readers and verdicts; then all of it, against a world of ours."""
+"""The drill: its server, faults, readers and verdicts; then all of it, with publishers of ours."""
 
 import gzip
 import io
@@ -17,15 +17,14 @@ import pytest
 import requests
 from clone import Clone, shrink
 from patience import end_of, eventually
-from publisher import Answer
 from upstream.twelve import twelve
 
 from pipeline import settings
-from pipeline.drill import command, proxy, row_faults, trials
+from pipeline.drill import command, faults, proxy, trials
+from pipeline.drill.faults import Reply
 from pipeline.drill.proxy import LOGIN, MOVED, Server
 from pipeline.drill.readers import Readers, Seen, published, trouble
-from pipeline.drill.trials import TRIALS, not_for
-from pipeline.drill.verdict import Night, verdict, worst
+from pipeline.drill.trials import TRIALS, Night, verdict, why_not, worst
 from pipeline.http import network
 
 MARK = b"\xef\xbb\xbf"
@@ -55,24 +54,24 @@ def features(*numbers: int) -> bytes:
         (b'{"count": 3}', b'{"count": 3}', b'{"count": 3}'),
     ],
 )
-def test_rows_go_and_columns_are_renamed_in_every_form(body, third, renamed):
-    assert row_faults.fewer_rows(1 / 3)(Answer(body)).body == third
+def test_rows_are_removed_and_columns_renamed_in_every_format(body, third, renamed):
+    assert faults.fewer_rows(1 / 3)(Reply(body)).body == third
     if renamed:
-        assert row_faults.renamed_column(Answer(body)).body == renamed
+        assert faults.renamed_column(Reply(body)).body == renamed
 
 
 def test_rows_are_found_in_gzip_and_in_a_topology():
-    packed = row_faults.fewer_rows(0)(Answer(gzip.compress(CSV))).body
+    packed = faults.fewer_rows(0)(Reply(gzip.compress(CSV))).body
     assert gzip.decompress(packed) == b"a,b\n"
     topology = {"type": "Topology", "objects": {"x": {"geometries": [{"properties": {"a": 1}}]}}}
-    renamed = json.loads(row_faults.renamed_column(Answer(json.dumps(topology).encode())).body)
+    renamed = json.loads(faults.renamed_column(Reply(json.dumps(topology).encode())).body)
     assert renamed["objects"]["x"]["geometries"] == [{"properties": {"renamed_a": 1}}]
 
 
-def test_a_fault_of_rows_is_left_out_where_no_rows_are_known():
+def test_a_fault_of_rows_is_left_out_if_no_rows_are_recognised():
     of_rows = next(trial for trial in TRIALS if trial.name == "no rows")
-    assert not_for(of_rows, [Answer(b"<html></html>")]) == "no rows are known in its answers"
-    assert not not_for(of_rows, [Answer(b"<html></html>"), Answer(CSV)])
+    assert why_not(of_rows, [Reply(b"<html></html>")]) == "no rows are recognised in its replies"
+    assert not why_not(of_rows, [Reply(b"<html></html>"), Reply(CSV)])
 
 
 # The server
@@ -80,7 +79,7 @@ def test_a_fault_of_rows_is_left_out_where_no_rows_are_known():
 
 @pytest.fixture
 def behind(here, publisher, tmp_path, monkeypatch):
-    """A server of a drill before a publisher: a function that asks it for `/host/path`."""
+    """A drill's server in front of a publisher: a function that requests `/host/path` from it."""
     monkeypatch.setenv("MIRRORS", f"*={publisher.url}")
     settings.load.cache_clear()
     server = Server(settings.load(), tmp_path)
@@ -94,9 +93,9 @@ def behind(here, publisher, tmp_path, monkeypatch):
         yield ask
 
 
-def test_an_answer_is_recorded_once_and_replayed(behind, publisher):
+def test_a_response_is_recorded_once_and_replayed(behind, publisher):
     given = {"ETag": '"x"', "Content-Type": "text/csv", "Keep-Alive": "timeout=1"}
-    publisher.answers["/a.gov/f.csv"] = [Answer(CSV, headers=given)]
+    publisher.answers["/a.gov/f.csv"] = [Reply(CSV, headers=given)]
     first = behind(
         "/a.gov/f.csv?x=1", **{"If-None-Match": '"x"', "X-App-Token": "t", "Range": "1-"}
     )
@@ -106,27 +105,28 @@ def test_an_answer_is_recorded_once_and_replayed(behind, publisher):
     behind.server.listen(recording=False)
     again = behind("/a.gov/f.csv?x=1")
     assert len(publisher.requests) == 1
-    for answer in (first, again):
-        assert (answer.status_code, answer.content, answer.headers["ETag"]) == (200, CSV, '"x"')
-        assert "Keep-Alive" not in answer.headers
+    for response in (first, again):
+        facts = (response.status_code, response.content, response.headers["ETag"])
+        assert facts == (200, CSV, '"x"')
+        assert "Keep-Alive" not in response.headers
     behind("/a.gov/f.csv?x=2")
     assert len(publisher.requests) == 2
 
 
-def test_an_answer_without_a_length_is_passed_on_whole(behind, publisher):
-    publisher.answers["/a.gov/f.csv"] = [Answer(CSV, length=None)]
+def test_a_response_without_a_length_is_passed_on_completely(behind, publisher):
+    publisher.answers["/a.gov/f.csv"] = [Reply(CSV, length=None)]
     assert behind("/a.gov/f.csv").content == CSV
 
 
-def test_what_asks_for_another_try_is_not_recorded(behind, publisher):
-    publisher.answers["/a.gov/f.csv"] = [Answer(b"busy", 503), Answer(CSV)]
+def test_a_status_that_calls_for_a_retry_is_not_recorded(behind, publisher):
+    publisher.answers["/a.gov/f.csv"] = [Reply(b"busy", 503), Reply(CSV)]
     assert behind("/a.gov/f.csv").status_code == 503
     behind.server.listen(recording=False)
     assert behind("/a.gov/f.csv").content == CSV
 
 
-def test_a_cut_answer_of_the_publisher_is_not_recorded(behind, publisher):
-    publisher.answers["/a.gov/f.csv"] = [Answer(CSV, cut=5), Answer(CSV)]
+def test_a_truncated_response_of_the_publisher_is_not_recorded(behind, publisher):
+    publisher.answers["/a.gov/f.csv"] = [Reply(CSV, cut=5), Reply(CSV)]
     with pytest.raises(requests.exceptions.RequestException):
         _ = behind("/a.gov/f.csv").content
     behind.server.listen(recording=False)
@@ -134,26 +134,26 @@ def test_a_cut_answer_of_the_publisher_is_not_recorded(behind, publisher):
 
 
 def test_a_fault_is_for_one_address_and_so_many_times(behind, publisher):
-    publisher.answers["/a.gov/list"] = [Answer(b"[]")]
-    publisher.answers["/a.gov/f.csv"] = [Answer(CSV)]
+    publisher.answers["/a.gov/list"] = [Reply(b"[]")]
+    publisher.answers["/a.gov/f.csv"] = [Reply(CSV)]
     asked = [f"https://a.gov{path}" for path in ("/list", "/f.csv?p=1", "/f.csv?p=2")]
     for url in asked:
         behind(url.removeprefix("https:/"))
-    assert behind.server.asked == asked
+    assert behind.server.requested == asked
     addresses = behind.server.addresses_of(asked, ["https://b.gov/"])
     assert addresses == {"https://a.gov/f.csv"}
     assert behind.server.addresses_of(asked, ["https://a.gov/list?x"]) == {"https://a.gov/list"}
     behind.server.listen(recording=False)
-    behind.server.switch_on(lambda url: lambda answer: Answer(b"no", 500), addresses, 2)
+    behind.server.switch_on(lambda url: lambda reply: Reply(b"no", 500), addresses, 2)
     codes = [behind(url.removeprefix("https:/")).status_code for url in (*asked, asked[1])]
     assert codes == [200, 500, 500, 200]
-    assert behind.server.met == 2
+    assert behind.server.faults_sent == 2
 
 
-def test_the_hosts_that_redirects_lead_to_answer(behind, publisher):
-    publisher.answers["/a.gov/f.csv"] = [Answer(CSV)]
+def test_the_targets_of_redirects_respond(behind, publisher):
+    publisher.answers["/a.gov/f.csv"] = [Reply(CSV)]
     addresses = {"https://a.gov/f.csv"}
-    behind.server.switch_on(lambda url: lambda answer: Answer(b"no", 500), addresses, 9)
+    behind.server.switch_on(lambda url: lambda reply: Reply(b"no", 500), addresses, 9)
     assert behind(f"/{MOVED}/a.gov/f.csv").content == CSV
     assert b"log in" in behind(f"/{LOGIN}/").content
 
@@ -170,45 +170,45 @@ ORIGINS = {
 
 @pytest.mark.parametrize("url", ORIGINS)
 def test_scheme_and_port_of_a_publisher_are_kept(behind, publisher, url, monkeypatch):
-    """The pipeline is led to the drill, the drill asks the address that the script asks."""
+    """The pipeline is redirected to the drill, which requests the same address."""
     here = behind.server._here
     monkeypatch.setitem(here.mirrors, "*", behind.url)
     led = network.mirrored(here, url)
     assert led == f"{behind.url}/{ORIGINS[url]}"
     monkeypatch.setitem(here.mirrors, "*", publisher.url)
-    publisher.answers[f"/{ORIGINS[url].partition('?')[0]}"] = [Answer(CSV)]
+    publisher.answers[f"/{ORIGINS[url].partition('?')[0]}"] = [Reply(CSV)]
     assert requests.get(led, timeout=10).content == CSV
-    (asked,) = behind.server.asked
+    (asked,) = behind.server.requested
     assert network.below(asked) == network.below(url)
     assert urlsplit(asked).scheme == urlsplit(url).scheme
     usual = {"https": 443, "http": 80}[urlsplit(url).scheme]
     assert (urlsplit(asked).port or usual) == (urlsplit(url).port or usual)
     (moved,) = re.findall(rb"Location: (\S+)", sent(trials._moved(asked)))
-    behind.server.asked.clear()
+    behind.server.requested.clear()
     assert behind(f"/{moved.decode().removeprefix('https://')}").content == CSV
-    assert behind.server.asked == [asked]
+    assert behind.server.requested == [asked]
 
 
 def sent(fault) -> bytes:
     """What a fault writes to the connection."""
     written = io.BytesIO()
-    fault(Answer()).send(written)
+    fault(Reply()).send(written)
     return written.getvalue()
 
 
 def test_nobody_else_on_this_machine_can_ask_through_the_server(behind, publisher):
-    publisher.answers["/a.gov/f.csv"] = [Answer(CSV)]
+    publisher.answers["/a.gov/f.csv"] = [Reply(CSV)]
     open_url = behind.url.rpartition("/")[0]
     assert requests.get(f"{open_url}/a.gov/f.csv").status_code == 404
     assert not publisher.requests
 
 
-def test_a_world_that_is_gone_is_noticed(here, tmp_path, monkeypatch):
+def test_a_missing_network_is_detected(here, tmp_path, monkeypatch):
     with proxy.nobody() as gone:
         monkeypatch.setenv("MIRRORS", f"*={gone}")
         settings.load.cache_clear()
         server = Server(settings.load(), tmp_path)
-        assert server.answer("/a.gov/f.csv", {}).status == 502
+        assert server.reply("/a.gov/f.csv", {}).status == 502
         assert server.is_offline
 
 
@@ -238,11 +238,11 @@ NEW = {"a": (3, "2"), "b": (1, "6")}
         ({"a": (2, "1"), "b": (1, "6")}, "tables of two generations in one transaction"),
     ],
 )
-def test_readers_know_a_generation(seen, wrong):
+def test_readers_recognise_a_generation(seen, wrong):
     assert trouble(seen, OLD, NEW) == wrong
 
 
-def test_a_table_that_is_rightly_empty_is_no_trouble():
+def test_a_table_may_be_empty_if_its_generation_is():
     assert trouble({"a": (0, "0")}, OLD, NEW | {"a": (0, "0")}) == ""
 
 
@@ -260,7 +260,7 @@ def read(database_url):
 
 
 def met(readers, before, after, until) -> Seen:
-    """What the readers meet until something is so, in so many readings at most."""
+    """What the readers see until a condition holds, in MANY reads at most."""
     reads, troubles = 0, []
 
     def is_over() -> bool:
@@ -273,7 +273,7 @@ def met(readers, before, after, until) -> Seen:
     return Seen(reads, troubles)
 
 
-def test_readers_of_tables_that_stand_meet_nothing(read):
+def test_readers_of_unchanged_tables_see_no_trouble(read):
     connection, readers = read
     tables = published(connection)
     assert tables.keys() == {"a", "b"}
@@ -293,7 +293,7 @@ def test_readers_of_tables_that_stand_meet_nothing(read):
         ("lock", "canceling statement due to lock timeout"),
     ],
 )
-def test_readers_notice_what_no_reader_may_meet(read, harm, wrong):
+def test_readers_detect_what_no_reader_may_see(read, harm, wrong):
     connection, readers = read
     before = published(connection)
     with connection.transaction(force_rollback=True):
@@ -325,36 +325,36 @@ READ = Seen(10, [])
 
 
 @pytest.mark.parametrize(
-    ("facts", "did", "violations"),
+    ("facts", "outcome", "violations"),
     [
         ({}, "recovered", []),
         ({"code": 2, "reason": "it is down"}, "kept", []),
-        ({"code": 2, "reason": "x", "is_same_raw": False}, "refused", []),
-        ({"code": 2}, "kept", ["nothing says why"]),
+        ({"code": 2, "reason": "x", "is_same_raw": False}, "rejected", []),
+        ({"code": 2}, "kept", ["no reason was given"]),
         ({"code": 1, "reason": "x"}, "failed", ["ended with code 1"]),
-        ({"is_same_raw": False}, "taken", ["a bad answer was taken for data"]),
+        ({"is_same_raw": False}, "accepted", ["a faulty reply was accepted as data"]),
         (
             {"code": 2, "reason": "x", "is_same_raw": False, "is_same_published": False},
-            "refused",
-            ["what is published changed"],
+            "rejected",
+            ["the published tables changed"],
         ),
-        ({"is_met": False}, "recovered", ["the source never asked for what the fault was in"]),
+        ({"is_met": False}, "recovered", ["the source never requested what had the fault"]),
     ],
 )
-def test_a_night_is_judged(facts, did, violations):
-    judged = verdict(Night(**(vars(WELL) | facts)), READ, may_take=False)
-    assert (judged.did, judged.violations) == (did, violations)
+def test_a_night_is_judged(facts, outcome, violations):
+    judged = verdict(Night(**(vars(WELL) | facts)), READ, may_accept=False)
+    assert (judged.outcome, judged.violations) == (outcome, violations)
 
 
-def test_fewer_rows_may_be_taken_by_a_source_that_says_so():
+def test_fewer_rows_may_be_accepted_by_a_source_that_declares_it():
     night = Night(0, "", is_met=True, is_same_raw=False, is_same_published=False)
-    assert verdict(night, READ, may_take=True).violations == []
-    assert verdict(night, READ, may_take=False).violations
+    assert verdict(night, READ, may_accept=True).violations == []
+    assert verdict(night, READ, may_accept=False).violations
 
 
-def test_what_readers_meet_is_a_violation_and_so_is_no_reading():
+def test_trouble_of_readers_is_a_violation_and_so_is_no_read_at_all():
     assert verdict(WELL, Seen(9, ["an error: x"]), False).violations == ["a reader met an error: x"]
-    assert verdict(WELL, Seen(0, []), False).violations == ["nothing was read meanwhile"]
+    assert verdict(WELL, Seen(0, []), False).violations == ["no table was read meanwhile"]
 
 
 def test_the_worst_code_counts():
@@ -367,7 +367,7 @@ DRILLED = ("bls_unemployment", "nws_alerts", "cdc_places", "fema_disasters", "fa
 TABLES = ", ".join(f"{{name: {name}}}" for name in DRILLED)
 MART = """{{{{ config(contract={{'enforced': false}}) }}}}
 select * from {{{{ source('source', '{0}') }}}}"""
-# What a drill is held against is what is published, whatever is made of the sources.
+# A drill compares published tables, whatever they are made of.
 MODELS = {
     "sources.yml": f"""version: 2
 sources: [{{name: source, schema: source, tables: [{TABLES}]}}]""",
@@ -408,7 +408,7 @@ def seen_of(folder: Path) -> dict:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """The processes that have a word of a folder in their command line."""
+    """The processes that have a folder in their command line."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -420,8 +420,8 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-# Trials of the short form: every route, every verdict, and a way each to recover.
-SOME = ("none", "no network at all", "500 twice, then well", "no rows", "a renamed column")
+# Trials of the short form: every route and every outcome.
+SOME = ("none", "no network at all", "500 twice", "no rows", "a renamed column")
 FEW = """
 from pipeline.drill import command as drill, trials as drill_trials
 chosen = %r
@@ -430,7 +430,7 @@ raise SystemExit(drill.run(%r))
 """
 
 
-def test_a_file_and_a_feed_meet_every_fault_as_they_may(clone, world, temporary, is_long):
+def test_a_file_and_a_feed_meet_every_fault_as_permitted(clone, world, temporary, is_long):
     before = seen_of(clone.folder)
     names = ["bls_unemployment", "nws_alerts"]
     chosen = [trial.name for trial in TRIALS if is_long or trial.name in SOME]
@@ -448,17 +448,17 @@ def test_a_file_and_a_feed_meet_every_fault_as_they_may(clone, world, temporary,
     for source, trial, did, code, _, reads, readers_met, *reason in rows:
         assert int(reads.replace(",", "")) > 0
         assert readers_met == "nothing"
-        assert code == ("0" if did in ("recovered", "taken") else "2"), (source, trial)
+        assert code == ("0" if did in ("recovered", "accepted") else "2"), (source, trial)
         assert reason if code == "2" else not reason
     did = {(row[0], row[1]): row[2] for row in rows}
     unread = {"no network at all", "a web page with 200"}
-    well = {"none", "500 twice, then well", "503 once, wait 1 s", "moved to another host"}
+    well = {"none", "500 twice", "503 once, wait 1 s", "moved to another host"}
     for source in names:
         assert {did[source, trial] for trial in well.intersection(chosen)} == {"recovered"}
         assert {did[source, trial] for trial in unread.intersection(chosen)} == {"kept"}
-    assert did["nws_alerts", "no rows"] == "taken"
-    assert did["bls_unemployment", "no rows"] == "refused"
-    assert did["bls_unemployment", "a renamed column"] == "refused"
+    assert did["nws_alerts", "no rows"] == "accepted"
+    assert did["bls_unemployment", "no rows"] == "rejected"
+    assert did["bls_unemployment", "a renamed column"] == "rejected"
     assert seen_of(clone.folder) == before
     branches = subprocess.run(["git", "branch"], cwd=clone.folder, capture_output=True, text=True)
     assert branches.stdout.split() == ["*", "main"]
@@ -466,7 +466,7 @@ def test_a_file_and_a_feed_meet_every_fault_as_they_may(clone, world, temporary,
     assert processes_of(temporary) == []
 
 
-def test_a_pipeline_that_takes_what_it_must_not_is_found_out(clone, world, temporary):
+def test_a_pipeline_that_accepts_too_much_is_detected(clone, world, temporary):
     guard = clone.folder / "pipeline" / "raw" / "volume.py"
     honest = guard.read_text()
     guard.write_text(honest.replace("SHARE = 0.5", "SHARE = 0.1"))
@@ -483,9 +483,11 @@ def test_a_pipeline_that_takes_what_it_must_not_is_found_out(clone, world, tempo
     finally:
         guard.write_text(honest)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "violated: fema_disasters, a third of the rows: a bad answer was taken" in done.stdout
+    assert (
+        "violated: fema_disasters, a third of the rows: a faulty reply was accepted" in done.stdout
+    )
     assert re.search(r"^left out: cdc_places: .*404", done.stdout, re.MULTILINE)
-    assert "2 faults met by 1 sources, 1 of them badly" in done.stdout
+    assert "2 trials of 1 sources, 1 with violations" in done.stdout
 
 
 def test_an_unknown_source_is_wrong_usage(clone):
@@ -511,7 +513,7 @@ def test_without_a_network_nothing_can_be_recorded(clone, temporary, words, says
     assert list(temporary.iterdir()) == []
 
 
-def test_a_source_that_was_left_out_is_told_by_the_code():
+def test_the_exit_code_shows_that_a_source_was_left_out():
     assert [command.exit_code(*counts) for counts in ((0, 0), (0, 1), (1, 0), (1, 1))] == [
         0,
         78,

@@ -245,8 +245,8 @@ def test_a_fault_in_a_whole_night(nights, square, number, unit):
         facts = during.facts[source]
         assert facts["outcome"] in expected, during.said
         assert after.rows[source] == before.rows[source]
-        (line,) = re.findall(rf"^  api {source}: .*$", during.said, re.MULTILINE)
-        assert line.startswith(f"  api {source}: {facts['outcome']}")
+        (line,) = re.findall(rf"^\S+   (api {source}: .*)$", during.log, re.MULTILINE)
+        assert line.startswith(f"api {source}: {facts['outcome']}")
         if facts["outcome"] == TAKEN:
             assert during.raw[source] != before.raw[source]
         if case.outcome(unit) == TAKEN:
@@ -270,7 +270,7 @@ def test_a_fault_in_a_whole_night(nights, square, number, unit):
 
 def said_by_preprocess(case: Case, source: str, seen: Seen) -> bool:
     """Whether a night says why stage preprocess rejected what stage api took, and what to do."""
-    (line,) = re.findall(rf"^  preprocess {source}: failed.*$", seen.said, re.MULTILINE)
+    (line,) = re.findall(rf"^\S+   preprocess {source}: failed.*$", seen.log, re.MULTILINE)
     return bool(re.search(case.cause, line) and re.search(rf"^- .*{source}", seen.said, re.M))
 
 

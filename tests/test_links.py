@@ -186,7 +186,7 @@ def hold_lock(here: Settings) -> None:  # noqa: F811
 
 
 STAYING = {
-    "logs/run.log": lambda given: console.Screen(given.logs, "run"),
+    "logs/run.log": lambda given: console.RunConsole(given.logs, "run"),
     "state/run.lock": hold_lock,
     "state/hosts/e.gov.json": lambda given: rate_limit.turn(given, "e.gov"),
 }

@@ -19,7 +19,7 @@ class Killed(BaseException):
 @pytest.fixture
 def end(here, monkeypatch):
     """Begin a night that ends in its first stage: with success, with an error, or not at all."""
-    monkeypatch.setattr(night.Books, "meet_database", lambda books: None)
+    monkeypatch.setattr(night.RunRecord, "check_database", lambda record: None)
 
     def run(error: BaseException | None = None) -> None:
         def stage(run) -> dict:

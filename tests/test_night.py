@@ -191,7 +191,7 @@ def test_a_rogue_script_takes_nothing_else_with_it(small, rogues):
     done = small.run("api", SOURCE_TIMEOUT="4", SOURCE_MEMORY_MB="1000")
     assert done.returncode == 2
     for name, (_, words) in ROGUES.items():
-        assert re.search(rf"rogue_{name}: failed.*{words}", done.stdout), done.stdout
+        assert re.search(rf"rogue_{name}: missing.*{words}", done.stdout), done.stdout
     assert len(re.findall(r"api (?:left|right): (?:new|unchanged)", done.stdout)) == 2
     assert "\x1b" not in done.stdout, "no words of an exception forge the report"
     assert "\n- left: fine" not in done.stdout

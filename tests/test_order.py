@@ -412,8 +412,8 @@ def test_the_report_shows_the_rows_that_are_loaded():
     older = stages("bundled", "never reached", origin="bundled", as_of="2018-02-07")
     kept = {"outcome": "kept", "reason": "not loaded: older", "remedy": "the rows stay", "rows": 5}
     older["load"] = kept | {"kept": msgspec.to_builtins(made("live", None, 2))}
-    assert report.outcome_of(older) == ("kept", "never reached; not loaded: older", "the rows stay")
-    (as_of,) = report._sources_table({"usgs": older}).columns[5].cells
+    assert report.summary(older) == ("kept", "never reached; not loaded: older", "the rows stay")
+    as_of = report._source_row("usgs", older)["Data as of"]
     assert as_of == DAYS[2][:10]
 
 
@@ -431,9 +431,9 @@ def test_the_night_hands_the_consent_to_stage_load_alone(here, monkeypatch):
     handed_on = []
     options = SimpleNamespace(force=False, offline=False, allow_older=True)
     whole = nights.Night(here, ["alpha"], options, SimpleNamespace(log=print), "run")
-    whole.books = SimpleNamespace(connect=lambda: None, copy_steps=lambda connection: None)
+    whole.record = SimpleNamespace(connect=lambda: None, copy_steps=lambda connection: None)
     monkeypatch.setattr(nights.loads, "pending", lambda *words: ["alpha"])
-    monkeypatch.setattr(whole, "_run_jobs", handed_on.extend)
+    monkeypatch.setattr(whole.runner, "run", handed_on.extend)
     monkeypatch.setattr(nights.ledger, "newest", lambda *words: {})
     whole._api()
     whole._load()

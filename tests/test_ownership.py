@@ -14,11 +14,12 @@ from servers import new_database
 from test_publication import generations
 from test_publish import Place
 
-from pipeline import database, embedded, prod
+from pipeline import database, embedded
 from pipeline.cli import doctor, report
 from pipeline.cli import prod as publish_command
 from pipeline.database import ledger
 from pipeline.errors import SettingError
+from pipeline.prod import connection as prod
 from pipeline.prod import ownership, permissions, pin, replicate
 from pipeline.settings import ROOT, Settings
 from pipeline.stages import publish
@@ -200,7 +201,7 @@ def test_the_dev_database_is_not_prod(make, server_settings):
     place.here = replace(place.here, prod_database_url=place.here.database_url)
     before = one(place.dev, RIGHTS)
     for given in ({}, {"take_over": True}):
-        assert "is the dev database itself" in refused(place, "itself", **given).what
+        assert "names the dev database itself" in refused(place, "itself", **given).what
     assert one(place.dev, RIGHTS) == before
     assert generations(place.dev) == {1}
 
@@ -234,9 +235,9 @@ def test_extensions_are_of_nobody(make, empty_on_debian):
         permissions.apply(connection, place.here, rights)
         assert any("hstore" in statement for statement in rights.revoked)
         statements = permissions.statements(ROOT / "publish" / "audit.sql")
-        known = permissions.words(connection, place.here, connection.info.user)
+        known = permissions.parameters(connection, place.here, connection.info.user)
         for what, text, _ in statements:
-            found = connection.execute(permissions.filled(text, known)).fetchall()
+            found = connection.execute(permissions.fill(text, known)).fetchall()
             if "other database" not in what and "pg_hba" not in what:
                 assert [name for name, _ in found if "stat" in name or "hstore" in name] == [], what
 
@@ -469,7 +470,7 @@ def test_a_rollback_needs_no_dev_database_but_the_mark(make, prod_url, server_se
         assert publish_command.rollback(away, 1) == 0
         assert generations(owner) == {1}
         owner.execute("update pipeline.copy_of set dev_id = gen_random_uuid()")
-        with pytest.raises(SettingError, match="not known to be its copy"):
+        with pytest.raises(SettingError, match="nothing shows that prod is its copy"):
             publish_command.rollback(away, 2)
         assert generations(owner) == {1}
 
@@ -501,8 +502,8 @@ def test_databases_of_others_on_the_embedded_server_stay_open_and_are_named(serv
                 assert not [text for text in rights.revoked if "of_somebody" in text]
                 statements = permissions.statements(ROOT / "publish" / "audit.sql")
                 (audit,) = (text for what, text, _ in statements if "any other database" in what)
-                known = permissions.words(public, here)
-                found = public.execute(permissions.filled(audit, known)).fetchall()
+                known = permissions.parameters(public, here)
+                found = public.execute(permissions.fill(audit, known)).fetchall()
                 assert ("of_somebody", True) in found
         finally:
             connection.execute("drop database of_somebody")
@@ -513,15 +514,15 @@ def test_databases_of_others_on_the_embedded_server_stay_open_and_are_named(serv
 # Roles of others
 
 LOGINS = {
-    "create role {name} login password 'theirs'": "exists, and the pipeline did not make it",
-    "create role {name} nologin": "exists, and the pipeline did not make it",
-    "create role {name} superuser login": "exists, and the pipeline did not make it",
-    "create role {name} login; comment on role {name} is 'of the billing team'": "did not make it",
-    "create role {name} login connection limit 5; grant prod_read to {name}": "did not make it",
+    "create role {name} login password 'theirs'": "exists, and the pipeline did not create it",
+    "create role {name} nologin": "exists, and the pipeline did not create it",
+    "create role {name} superuser login": "exists, and the pipeline did not create it",
+    "create role {name} login; comment on role {name} is 'of billing'": "did not create it",
+    "create role {name} login connection limit 5; grant prod_read to {name}": "did not create it",
     "create role {name} login; grant prod_read to {name}; "
     "alter role {name} set search_path = transformed; "
     "alter role {name} set default_transaction_read_only = on; "
-    "alter role {name} set temp_file_limit = '256MB'": "did not make it",
+    "alter role {name} set temp_file_limit = '256MB'": "did not create it",
     "create role {name} login; create table public.t (); alter table public.t owner to {name}; "
     "comment on role {name} is 'Made by the county hazards pipeline'": "owns objects",
 }
@@ -547,7 +548,7 @@ def test_a_login_of_others_keeps_password_memberships_and_settings(make, prod_ur
         owner.execute(f"grant pg_monitor to {name}; alter role {name} set work_mem = '1MB'")
         owner.execute(f"create database {name} owner {name}")
         try:
-            for told in ("owns objects", "exists, and the pipeline did not make it"):
+            for told in ("owns objects", "exists, and the pipeline did not create it"):
                 before = one(owner, ROLES, names=[name, *OURS])
                 refused(place, told)
                 assert one(owner, ROLES, names=[name, *OURS]) == before
@@ -560,7 +561,7 @@ def test_a_login_of_others_keeps_password_memberships_and_settings(make, prod_ur
 @pytest.mark.parametrize("name", OURS)
 def test_a_role_of_others_of_our_name_is_not_disarmed(make, empty_on_debian, name):
     place = make("")
-    told = f"role {name} exists, and the pipeline did not make it"
+    told = f"role {name} exists, and the pipeline did not create it"
     with (
         tried(empty_on_debian, f"create role {name} login password 'theirs'") as connection,
         pytest.raises(SettingError, match=told),
@@ -587,7 +588,7 @@ def test_the_login_of_another_prod_on_the_server_is_not_ours(make, prod_url, ser
     first.run()
     with database_beside(server_settings) as url:
         second = make(url)
-        refused(second, "another installation made for its own prod on this server")
+        refused(second, "another installation created for its own prod on this server")
         second.here = replace(second.here, app_role="app_second")
         assert second.run()["outcome"] == "published"
     assert first.run()["outcome"] == "unchanged"

@@ -1,4 +1,4 @@
-"""The permissions of prod: written on every kind of server, kept off what is not ours."""
+"""The permissions of prod: set on every kind of server, and only on what is ours."""
 
 import dataclasses
 import os
@@ -19,11 +19,11 @@ from public_database import TABLES, Public, embedded, managed
 
 from pipeline import database, errors
 from pipeline import embedded as postgres
+from pipeline.cli import prod as commands
 from pipeline.embedded import layout
 from pipeline.errors import SetupError
-from pipeline.prod import audit, permissions
+from pipeline.prod import audit, login, permissions
 from pipeline.prod import connection as prod_module
-from pipeline.prod import password as app_password
 
 PASSWORD = "Größe: 'ﬁve' \"p%40ss\" \\words"  # with a ligature, which SASLprep takes apart
 
@@ -129,7 +129,7 @@ def test_a_reader_who_holds_a_table_does_not_stop_the_night(prod):
         watch = Stopwatch()
         rights = prod.replicate()
         assert watch.seconds() < 9
-    assert any("give the schema and all in it" in text for text in rights.beyond)
+    assert any("give the schema and all its objects" in text for text in rights.beyond)
     assert prod.replicate().beyond == []
 
 
@@ -150,7 +150,7 @@ def readable(prod: Public) -> set[str]:
 
 
 def test_the_password_is_made_once_and_kept_closed(prod):
-    made, scram = app_password.files(prod.here)
+    made, scram = login.password_files(prod.here)
     password, kept = made.read_text(), scram.read_text()
     assert len(password.strip()) >= 32
     assert [file.stat().st_mode & 0o777 for file in (made, scram)] == [0o600, 0o600]
@@ -160,10 +160,10 @@ def test_the_password_is_made_once_and_kept_closed(prod):
 
 
 def test_a_deleted_password_is_made_anew_and_the_old_one_is_worthless(prod):
-    old = app_password.read(prod.here)
-    app_password.files(prod.here)[0].unlink()
+    old = login.password(prod.here)
+    login.password_files(prod.here)[0].unlink()
     prod.replicate()
-    assert app_password.read(prod.here) != old
+    assert login.password(prod.here) != old
     prod.log_in().close()
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         prod.log_in(password=old)
@@ -172,17 +172,17 @@ def test_a_deleted_password_is_made_anew_and_the_old_one_is_worthless(prod):
 def test_a_password_by_setting_with_every_kind_of_character_logs_in(prod):
     here = dataclasses.replace(prod.here, app_password=PASSWORD)
     permissions.prepare(prod.connection, here)
-    scram = app_password.files(here)[1].read_text()
+    scram = login.password_files(here)[1].read_text()
     prod.log_in(password=PASSWORD).close()
     permissions.prepare(prod.connection, here)
-    assert app_password.files(here)[1].read_text() == scram
+    assert login.password_files(here)[1].read_text() == scram
     prod.replicate()
     prod.log_in().close()
 
 
 @pytest.mark.parametrize("kept", ["", "half", "SCRAM-SHA-256$4096:c2FsdA==$a2V5:a2V5"])
 def test_a_damaged_verifier_is_made_anew(prod, kept):
-    app_password.files(prod.here)[1].write_text(kept)
+    login.password_files(prod.here)[1].write_text(kept)
     prod.replicate()
     prod.log_in().close()
 
@@ -208,7 +208,7 @@ def test_the_password_is_nowhere(prod, capfd, monkeypatch):
     watching.start()
     rights = permissions.prepare(prod.connection, here)
     permissions.apply(prod.connection, here, rights)
-    audit.show(audit.run(here, prod.connection))
+    commands.show_checks(audit.run(here, prod.connection))
     ended.set()
     watching.join()
     said = capfd.readouterr()
@@ -217,7 +217,7 @@ def test_the_password_is_nowhere(prod, capfd, monkeypatch):
     files = [path for path in here.state.rglob("*") if path.is_file()]
     texts = [log, said.out, said.err, repr(here), repr(rights), *seen]
     texts += [path.read_text() for path in files if path.name != "app_password"]
-    generated = app_password.files(here)[0].read_text().strip()
+    generated = login.password_files(here)[0].read_text().strip()
     for secret in (PASSWORD, PASSWORD.replace("'", "''"), "p%40ss", generated):
         assert [text[:200] for text in texts if secret in text] == []
     prod.replicate()
@@ -235,13 +235,13 @@ def test_a_superuser_of_the_applications_name_is_not_disarmed_unasked(prod):
     here = dataclasses.replace(prod.here, app_role="dba")
     permissions.prepare(prod.connection, here)
     assert prod.admin.execute("select rolsuper from pg_roles where rolname = 'dba'").fetchone()[0]
-    assert [c for c in audit.run(here, prod.connection) if c.result == audit.FAIL]
+    assert [c for c in audit.run(here, prod.connection) if c.result == audit.Result.FAIL]
     prod.admin.execute("drop owned by dba; drop role dba")
     prod.replicate()
 
 
 def test_every_name_of_the_statements_is_known(prod):
-    known = permissions.words(prod.connection, prod.here) | {"process": "1"}
+    known = permissions.parameters(prod.connection, prod.here) | {"process": "1"}
     for file in (permissions.ROOT / "publish").glob("*.sql"):
         used = re.findall(r""":(["'])(\w+)\1""", file.read_text())
         assert {name for _, name in used} <= known.keys(), file.name
@@ -258,7 +258,7 @@ def test_names_that_must_be_quoted_are():
     known = {"role": 'odd "name"; drop', "text": "it's"}
     statement = "grant :\"role\" where x = :'text' and y::text = :'role'"
     expected = 'grant "odd ""name""; drop" where x = \'it\'\'s\' and y::text = \'odd "name"; drop\''
-    assert permissions.filled(statement, known) == expected
+    assert permissions.fill(statement, known) == expected
 
 
 @pytest.mark.parametrize("attributes", ["superuser", "createrole", ""])
@@ -288,8 +288,8 @@ def test_on_a_server_of_others_nothing_but_prod_is_changed(
                         app.execute("create table transformed.x ()")
             else:
                 assert rights.owner is None
-                assert "could not make the roles" in rights.beyond[0]
-            assert prod.audit(audit.FAIL) == {}
+                assert "could not create the roles" in rights.beyond[0]
+            assert prod.audit(audit.Result.FAIL) == {}
 
 
 @pytest.fixture(scope="module")
@@ -310,13 +310,13 @@ def others_url(server_settings, open_folder: Path) -> Iterator[str]:
 
 
 def test_an_administrator_lends_the_rights_by_psql(server_settings, tmp_path, debian_url):
-    """publish/permissions.sql as it stands, run by psql: afterwards the night can do its part."""
+    """publish/permissions.sql, run unchanged by psql: afterwards the night can do the rest."""
     with managed(server_settings, tmp_path, debian_url, "lent", "") as prod:
         assert prod.replicate().owner is None
         prod.admin.execute(
-            f"create role {prod.here.app_role} login password '{app_password.make(prod.here)}'"
+            f"create role {prod.here.app_role} login password '{login.make_password(prod.here)}'"
         )
-        words = permissions.words(prod.connection, prod.here)
+        words = permissions.parameters(prod.connection, prod.here)
         info = prod.admin.info
         admin = {"host": info.host, "port": str(info.port), "dbname": "lent", "user": info.user}
         done = subprocess.run(
@@ -333,8 +333,8 @@ def test_an_administrator_lends_the_rights_by_psql(server_settings, tmp_path, de
         prod.replicate()
         with prod.log_in() as app:
             assert app.execute("select * from counties").fetchall() == [("01001",)]
-        assert prod.audit(audit.FAIL) == {}
-        unknown = prod.audit(audit.NOT_CHECKED)
+        assert prod.audit(audit.Result.FAIL) == {}
+        unknown = prod.audit(audit.Result.NOT_CHECKED)
         assert not [what for what in unknown if "large objects" in what or "DO block" in what]
 
 
@@ -343,7 +343,7 @@ def test_an_administrator_lends_the_rights_by_psql(server_settings, tmp_path, de
 
 @pytest.fixture
 def shared(server_settings, database_url, tmp_path) -> Iterator[Public]:
-    """A database of its own on the tests' server, as PROD_DATABASE_URL gives it."""
+    """A separate database on the tests' server, as PROD_DATABASE_URL would name it."""
     here = dataclasses.replace(
         server_settings, data_dir=tmp_path, prod_database_url=database_url, app_role="app_of_shared"
     )
@@ -358,7 +358,7 @@ def shared(server_settings, database_url, tmp_path) -> Iterator[Public]:
 
 
 def attempt(prod: Public, statement: str, rights: permissions.Rights | None = None):
-    """What comes of one statement, and what is said of it."""
+    """The result of one statement, and the messages about it."""
     rights = rights or permissions.Rights()
     with prod.connection.transaction():
         rows = permissions._try(prod.connection, rights, "do it", statement)
@@ -489,15 +489,15 @@ def test_what_the_statements_know(shared, prod_url, dev_url, embedded, is_others
         "dedicated": "off" if is_others else "on",
         "embedded": embedded,
     }
-    assert permissions.words(shared.connection, here) == known
+    assert permissions.parameters(shared.connection, here) == known
     shared.admin.execute("create role weak nologin")
     shared.connection.execute("set role weak")
-    told = permissions.words(shared.connection, here, "creator", "mark")
+    told = permissions.parameters(shared.connection, here, "creator", "mark")
     assert told == known | {"manages": "off", "creator": "creator", "mark": "mark"}
 
 
 def test_who_manages_a_role(shared):
-    """Who made it, or was given it with the admin option; who may make it, where there is none."""
+    """Who created it, or has it with the admin option; who may create it, if it does not exist."""
     shared.admin.execute("create role boss createrole; create role other createrole")
     shared.admin.execute("create role weak; create role theirs; create role lent")
     shared.admin.execute("grant lent to weak with admin option; grant lent to other")
@@ -518,7 +518,7 @@ def test_who_manages_a_role(shared):
 
 
 def test_who_can_make_objects_as_the_owner(shared):
-    """A member that may take its role, which may create in the database, and has the schema."""
+    """A member that may set its role, if that may create in the database and owns the schema."""
     admin, can_own = shared.admin, lambda: permissions._can_own(shared.connection)
     assert can_own() is False
     admin.execute("create role prod_owner; create role weak; create role member")

@@ -254,7 +254,7 @@ def test_a_difference_leaves_prod_as_it_was(place, reader, monkeypatch):
 
     def other(connection, table):
         found = content(connection, table)
-        return found | {"rows": 199} if "_prod" in connection.info.dbname else found
+        return found._replace(rows=199) if "_prod" in connection.info.dbname else found
 
     with monkeypatch.context() as patched:
         patched.setattr(dump, "content", other)
@@ -268,10 +268,12 @@ def test_each_table_in_prod_is_held_against_the_dump_that_it_came_with(place):
     place.publish_dev(1)
     place.run()
     there = dump.kept(place.here)[0].generations
-    assert dump.in_prod(place.here, there) == dump.kept(place.here)[0].tables
+    tables = dump.kept(place.here)[0].tables
+    contents = {name: table.content for name, table in tables.items()}
+    assert dump.contents_in_prod(place.here, there) == contents
     name, *others = sorted(there)
-    assert dump.in_prod(place.here, there | {name: 99}).keys() == set(others)
-    assert dump.in_prod(place.here, {}) == {}
+    assert dump.contents_in_prod(place.here, there | {name: 99}).keys() == set(others)
+    assert dump.contents_in_prod(place.here, {}) == {}
 
 
 def test_a_damaged_dump_is_not_taken(place, reader):
@@ -331,7 +333,7 @@ def test_a_dump_that_lost_its_description_is_made_again(place, capsys):
         assert publish_command.show_dumps(place.here) == 2
         said = capsys.readouterr()
         assert "no dump is kept" in said.out
-        assert "1.dump: what is in it cannot be read" in said.err
+        assert "1.dump: its contents cannot be read" in said.err
         (place.here.dumps / "a folder of others").mkdir(exist_ok=True)
         assert place.run()["outcome"] == "unchanged"
         assert [kept.generation for kept in dump.kept(place.here)] == [1]
@@ -345,7 +347,7 @@ def test_a_dump_whose_description_is_torn_is_named_and_stays(place, capsys):
         place.publish_dev(number)
     assert [kept.generation for kept in dump.kept(place.here)] == [5, 4, 3]
     assert publish_command.show_dumps(place.here) == 2
-    assert "2.dump: what is in it cannot be read" in capsys.readouterr().err
+    assert "2.dump: its contents cannot be read" in capsys.readouterr().err
     listed = subprocess.run(
         [program("pg_restore"), "--list", place.here.dumps / "2.dump"], capture_output=True
     )
@@ -791,7 +793,7 @@ def test_status_says_at_once_that_prod_is_pinned(place, reader, capsys, monkeypa
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(place, reader, capsys):
     publish_command.dry_run(place.here)
-    assert "comes" in capsys.readouterr().out
+    assert "is added" in capsys.readouterr().out
     assert value(reader, "select to_regnamespace('transformed')") is None
     place.run()
     place.publish_dev(2, ("one", "three"), "alter table transformed_next.one add column more int")
@@ -799,8 +801,8 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(place, reader, cap
     assert publish_command.dry_run(place.here) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert "generation 1 to 2; more integer is new" in lines["one"]
-    assert lines["three"].rstrip().endswith("comes")
-    assert lines["two"].rstrip().endswith("goes")
+    assert lines["three"].rstrip().endswith("is added")
+    assert lines["two"].rstrip().endswith("is dropped")
     assert generations(reader) == {1}
 
 

@@ -3,6 +3,7 @@
 import threading
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from publisher import Answer
@@ -254,7 +255,7 @@ def test_a_failure_of_the_run_is_no_rejection(here, trouble, is_rejected):
 def test_a_script_that_hangs_or_crashes_rejects(here, tmp_path, monkeypatch, code, is_rejected):
     monkeypatch.setenv("SOURCE_TIMEOUT", "1" if "sleep" in code else "300")
     settings.load.cache_clear()
-    runner = Runner(settings.load(), "run", lambda text: None)
+    runner = Runner(settings.load(), "run", Mock())
     path = tmp_path / "job.py"
     path.write_text(code)
     runner.run([Job("preprocess", NAME, (str(path),))])
@@ -264,13 +265,11 @@ def test_a_script_that_hangs_or_crashes_rejects(here, tmp_path, monkeypatch, cod
 
 
 def test_a_script_that_is_stopped_with_its_run_rejects_nothing(here, tmp_path):
-    runner = Runner(settings.load(), "run", lambda text: None)
+    runner = Runner(settings.load(), "run", console := Mock())
     path = tmp_path / "job.py"
     path.write_text("import time; time.sleep(60)")
 
-    def stop(job):
-        threading.Timer(0.5, runner.stop).start()
-
-    runner.run([Job("preprocess", NAME, (str(path),))], on_start=stop)
+    console.start = lambda *job: threading.Timer(0.5, runner.stop).start()
+    runner.run([Job("preprocess", NAME, (str(path),))])
     noted = state.read(here, NAME)["preprocess"]
     assert noted["outcome"] == "failed" and "rejected_in" not in noted

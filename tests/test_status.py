@@ -1,4 +1,4 @@
-"""`status` tells how the newest night went: well, badly, not at all, or in progress."""
+"""`status` shows how the newest night went: succeeded, failed, missed or in progress."""
 
 import json
 import os
@@ -24,12 +24,12 @@ NOW = datetime.now(UTC) - timedelta(minutes=10)
 
 
 class Killed(BaseException):
-    """Stands for what no code of the run survives."""
+    """Stands for a kill, which no code of the run can handle."""
 
 
 @pytest.fixture
 def connection(here, database_url, monkeypatch):
-    """The ledger of an empty database, in which every source is well and one table is published."""
+    """The ledger of a database in which every source is fresh and one table is published."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     settings.load.cache_clear()
     monkeypatch.setattr(settings, "sources", lambda: ["one"])
@@ -68,7 +68,7 @@ def shown(capsys) -> tuple[int, str]:
 
 
 def a_night(monkeypatch, error: BaseException | None = None, code: int = 0, **where) -> None:
-    """Begin a whole night that ends in a place: before it begins, in a stage, or with a code."""
+    """Run a night that ends at some point: before it begins, in a stage, or with a code."""
     place = where.get("place", "stage")
 
     def fail(*arguments) -> dict:
@@ -77,7 +77,7 @@ def a_night(monkeypatch, error: BaseException | None = None, code: int = 0, **wh
         return {}
 
     with monkeypatch.context() as patch:
-        patch.setattr(night.Books, "meet_database", lambda books: None)
+        patch.setattr(night.RunRecord, "check_database", lambda record: None)
         for name in ("_api", "_load"):
             patch.setattr(night.Night, name, lambda run: {})
         patch.setattr(night.Night, "_exit_code", lambda run: code)
@@ -85,8 +85,8 @@ def a_night(monkeypatch, error: BaseException | None = None, code: int = 0, **wh
             target = {
                 "settings": (settings, "load"),
                 "parts": (night.preflight, "refuse"),
-                "folders": (night.preflight, "make_folders"),
-                "database": (night.Books, "meet_database"),
+                "folders": (night.folders, "make"),
+                "database": (night.RunRecord, "check_database"),
                 "stage": (night.Night, "_load"),
             }[place]
             patch.setattr(*target, fail)
@@ -170,7 +170,7 @@ def test_a_night_that_met_another_run_is_none(connection, monkeypatch, capsys):
 
 
 def test_after_any_nights_the_newest_counts(here, monkeypatch, capsys, is_long):
-    """Whatever came before, the newest night that is over decides."""
+    """The newest night that is over decides, whatever came before."""
     chance = random.Random(25)
     kinds: dict[str, Callable[[], None]] = {
         "well": lambda: a_night(monkeypatch),
@@ -190,7 +190,7 @@ def test_after_any_nights_the_newest_counts(here, monkeypatch, capsys, is_long):
         night_now = last_night.newest(settings.load())
         capsys.readouterr()
         if newest:
-            assert night_now[0].is_well == (newest == "well"), (kind, newest)
+            assert night_now[0].succeeded == (newest == "well"), (kind, newest)
             assert night_now[0].is_over == (newest != "killed"), (kind, newest)
 
 

@@ -417,7 +417,7 @@ def test_accept_applies_once(here, publisher, run):
     assert run("accept", "alpha")[0] == errors.OK
     code, said = run("accept", "alpha")
     assert code == errors.USAGE
-    assert "alpha: nothing is refused" in said
+    assert "alpha: nothing was rejected" in said
 
 
 def test_accept_accepts_exactly_the_rejected_snapshot(here, publisher, run):
@@ -462,8 +462,8 @@ def test_accept_that_was_killed_is_finished_by_the_next(here, publisher, run, mo
     [
         (["accept"], "accept needs the name of a source"),
         (["accept", "gamma"], "there is no source gamma"),
-        (["accept", "alpha", "beta"], "nothing is refused"),
-        (["accept", "alpha", "--header"], "nothing is refused"),
+        (["accept", "alpha", "beta"], "nothing was rejected"),
+        (["accept", "alpha", "--header"], "nothing was rejected"),
         (["status", "--header"], "--header is an option of accept"),
     ],
 )

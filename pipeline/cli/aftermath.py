@@ -19,13 +19,15 @@ from pipeline.report import page
 from pipeline.report.facts import Facts
 from pipeline.settings import Settings
 
+STOPPED = 128  # exit codes from here on are those of signals
 SECONDS = 120  # for all of it; the charts of new data take most
 
 
 def of_night(night: Callable[[], int]) -> int:
     """Run a night between two heartbeats, and tell people how it ended; returns its exit code.
 
-    A night that did not begin because another run is in progress is not told: that one will be.
+    A night that did not begin because another run is in progress is not told: that one will be. One
+    that was stopped by a signal ends at once.
     """
     begin()
     try:
@@ -35,7 +37,8 @@ def of_night(night: Callable[[], int]) -> int:
     except PipelineError as error:
         follow(error.exit_code)
         raise
-    follow(code)
+    if code < STOPPED:
+        follow(code)
     return code
 
 

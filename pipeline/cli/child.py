@@ -1,8 +1,8 @@
 """One child process of a run: `python -m pipeline.cli.child LIFELINE MEMORY_MB SCRIPT|-m MODULE …`.
 
-A child must not outlive the run that started it, nor eat the machine. LIFELINE is the reading
-end of a pipe whose writing end the run holds: when the run dies, however it dies, the pipe
-closes and the child ends with all it started.
+A child must not outlive the run that started it, nor use up the machine's memory. LIFELINE is the
+reading end of a pipe whose writing end the run holds: if the run dies, in whatever way, the pipe
+closes, and the child ends with all that it started.
 """
 
 import contextlib
@@ -16,16 +16,16 @@ import threading
 
 def main() -> None:
     """Set the limits, then become the script or module named on the command line."""
-    lifeline, memory_mb, *words = sys.argv[1:]
+    lifeline, memory_mb, *arguments = sys.argv[1:]
     threading.Thread(target=_end_with_the_run, args=(int(lifeline),), daemon=True).start()
     _limit_memory(int(memory_mb))
-    if words[0] == "-m":
-        sys.argv = words[1:]
-        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    if arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
-        sys.argv = words
-        sys.path[0] = os.path.dirname(words[0])  # noqa: PTH120 - as the interpreter sets it
-        runpy.run_path(words[0], run_name="__main__")
+        sys.argv = arguments
+        sys.path[0] = os.path.dirname(arguments[0])  # noqa: PTH120 - as the interpreter sets it
+        runpy.run_path(arguments[0], run_name="__main__")
 
 
 def _end_with_the_run(lifeline: int) -> None:
@@ -34,10 +34,10 @@ def _end_with_the_run(lifeline: int) -> None:
 
 
 def _limit_memory(megabytes: int) -> None:
-    """Bound what the process may allocate: it gets a MemoryError, and its neighbours nothing.
+    """Limit what the process may allocate: it gets a MemoryError, and others are not affected.
 
-    RLIMIT_DATA, since address space that is only reserved does no harm; should the limit not
-    suffice, the kernel is told to take this process before any other of the run.
+    RLIMIT_DATA, because address space that is only reserved does no harm. If the limit does not
+    suffice, the kernel is asked to kill this process before any other of the run.
     """
     if megabytes:
         with contextlib.suppress(ValueError, OSError):

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 
 from pipeline import durable, settings, state
 from pipeline.stages import script
+from pipeline.state import Outcome
+from pipeline.text import wrapped
 
 if TYPE_CHECKING:  # rich is slow to start
     from rich.progress import TaskID
 
 KEEP_LOGS = 60
+_IN_REPORT = (Outcome.FAILED, Outcome.HELD, Outcome.KEPT)  # outcomes whose reason the report gives
 
 
-class Screen:
+class RunConsole:
     """The terminal (or plain standard output) and the log of one run."""
 
     def __init__(self, folder: Path, run_id: str):
@@ -26,6 +29,7 @@ class Screen:
         self._guard = threading.Lock()
         self._progress = None
         self._tasks: dict[tuple[str, str], TaskID] = {}
+        self._shown_reasons: set[str] = set()
         for old in sorted(folder.glob("*.log"))[:-KEEP_LOGS]:
             old.unlink(missing_ok=True)
         if sys.stdout.isatty():
@@ -33,39 +37,55 @@ class Screen:
             self._progress.start()
 
     def log(self, text: str) -> None:
-        """A line for the log file alone."""
+        """Write a line to the log file only."""
         # A full disk under the log does not end the night.
         with self._guard, suppress(OSError, ValueError):
             self._file.write(f"{state.now()} {settings.redact(text)}\n")
 
     def say(self, text: str) -> None:
-        """A line for the person and the log."""
+        """Write a line to the person and to the log."""
         self.log(text)
         self._print(settings.redact(text))
 
     def stage(self, name: str) -> None:
-        """A stage begins."""
+        """Show that a stage begins."""
         self.say(f"{name} …" if self._progress else name)
 
     def start(self, stage: str, name: str) -> None:
-        """A job begins."""
+        """Show that a job begins."""
         self.log(f"{stage} {name}: started")
         if self._progress:
             self._tasks[stage, name] = self._progress.add_task(f"{stage} {name}", total=None)
 
+    def progress(self, stage: str, name: str, text: str) -> None:
+        """Show what a job is doing now, on a terminal."""
+        task = self._tasks.get((stage, name))
+        if self._progress and task is not None:
+            self._progress.update(task, description=f"{stage} {name}: {text}")
+
     def end(self, stage: str, name: str) -> None:
-        """A job ended."""
+        """Show that a job ended."""
         task = self._tasks.pop((stage, name), None)
         if self._progress and task is not None:
             self._progress.remove_task(task)
 
-    def line(self, stage: str, name: str, facts: dict) -> None:
-        """One plain line on what came of a step."""
+    def step(self, stage: str, name: str, facts: dict) -> None:
+        """Show the result of a step in one line.
+
+        The log has the reason of each step. The person reads each reason once: in the report, which
+        groups the sources that it affected, or here.
+        """
         seconds = f" ({float(facts['seconds']):.1f} s)" if facts.get("seconds") is not None else ""
-        self.say(f"  {stage} {script.line(name, facts)}{seconds}")
+        self.log(f"  {stage} {script.line(name, facts)}{seconds}")
+        reason = facts.get("reason") or ""
+        is_in_report = stage == "api" or facts["outcome"] in _IN_REPORT
+        if is_in_report or reason in self._shown_reasons:
+            facts = facts | {"reason": "", "remedy": ""}
+        self._shown_reasons.add(reason)
+        self._print(settings.redact(f"  {stage} {script.line(name, facts)}{seconds}"))
 
     def report(self, stages_of, tables, notes) -> None:
-        """The closing report, to the person and to the log."""
+        """Write the closing report to the person and to the log."""
         from pipeline.cli import report
 
         with suppress(OSError, ValueError):
@@ -84,21 +104,26 @@ class Screen:
 
     def _print(self, text: str) -> None:
         try:
-            if self._progress:
-                self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
-            else:
-                print(text, flush=True)
+            for line in wrapped(text, sys.stdout.isatty()):
+                if self._progress:
+                    self._progress.console.print(
+                        line, markup=False, highlight=False, soft_wrap=True
+                    )
+                else:
+                    print(line, flush=True)
         except OSError:
             _silence_stdout()
 
 
 def _silence_stdout() -> None:
-    """Nobody reads on (`| head`), or its disk is full: the run goes on, the log has it all."""
-    sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115 - held until the process ends
+    """The reader is gone (`| head`), or its disk is full: the run continues, the log has it all."""
+    sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115 - stays open until the process ends
 
 
 def _progress():
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
-    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    what = TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold"))
+    columns = SpinnerColumn(), what, TimeElapsedColumn()
     return Progress(*columns, transient=True, refresh_per_second=8)

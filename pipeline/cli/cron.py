@@ -1,4 +1,4 @@
-"""`./run_pipeline.sh cron`: the crontab lines for this clone; and whether cron has them and runs.
+"""`./run_pipeline.sh cron`: the crontab lines for this clone; for `doctor`: whether cron runs them.
 
 Another scheduler may start the nights: what is missing here is a note, and stops nothing.
 """
@@ -14,11 +14,11 @@ from pipeline import errors, settings
 from pipeline.settings import ROOT, Settings
 
 PROGRAM = "run_pipeline.sh"
-TABLES = (Path("/etc/crontab"), Path("/etc/cron.d"))  # beside the user's own
+TABLES = (Path("/etc/crontab"), Path("/etc/cron.d"))  # in addition to the user's own
 PROCESSES = Path("/proc")
 NAMES = {"cron", "crond", "fcron", "dcron", "anacron", "cronie"}
 _SECONDS = 10
-_HINT = "./run_pipeline.sh cron prints it, crontab -e takes it"
+_HINT = "./run_pipeline.sh cron prints it, crontab -e adds it"
 _KEEP_UP = "db start"  # in the line that keeps the embedded server up
 
 
@@ -26,48 +26,43 @@ def show() -> int:
     """Print the lines of `crontab` for this clone, to be added to the user's own jobs."""
     here = settings.load()
     text = (ROOT / "crontab").read_text("utf-8")
-    if here.database_url:  # whoever runs that server keeps it up
+    if here.database_url:  # the administrator of that server keeps it up
         text = "\n\n".join(part for part in text.split("\n\n") if _KEEP_UP not in part) + "\n"
-    named = {"@ROOT@": ROOT, "@LOGS@": here.logs, "@POSTGRES@": here.postgres}
-    for word, path in named.items():
-        text = text.replace(word, _word(path))
+    paths = {"@ROOT@": ROOT, "@LOGS@": here.logs, "@POSTGRES@": here.postgres}
+    for placeholder, path in paths.items():
+        # Quoted for the shell; cron reads an unescaped `%` as a line end.
+        text = text.replace(placeholder, shlex.quote(str(path)).replace("%", r"\%"))
     print(text.rstrip())
     return errors.OK
 
 
-def _word(path: os.PathLike) -> str:
-    """A path as a word of a crontab line: quoted for the shell, `%` escaped for cron."""
-    return shlex.quote(str(path)).replace("%", r"\%")
-
-
 def facts(here: Settings) -> tuple[dict[str, str], list[str]]:
-    """Whether cron has the lines of this clone and runs: facts to show, and what is not well."""
+    """Whether cron has the lines of this clone and runs: facts to show, and notes."""
     lines = [line for line in _lines() if _is_ours(line)]
-    kept_up = [line for line in lines if _KEEP_UP in line]
+    keep_up = [line for line in lines if _KEEP_UP in line]
     nightly = [line for line in lines if _KEEP_UP not in line and not line.startswith("@reboot")]
     running = _is_running()
-    told = {
+    shown = {
         "the night": nightly[0] if nightly else "no crontab line starts it",
-        "cron": {True: "running", False: "not running", None: "not known"}[running],
+        "cron": {True: "running", False: "not running", None: "unknown"}[running],
     }
     notes = []
     if not nightly:
         notes.append(f"no crontab line that this user can read starts the night: {_HINT}")
     if not here.database_url:
-        told["the server"] = kept_up[0] if kept_up else "no crontab line keeps it up"
-        if nightly and not kept_up:
-            notes.append(f"no crontab line starts a server that went down: {_HINT}")
+        shown["the server"] = keep_up[0] if keep_up else "no crontab line keeps it up"
+        if nightly and not keep_up:
+            notes.append(f"no crontab line restarts the server after a failure: {_HINT}")
     if running is False:
-        notes.append("cron is not running: start it (service cron start), or nothing starts by it")
-    return told, notes
+        notes.append("cron is not running, so no crontab line has an effect: service cron start")
+    return shown, notes
 
 
 def _lines() -> Iterator[str]:
     """The lines of all crontabs that can be read, without comments."""
     texts = [_own()]
-    for place in TABLES:
-        files = sorted(place.iterdir()) if place.is_dir() else [place]
-        for file in files:
+    for path in TABLES:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
             try:
                 texts.append(file.read_text("utf-8", "replace"))
             except OSError:
@@ -77,7 +72,7 @@ def _lines() -> Iterator[str]:
 
 
 def _own() -> str:
-    """This user's crontab; empty without one, or without cron."""
+    """This user's crontab; empty if there is none, or no cron."""
     program = shutil.which("crontab")
     if not program:
         return ""
@@ -97,10 +92,10 @@ def _is_ours(line: str) -> bool:
     lexer = shlex.shlex(line.replace(r"\%", "%"), posix=True, punctuation_chars=True)
     lexer.whitespace_split, lexer.commenters = True, ""
     try:
-        words = [Path(os.path.expandvars(word)).expanduser() for word in lexer]
-    except (ValueError, RuntimeError):  # a quote that stays open, an unknown user's home
+        paths = [Path(os.path.expandvars(token)).expanduser() for token in lexer]
+    except (ValueError, RuntimeError):  # an unclosed quote, an unknown user's home
         return str(ROOT) in line
-    paths = [word.parent if word.name == PROGRAM else word for word in words]
+    paths = [path.parent if path.name == PROGRAM else path for path in paths]
     return any(path.is_absolute() and _is_root(path) for path in paths)
 
 

@@ -5,31 +5,34 @@ import sys
 
 from psycopg import conninfo
 
-from pipeline import database, embedded, errors, prod, settings
+from pipeline import database, embedded, errors, settings
 from pipeline.embedded.programs import program
 from pipeline.errors import SetupError
+from pipeline.prod import connection as prod
 
 ACTIONS = ("url", "psql", "start", "stop")
-_EMBEDDED_ONLY = "the database is the server of DATABASE_URL; whoever runs it starts and stops it"
+_EMBEDDED_ONLY = "the database is the server of DATABASE_URL; its administrator starts and stops it"
 
 
-def run(action: str, words: list[str], of_prod: bool = False, unless_stopped: bool = False) -> int:
-    """Do one of ACTIONS; `words` are psql's own. Returns the exit code; psql does not return.
+def run(
+    action: str, arguments: list[str], of_prod: bool = False, unless_stopped: bool = False
+) -> int:
+    """Do one of ACTIONS; `arguments` are those of psql. Returns the exit code, except for psql.
 
-    unless_stopped: `start` is to do nothing after `stop`, until somebody starts the server.
+    unless_stopped: `start` does nothing after `stop`, until somebody starts the server.
     """
     here = settings.load()
     if action in ("url", "psql"):
-        address = prod.url(here) if of_prod else database.url(here, _say)
+        url = prod.url(here) if of_prod else database.url(here, _say)
         if action == "url":
-            print(address)
+            print(url)
         else:
-            _become_psql(address, words)
+            _become_psql(url, arguments)
     elif here.database_url:
         raise SetupError(_EMBEDDED_ONLY)
     elif action == "start" and unless_stopped:
-        address = embedded.keep_up(here, _say)
-        print(f"running: {address}" if address else "stopped, and cron does not start it")
+        url = embedded.keep_up(here, _say)
+        print(f"running: {url}" if url else "stopped, and cron does not start it")
     elif action == "start":
         print(f"running: {database.url(here, _say)}")
     else:
@@ -38,12 +41,11 @@ def run(action: str, words: list[str], of_prod: bool = False, unless_stopped: bo
     return errors.OK
 
 
-def _become_psql(address: str, words: list[str]) -> None:
-    given = conninfo.conninfo_to_dict(address)
+def _become_psql(url: str, arguments: list[str]) -> None:
     psql = program("psql")
     sys.stdout.flush()
-    environment = database.environment(given)
-    os.execve(psql, ["psql", *words], environment)  # noqa: S606 - no shell stands between
+    environment = database.environment(conninfo.conninfo_to_dict(url))
+    os.execve(psql, ["psql", *arguments], environment)  # noqa: S606 - no shell is needed
 
 
 def _say(text: str) -> None:

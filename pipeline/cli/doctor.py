@@ -1,4 +1,4 @@
-"""`./run_pipeline.sh doctor`: what would stop tonight's run, and what else is not well."""
+"""`./run_pipeline.sh doctor`: what would stop tonight's run, and what else needs attention."""
 
 import importlib.util
 import platform
@@ -6,21 +6,20 @@ import shutil
 from datetime import UTC, datetime
 
 import psycopg
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from pipeline import database, embedded, errors, prod, settings
-from pipeline.cli import cron, last_night, preflight, publishers
+from pipeline import database, embedded, errors, settings
+from pipeline.cli import cron, last_night, preflight, publishers, tables
 from pipeline.errors import PipelineError, SettingError
+from pipeline.prod import connection as prod
 from pipeline.prod import ownership
 from pipeline.raw import stash
 from pipeline.settings import ROOT, Settings
 from pipeline.stages import lock
 
-NO_ROOM = 100 * 1024**2  # bytes free below which a night cannot succeed
-LITTLE_ROOM = 2 * 1024**3  # bytes free below which a night may fail
+TOO_LITTLE_SPACE = 100 * 1024**2  # bytes free below which a night cannot succeed
+LITTLE_SPACE = 2 * 1024**3  # bytes free below which a night may fail
 
 STOPPED = (
     "the database server is stopped (db stop), so dev and prod were not checked; tonight's run "
@@ -29,76 +28,70 @@ STOPPED = (
 
 
 def check(offline: bool = False) -> int:
-    """Print the settings in force and every check; returns 0, or 78 when a run would be stopped.
+    """Print the settings in force and every check; returns 0, or 78 if a run would be stopped.
 
     offline: whether publishers are left out.
     """
-    console = Console(soft_wrap=True, width=1000)  # a path must stay whole, to be copied
+    console = tables.console()
     here, sources = settings.load(), settings.sources()
-    _print_facts(console, "Setting", _settings())
-    stops = [str(error) for error in preflight.problems(here, sources)]
-    stops += _room(here, NO_ROOM) + _dbt()
-    remarks = [] if stops else _room(here, LITTLE_ROOM)
-    remarks += _programs(here) + stash.problems(here) + stash.gap(here, sources)
-    remarks += settings.unsafe_env()
-    facts, notes = _nights(here)
-    _print_facts(console, "Night", facts)
-    remarks += notes
+    _show_facts(console, "Setting", _settings())
+    problems = [str(error) for error in preflight.problems(here, sources)]
+    problems += _space(here, TOO_LITTLE_SPACE) + _dbt()
+    notes = [] if problems else _space(here, LITTLE_SPACE)
+    notes += _programs() + stash.problems(here) + stash.gap(here, sources) + settings.unsafe_env()
+    facts, notes_of_nights = _nights(here)
+    _show_facts(console, "Night", facts)
+    notes += notes_of_nights
     if embedded.is_stopped(here):
-        remarks.append(STOPPED)
+        notes.append(STOPPED)
     else:
         try:
-            _print_facts(console, "Database", _database(here))
+            _show_facts(console, "Database", _database(here))
         except PipelineError as error:
-            stops.append(str(error))
-        stops += [] if stops else _prod(here)
-    remarks += [] if offline else publishers.silent(here, sources)
-    for problem in stops:
-        console.print(f"stops tonight's run: {problem}", markup=False, style="red")
-    for problem in remarks:
-        console.print(f"note: {problem}", markup=False, style="yellow")
-    console.print("tonight's run would be stopped" if stops else "nothing stops tonight's run")
-    return errors.SETUP if stops else errors.OK
+            problems.append(str(error))
+        problems += [] if problems else _prod(here)
+    notes += [] if offline else publishers.silent(here, sources)
+    for problem in problems:
+        tables.show_text(console, f"stops tonight's run: {problem}", "  ", "red")
+    for note in notes:
+        tables.show_text(console, f"note: {note}", "  ", "yellow")
+    console.print("tonight's run would be stopped" if problems else "nothing stops tonight's run")
+    return errors.SETUP if problems else errors.OK
 
 
-def _nights(here: Settings) -> tuple[dict[str, str], list[str]]:
-    """When the newest night ended and how, what cron does: facts to show, and what is not well."""
-    facts, notes = cron.facts(here)
-    running, known = lock.holder(here), last_night.newest(here)
-    if running:
-        facts["now"] = f"a run is in progress ({running})"
-    over = [night for night in known if night.is_over or not running][:1]
-    facts["last night"] = last_night.in_words(over[0]) if over else "none yet"
-    for night in over:
-        if not night.is_well:
-            why = f": {night.reason}" if night.reason else ""
-            notes.append(f"the last night {last_night.in_words(night)}{why}")
-        if night.is_old(datetime.now(UTC)):
-            notes.append(f"no night has ended since {night.at:%Y-%m-%d %H:%M %Z}")
-    return facts, notes
-
-
-def _dbt() -> list[str]:
-    is_there = importlib.util.find_spec("dbt") is not None
-    return [] if is_there else ["dbt is not installed: delete .venv; the next run installs it anew"]
-
-
-def _print_facts(console: Console, title: str, facts: dict[str, str]) -> None:
-    table = Table(title, "In force", box=box.SIMPLE_HEAD, pad_edge=False)
+def _show_facts(console: Console, title: str, facts: dict[str, str]) -> None:
+    """Print facts with their names; a long path stays whole, so that it can be copied."""
+    width = max(map(len, facts))
+    console.print(Text(f"\n{title}", style="bold"))
     for name, value in facts.items():
-        table.add_row(name, Text(value))
-    console.print(table)
+        tables.show_text(console, f"{name:{width}}  {value}", "    ")
 
 
 def _settings() -> dict[str, str]:
-    found = {k: settings.masked(k, v) or "(empty)" for k, v in settings.values().items()}
-    return found | {"python": f"{platform.python_version()} on {platform.system()}"}
+    shown = {name: settings.masked(name, v) or "(empty)" for name, v in settings.values().items()}
+    return shown | {"python": f"{platform.python_version()} on {platform.system()}"}
+
+
+def _nights(here: Settings) -> tuple[dict[str, str], list[str]]:
+    """When the newest night ended and how, and what cron does: facts to show, and notes."""
+    facts, notes = cron.facts(here)
+    running, nights = lock.holder(here), last_night.newest(here)
+    if running:
+        facts["now"] = f"a run is in progress ({running})"
+    over = [night for night in nights if night.is_over or not running][:1]
+    facts["last night"] = str(over[0]) if over else "none yet"
+    for night in over:
+        if not night.succeeded:
+            notes.append(f"the last night {night}" + (f": {night.reason}" if night.reason else ""))
+        if night.is_old(datetime.now(UTC)):
+            notes.append(f"no night has ended since {night.last_at:%Y-%m-%d %H:%M %Z}")
+    return facts, notes
 
 
 def _database(here: Settings) -> dict[str, str]:
     """Where the database is; the embedded one is started, as tonight's run would do.
 
-    Raises PipelineError when it cannot be reached or used.
+    Raises PipelineError if it cannot be reached or used.
     """
     with database.connect(here, lambda text: None, database.GLANCE) as connection:
         database.prepare(connection)
@@ -108,14 +101,14 @@ def _database(here: Settings) -> dict[str, str]:
             "database": f"{info.dbname}, as {info.user}",
             "version": f"PostgreSQL {info.parameter_status('server_version')}",
         }
-    if here.database_url:
-        return facts
-    where = embedded.describe(here)
-    return facts | {f"embedded {k}": v for k, v in where.items() if k != "version"}
+    if not here.database_url:
+        described = embedded.describe(here)
+        facts |= {f"embedded {key}": v for key, v in described.items() if key != "version"}
+    return facts
 
 
 def _prod(here: Settings) -> list[str]:
-    """What would end stage publish with 78; of a prod that is down the night tells."""
+    """What would end stage publish with 78; that prod is down is for the night to report."""
     try:
         with (
             database.connect(here, lambda text: None, database.GLANCE) as dev,
@@ -129,11 +122,18 @@ def _prod(here: Settings) -> list[str]:
     return []
 
 
-def _room(here: Settings, wanted: int) -> list[str]:
+def _space(here: Settings, wanted: int) -> list[str]:
     folder = here.data_dir if here.data_dir.exists() else ROOT
     free = shutil.disk_usage(folder).free
-    return [f"only {free / 1024**3:.1f} GB free at {folder}: make room"] if free < wanted else []
+    message = f"only {free / 1024**3:.1f} GB free at {folder}: free some space"
+    return [message] if free < wanted else []
 
 
-def _programs(here: Settings) -> list[str]:
+def _programs() -> list[str]:
     return [] if shutil.which("git") else ["git is not installed: apt-get install git"]
+
+
+def _dbt() -> list[str]:
+    is_installed = importlib.util.find_spec("dbt") is not None
+    message = "dbt is not installed: delete .venv; the next run installs it again"
+    return [] if is_installed else [message]

@@ -1,16 +1,18 @@
-"""How the newest whole night of this data folder went: `data/state/night.json`.
+"""How the newest night of this data folder went: `data/state/night.json`.
 
-It is noted with or without a database, and also when a night ends before it began (code 78). The
-night before is kept in the note while a night is in progress, so that nobody has to guess then.
+It is recorded with or without a database, and also if a night ends before it began (code 78). While
+a night is in progress, the record of the one before stays in it.
 """
 
-import json
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec.structs import replace
 
 from pipeline import durable, errors, settings, state
 from pipeline.errors import BusyError, SetupError
@@ -21,145 +23,125 @@ DAY = 24 * 3600
 FILE = "night.json"
 
 
-@dataclass(frozen=True)
-class Night:
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Night(msgspec.Struct, frozen=True, omit_defaults=True):
     """A whole night: when it began and ended, its exit code, and why if it was not 0."""
 
-    run: str  # the id of the run; empty where it is not known
-    began_at: datetime | None
-    ended_at: datetime | None  # None: it is in progress, or was killed, or stopped
-    exit_code: int | None
+    run: str = ""  # the id of the run; empty if it ended before it had one
+    began_at: Instant | None = None
+    ended_at: Instant | None = None  # None: it is in progress, or was killed, or stopped
+    exit_code: int | None = None
     reason: str = ""
+    before: "Night | None" = None
+
+    def __str__(self) -> str:
+        """When it ended and how, in a few words."""
+        began = f"began {self.began_at:%Y-%m-%d %H:%M %Z}" if self.began_at else "began"
+        if self.exit_code is None:
+            return f"{began} and did not end: it was killed, or the machine stopped"
+        how = f"with code {self.exit_code} ({errors.meaning(self.exit_code)})"
+        if self.ended_at:
+            return f"ended {self.ended_at:%Y-%m-%d %H:%M %Z} {how}"
+        return f"{began} and ended {how}"
 
     @property
-    def is_well(self) -> bool:
+    def succeeded(self) -> bool:
         """Whether it ended with 0."""
         return self.exit_code == errors.OK
 
     @property
     def is_over(self) -> bool:
-        """Whether its end was noted."""
+        """Whether its end was recorded."""
         return self.exit_code is not None
 
     @property
-    def at(self) -> datetime | None:
-        """The last that is known of it."""
+    def last_at(self) -> datetime | None:
+        """The time of the last that was recorded of it."""
         return self.ended_at or self.began_at
 
     def is_old(self, now: datetime) -> bool:
         """Whether the night after it should be over by now."""
-        return self.at is not None and now > self.at + RHYTHM + GRACE
+        return self.last_at is not None and now > self.last_at + RHYTHM + GRACE
 
 
 def begin(here: Settings, run: str) -> None:
-    """Note that a whole night begins: until it ends, no night has ended since."""
-    _write(here.state, {"run": run, "began_at": state.now()}, _noted(here.state))
+    """Record that a night begins: until it ends, no night has ended since."""
+    _write(here.state, Night(run, _now()), _read(here.state))
 
 
 def end(here: Settings, exit_code: int, reason: str = "") -> None:
-    """Note how the night that is in progress ended."""
-    noted = _noted(here.state)
-    told = {"ended_at": state.now(), "exit_code": exit_code, "reason": reason}
-    _write(here.state, noted | told, noted.get("before"))
-
-
-@contextmanager
-def noting() -> Generator[None]:
-    """Note what ends a night before its last stage, also before it could begin.
-
-    Such a night has no end by the clock, so `--if-missed` makes up for it. One that met another run
-    did nothing: the note is as it was before.
-    """
-    folder = settings.state_folder()
-    before = _noted(folder)
-    try:
-        yield
-    except Exception as error:
-        noted = _noted(folder)
-        is_begun = noted != before
-        if isinstance(error, BusyError):
-            if is_begun and not _is_over(noted):
-                _write(folder, before, before.get("before"))
-        elif folder.is_dir():
-            began = noted if is_begun else {"began_at": state.now()}
-            code = getattr(error, "exit_code", errors.FAILED)
-            told = {"exit_code": code, "reason": settings.redact(str(error))}
-            _write(folder, began | told, before)
-        raise
+    """Record how the night that is in progress ended."""
+    night = _read(here.state) or Night()
+    ended = replace(night, ended_at=_now(), exit_code=exit_code, reason=reason)
+    _write(here.state, ended, night.before)
 
 
 def stopped(here: Settings, run: str, exit_code: int, signal: str) -> None:
-    """Note that the night in progress was stopped by a signal; it has no end of its own."""
-    noted = _noted(here.state)
-    if noted.get("run") != run:
-        return
-    told = {"exit_code": exit_code, "reason": f"stopped by {signal}"}
-    _write(here.state, noted | told, noted.get("before"))
+    """Record that a signal stopped the night in progress; it has no time of its end."""
+    night = _read(here.state)
+    if night and night.run == run:
+        ended = replace(night, exit_code=exit_code, reason=f"stopped by {signal}")
+        _write(here.state, ended, night.before)
+
+
+@contextmanager
+def recorded() -> Generator[None]:
+    """Record an error that ends a night before its last stage, even before it could begin.
+
+    Such a night has no time of its end, so `--if-missed` repeats it. A night that met another run
+    did nothing: the record stays as it was before.
+    """
+    folder = settings.state_folder()
+    before = _read(folder)
+    try:
+        yield
+    except Exception as error:
+        night = _read(folder)
+        has_begun = night is not None and night != before
+        if isinstance(error, BusyError):
+            if has_begun and not night.is_over:
+                _write(folder, before or Night(), before and before.before)
+        elif folder.is_dir():
+            began = night if has_begun else Night(began_at=_now())
+            code = getattr(error, "exit_code", errors.FAILED)
+            ended = replace(began, exit_code=code, reason=settings.redact(str(error)))
+            _write(folder, ended, before)
+        raise
 
 
 def newest(here: Settings) -> list[Night]:
-    """The newest night that is noted and, if it is not over, the one before; newest first."""
-    noted = _noted(here.state)
-    before = noted.get("before")
-    given = [noted, before if isinstance(before, dict) and not _is_over(noted) else {}]
-    return [_night(one) for one in given if one]
-
-
-def in_words(night: Night) -> str:
-    """When a night ended and how, in a few words."""
-    began = f"began {night.began_at:%Y-%m-%d %H:%M %Z}" if night.began_at else "began"
-    if night.exit_code is None:
-        return f"{began} and did not end: it was killed, or the machine stopped"
-    how = f"with code {night.exit_code} ({errors.meaning(night.exit_code)})"
-    return (
-        f"ended {night.ended_at:%Y-%m-%d %H:%M %Z} {how}"
-        if night.ended_at
-        else f"{began} and ended {how}"
-    )
+    """The newest night on record and, if it is not over, the one before; the newest first."""
+    night = _read(here.state)
+    before = night.before if night and not night.is_over else None
+    return [each for each in (night, before) if each and each != Night()]
 
 
 def was_missed() -> bool:
-    """Whether no whole night ended, well or not, within the last 24 hours, or the newest did not.
+    """Whether no night ended, successful or not, within the last 24 hours, or the newest did not.
 
-    One that a power cut or a kill ended is missed, however short before it another one ended.
+    A night that a power cut or a kill ended is missed, even if another ended shortly before it.
     """
-    ended = _instant(_noted(settings.load().state).get("ended_at"))
+    night = _read(settings.load().state)
+    ended = night.ended_at if night else None
     return ended is None or not 0 <= time.time() - ended.timestamp() < DAY
 
 
-def _night(noted: dict) -> Night:
-    code, reason = noted.get("exit_code"), noted.get("reason")
-    began, ended = _instant(noted.get("began_at")), _instant(noted.get("ended_at"))
-    code = code if isinstance(code, int) else None
-    return Night(str(noted.get("run", "")), began, ended, code, str(reason or ""))
+def _now() -> datetime:
+    return datetime.fromisoformat(state.now())
 
 
-def _is_over(noted: dict) -> bool:
-    return isinstance(noted.get("exit_code"), int)
-
-
-def _instant(value: object) -> datetime | None:
+def _read(folder: Path) -> Night | None:
+    """The record; an unreadable file counts as none."""
     try:
-        instant = datetime.fromisoformat(value if isinstance(value, str) else "")
-    except ValueError:
+        return msgspec.json.decode((folder / FILE).read_bytes(), type=Night)
+    except (OSError, msgspec.MsgspecError):
         return None
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
-def _noted(folder: Path) -> dict:
-    """What is noted; a file that cannot be read counts as nothing."""
-    try:
-        noted = json.loads((folder / FILE).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return noted if isinstance(noted, dict) else {}
-
-
-def _write(folder: Path, noted: dict, before: dict | None) -> None:
-    """Note a night; of the one before only that one, not its own forerunner."""
-    noted = {name: value for name, value in noted.items() if name != "before"}
-    before = {name: value for name, value in (before or {}).items() if name != "before"}
-    with suppress(OSError, SetupError):  # a full disk, a link: the night says so
-        durable.write_json(
-            durable.unlinked(folder) / FILE, noted | ({"before": before} if before else {})
-        )
+def _write(folder: Path, night: Night, before: Night | None) -> None:
+    """Write the record of a night and of the one before, but not of the one before that."""
+    night = replace(night, before=before and replace(before, before=None))
+    with suppress(OSError, SetupError):  # a full disk, a link: the night itself reports it
+        durable.write_json(durable.unlinked(folder) / FILE, msgspec.to_builtins(night))

@@ -1,4 +1,4 @@
-"""Whether the publishers of all sources respond, asked all at once and briefly: for `doctor`."""
+"""Which publishers do not respond; all are asked at once and briefly, for `doctor`."""
 
 import ast
 import threading
@@ -15,44 +15,44 @@ from pipeline.raw import snapshot
 from pipeline.settings import ROOT, Settings, redact
 
 SECONDS = 8.0  # for all of them
-NO_HEAD = 501  # from a server that knows no HEAD, but is there
-_NOT_ASKED = ("page", "licence_page")  # addresses for people
+NO_HEAD = 501  # from a server that does not support HEAD, but is there
+_PAGES = ("page", "licence_page")  # addresses for people
 
 
 def silent(here: Settings, sources: Iterable[str], seconds: float = SECONDS) -> list[str]:
-    """The publishers that do not respond, each with the sources that need it and why.
+    """A line on each publisher that does not respond: why, and which sources need it.
 
-    Each host is sent one HEAD request without parameters, by way of mirrors and proxies; any
-    response below 500 will do. One line for all when none responds.
+    Each host gets one HEAD request without parameters, through mirrors and proxies; any status
+    below 500 is a response. If no publisher responds, there is one line for all.
     """
     hosts: dict[str, tuple[str, list[str]]] = {}
     for source in sources:
         for url in addresses(here, source):
             host = urlsplit(url).netloc
             hosts.setdefault(host, (url, []))[1].append(source)
-    troubles = _ask_all(here, {host: url for host, (url, _) in hosts.items()}, seconds)
-    if hosts and len(troubles) == len(hosts):
-        host, why = next(iter(troubles.items()))
-        return [f"no publisher responds: see to the network ({host}: {why})"]
+    problems = _ask_all(here, {host: url for host, (url, _) in hosts.items()}, seconds)
+    if hosts and len(problems) == len(hosts):
+        host, why = next(iter(problems.items()))
+        return [f"no publisher responds: check the network ({host}: {why})"]
     return [
         f"{host} does not respond ({why}): {', '.join(dict.fromkeys(hosts[host][1]))} would keep "
         "the last good data"
-        for host, why in troubles.items()
+        for host, why in problems.items()
     ]
 
 
 def addresses(here: Settings, source: str) -> list[str]:
-    """The addresses that a source is read from: those of its snapshots, else of its script."""
-    found = [url for url in snapshot.addresses(here, source) if _host(url)]
-    return found or _in_script(ROOT / "api" / f"{source}.py")
+    """The addresses of a source: those in its snapshots, otherwise those in its script."""
+    urls = [url for url in snapshot.addresses(here, source) if _host(url)]
+    return urls or _in_script(ROOT / "api" / f"{source}.py")
 
 
 def _in_script(path: Path) -> list[str]:
-    """The addresses in a script's code; not those in its texts, nor of pages for people."""
+    """The addresses in the code of a script, except those in docstrings and of pages for people."""
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, ValueError, SyntaxError):
-        return []  # its own checks say so
+        return []  # other checks report it
     skipped = {id(part.value) for part in ast.walk(tree) if _is_for_people(part)}
     texts = (
         node.value
@@ -65,8 +65,8 @@ def _in_script(path: Path) -> list[str]:
 
 
 def _is_for_people(node: ast.AST) -> TypeGuard[ast.Expr | ast.keyword]:
-    """Whether what stands there is a docstring, or the address of a page."""
-    return isinstance(node, ast.Expr) or (isinstance(node, ast.keyword) and node.arg in _NOT_ASKED)
+    """Whether a node is a docstring, or the address of a page."""
+    return isinstance(node, ast.Expr) or (isinstance(node, ast.keyword) and node.arg in _PAGES)
 
 
 def _host(url: str) -> str:
@@ -77,14 +77,17 @@ def _host(url: str) -> str:
 
 
 def _ask_all(here: Settings, urls: dict[str, str], seconds: float) -> dict[str, str]:
-    """Why hosts do not respond, by host. Names are resolved without a time limit: by daemons."""
+    """Why hosts do not respond, by host.
+
+    Names are resolved without a time limit, so the threads are daemons and may outlast this.
+    """
     why = dict.fromkeys(urls, f"no response within {seconds:g} s")
     threads = []
     for host, url in urls.items():
 
         def ask(host: str = host, url: str = url) -> None:
-            if trouble := _trouble(here, url, seconds):
-                why[host] = trouble
+            if problem := _problem(here, url, seconds):
+                why[host] = problem
             else:
                 why.pop(host, None)
 
@@ -96,16 +99,16 @@ def _ask_all(here: Settings, urls: dict[str, str], seconds: float) -> dict[str, 
     return dict(why)
 
 
-def _trouble(here: Settings, url: str, seconds: float) -> str:
-    """What is wrong with a response to a URL, or why there is none; empty when all is well."""
+def _problem(here: Settings, url: str, seconds: float) -> str:
+    """What is wrong with the response to a URL, or why there is none; empty if it is good."""
     scheme, host, path, _, _ = urlsplit(network.mirrored(here, url))
-    asked = urlunsplit((scheme, host, path or "/", "", ""))
+    address = urlunsplit((scheme, host, path or "/", "", ""))
     with requests.Session() as session:
-        session.auth = lambda request: request  # credentials of ~/.netrc are nobody's business here
+        session.auth = lambda request: request  # no credentials from ~/.netrc
         session.headers["User-Agent"] = f"county-hazards-pipeline/0.1 (+{here.contact})"
         try:
             login = network.login(here, url)
-            response = session.head(asked, auth=login, timeout=seconds, allow_redirects=False)
+            response = session.head(address, auth=login, timeout=seconds, allow_redirects=False)
         except (requests.exceptions.RequestException, ValueError) as error:
             return redact(framing.reason(error))[:200]
     is_down = response.status_code >= 500 and response.status_code != NO_HEAD

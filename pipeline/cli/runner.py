@@ -1,30 +1,33 @@
 """Runs the scripts of a stage side by side, each in a process of its own.
 
-One that crashes, hangs past its limit or eats memory takes nothing else with it. A signal to the
+A script that crashes, hangs past its limit or uses up its memory affects no other. A signal to the
 run ends all of them.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
-from pipeline import errors, settings, state
+from pipeline import errors, runs, settings, state
+from pipeline.cli.console import RunConsole
 from pipeline.errors import PipelineError, SettingError
 from pipeline.settings import ROOT, Settings
 from pipeline.stages import script
-from pipeline.state import Outcome
 
-GRACE = 5.0  # seconds between asking a process to end and ending it
-# With which codes a child ends that ends the run too, and as what.
-_ENDS_RUN = {errors.ENDS_RUN: PipelineError, errors.SETUP: SettingError}
+GRACE = 5.0  # seconds between asking a process to end and killing it
 AT_ONCE = {"api": 12}  # jobs of a stage that waits for others more than it works
+LAST_LINES = 20  # of a job's output, to tell why it failed
+# The exit codes of a job that end the run too, and the error that each stands for.
+_ENDS_RUN = {errors.ENDS_RUN: PipelineError, errors.SETUP: SettingError}
+_DBT_STARTS = re.compile(r"\s(\d+ of \d+) START (?:.* model ([\w.]+))?")
 
 
 @dataclass(frozen=True)
@@ -36,25 +39,27 @@ class Job:
     command: tuple[str, ...]
 
 
-class Runner:
-    """Holds what the children of one run share: the lifeline, the log, who is running."""
+def source_job(stage: str, source: str, options: list[str]) -> Job:
+    """The job of one source in one stage."""
+    if stage == "load":
+        return Job(stage, source, ("-m", "pipeline.stages.load", source, *options))
+    return Job(stage, source, (str(ROOT / stage / f"{source}.py"), *options))
 
-    def __init__(self, here: Settings, run_id: str, log: Callable[[str], None]):
-        self.here, self.run_id, self.log = here, run_id, log
-        self.lifeline, self._held = os.pipe()
+
+class Runner:
+    """What the children of one run share: the lifeline, the console, which of them run."""
+
+    def __init__(self, here: Settings, run_id: str, console: RunConsole):
+        self.here, self.run_id, self.console = here, run_id, console
+        # Children end when the writing end closes, and this process holds it to its own end.
+        self.lifeline, self._writing_end = os.pipe()
         self._running: set[subprocess.Popen] = set()
         self._guard = threading.Lock()
         self._stopping = False
-        self.failures: list[PipelineError] = []  # what ends the whole night with code 1
-        self.ending: set[Job] = set()  # the jobs that met it
-        self.codes: list[int | None] = []  # with which jobs ended
+        self.failures: list[PipelineError] = []  # what ends the whole run
+        self.codes: list[int | None] = []  # the exit codes of the jobs
 
-    def run(
-        self,
-        jobs: Iterable[Job],
-        on_start: Callable[[Job], None] = lambda job: None,
-        on_end: Callable[[Job, dict], None] = lambda job, facts: None,
-    ) -> dict[str, dict]:
+    def run(self, jobs: Iterable[Job]) -> dict[str, dict]:
         """Run jobs on every core, or AT_ONCE of them; returns the facts of each by name.
 
         What a job did is read from its state file; one that ended without writing it has failed.
@@ -65,9 +70,10 @@ class Runner:
         def work(job: Job) -> None:
             if self._stopping:
                 return
-            on_start(job)
+            self.console.start(job.stage, job.name)
             facts[job.name] = self._run_one(job)
-            on_end(job, facts[job.name])
+            self.console.end(job.stage, job.name)
+            self.console.step(job.stage, job.name, facts[job.name])
 
         workers = max([2, os.cpu_count() or 2, *(AT_ONCE.get(job.stage, 0) for job in jobs)])
         with ThreadPoolExecutor(max_workers=workers) as pool:
@@ -80,7 +86,7 @@ class Runner:
         return facts
 
     def stop(self) -> None:
-        """End every child with all it started: asked first, made to after a while."""
+        """End every child with all that it started: ask first, kill after GRACE."""
         with self._guard:
             self._stopping = True
             running = list(self._running)
@@ -97,8 +103,8 @@ class Runner:
         process = self._start(job)
         if process is None:
             return self._failed(job, "not started: the run is ending", 0)
-        tail: list[str] = []
-        reader = threading.Thread(target=self._read, args=(process, job, tail), daemon=True)
+        output: deque[str] = deque(maxlen=LAST_LINES)
+        reader = threading.Thread(target=self._read, args=(process, job, output), daemon=True)
         reader.start()
         try:
             code = process.wait(timeout=self.here.source_timeout or None)
@@ -109,19 +115,17 @@ class Runner:
         reader.join(timeout=GRACE)
         with self._guard:
             self._running.discard(process)
-        return self._judge(job, code, tail, time.monotonic() - started)
+        self.codes.append(code)
+        recorded = state.read(self.here, job.name).get(job.stage, {})
+        has_recorded = recorded.get("run") == self.run_id
+        if has_recorded and code in (errors.OK, errors.DEGRADED, errors.SETUP):
+            return recorded
+        return self._failure_of(job, code, output, time.monotonic() - started)
 
     def _start(self, job: Job) -> subprocess.Popen | None:
-        memory = str(self.here.source_memory_mb)
-        command = [
-            sys.executable,
-            "-m",
-            "pipeline.cli.child",
-            str(self.lifeline),
-            memory,
-            *job.command,
-        ]
-        environment = os.environ | {"PIPELINE_RUN": self.run_id, "PYTHONUNBUFFERED": "1"}
+        child = ("-m", "pipeline.cli.child", str(self.lifeline), str(self.here.source_memory_mb))
+        command = [sys.executable, *child, *job.command]
+        environment = os.environ | {runs.VARIABLE: self.run_id, "PYTHONUNBUFFERED": "1"}
         with self._guard:
             if self._stopping:
                 return None
@@ -140,54 +144,42 @@ class Runner:
             self._running.add(process)
         return process
 
-    def _read(self, process: subprocess.Popen, job: Job, tail: list[str]) -> None:
-        """Copy a child's output to the log, a bounded tail of it aside."""
-        for text in process.stdout or ():
-            text = settings.redact(text.rstrip())
-            self.log(f"{job.stage} {job.name}: {text}")
-            tail.append(text)
-            del tail[:-20]
+    def _read(self, process: subprocess.Popen, job: Job, output: deque[str]) -> None:
+        """Copy a child's output to the log, and show which model dbt builds now."""
+        model = ""
+        for line in process.stdout or ():
+            line = settings.redact(line.rstrip())
+            self.console.log(f"{job.stage} {job.name}: {line}")
+            output.append(line)
+            if started := _DBT_STARTS.search(line):
+                model = started[2] or model
+                self.console.progress(job.stage, job.name, f"{started[1]}, {model}")
 
-    def _judge(self, job: Job, code: int | None, tail: list[str], seconds: float) -> dict:
-        noted = state.read(self.here, job.name).get(job.stage, {})
-        told = noted.get("run") == self.run_id
-        self.codes.append(code)
-        if told and code in (errors.OK, errors.DEGRADED, errors.SETUP):
-            return noted
+    def _failure_of(self, job: Job, code: int | None, output: deque[str], seconds: float) -> dict:
+        """Record why a job that ended without recording it itself has failed."""
+        last = next((line for line in reversed(output) if line), "it printed nothing")
+        if code in _ENDS_RUN:
+            error = last.removeprefix(f"{job.name}: ")
+            self.failures.append(_ENDS_RUN[code](error))
+            reason, separator, remedy = error.rpartition(" - ")
+            return self._failed(job, reason if separator else error, seconds, remedy)
         if code is None:
-            what = f"stopped after {self.here.source_timeout:g} s (SOURCE_TIMEOUT)"
+            reason = f"stopped after {self.here.source_timeout:g} s (SOURCE_TIMEOUT)"
         elif code < 0:
-            what = f"ended by signal {signal.Signals(-code).name}"
+            reason = f"ended by signal {signal.Signals(-code).name}"
         else:
-            last = next((text for text in reversed(tail) if text), "it printed nothing")
-            if code in _ENDS_RUN:
-                error = _ENDS_RUN[code](last.removeprefix(f"{job.name}: "))
-                return self._ends_run(job, error, seconds)
-            silent = "" if code else " and recorded no outcome"
-            what = f"ended with code {code}{silent}: {last}"
-        return self._failed(job, what, seconds, is_rejected=not self._stopping)
-
-    def _ends_run(self, job: Job, error: PipelineError, seconds: float) -> dict:
-        """Note an error of a job that ends the run, with its remedy as an error prints it."""
-        self.failures.append(error)
-        self.ending.add(job)
-        said = str(error)
-        what, _, remedy = said.rpartition(" - ") if " - " in said else (said, "", "see the log")
-        return self._failed(job, what, seconds, remedy)
+            silently = "" if code else " and recorded no outcome"
+            reason = f"ended with code {code}{silently}: {last}"
+        # "Rejected" makes the next night fetch the source again; a run that stops rejects nothing.
+        rejected = {} if self._stopping else {"rejected_in": self.run_id}
+        return self._failed(job, reason, seconds, **rejected)
 
     def _failed(
-        self,
-        job: Job,
-        what: str,
-        seconds: float,
-        remedy: str = "see the log",
-        *,
-        is_rejected: bool = False,
+        self, job: Job, reason: str, seconds: float, remedy: str = "", **rejected: str
     ) -> dict:
-        """Note a failure; `is_rejected`: the job failed by itself, as `script.run` notes it."""
-        facts = {"run": self.run_id, "outcome": Outcome.FAILED, "reason": what, "remedy": remedy}
-        facts |= {"started_at": state.now(), "seconds": round(seconds, 3)}
-        facts |= {"rejected_in": self.run_id} if is_rejected else {}
+        facts = {"run": self.run_id, "outcome": state.Outcome.FAILED, "reason": reason}
+        facts |= {"remedy": remedy or "see the log", "started_at": state.now()}
+        facts |= {"seconds": round(seconds, 3)} | rejected
         try:
             return state.update(self.here, job.name, job.stage, **facts)
         except OSError as error:
@@ -200,10 +192,3 @@ def _signal_group(process: subprocess.Popen, number: int) -> None:
         os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError):
         return  # nothing of it is left
-
-
-def source_job(stage: str, source: str, options: list[str]) -> Job:
-    """The job of one source in one stage."""
-    if stage == "load":
-        return Job(stage, source, ("-m", "pipeline.stages.load", source, *options))
-    return Job(stage, source, (str(Path(ROOT) / stage / f"{source}.py"), *options))

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from pipeline import database, embedded, errors, settings
-from pipeline.cli import last_night, report
+from pipeline import database, embedded, errors, runs, settings
+from pipeline.cli import last_night, report, tables
 from pipeline.cli.last_night import Night
 from pipeline.database import ledger
 from pipeline.embedded import layout
@@ -28,66 +28,71 @@ _DOCTOR = "./run_pipeline.sh doctor says whether cron starts it"
 
 
 def show() -> int:
-    """Print what readers have now; returns 0 when all is well, else 2.
+    """Print what readers have now; returns 0 if all is well, otherwise 2.
 
-    Changes nothing; an embedded server that is down is started, since readers need it, unless it
+    Changes nothing; an embedded server that is down is started, because readers need it, unless it
     was stopped on purpose.
     """
     here = settings.load()
     running = lock.holder(here)
-    known = last_night.newest(here)
+    nights = last_night.newest(here)
     if not here.database_url and layout.find(here) is None:
-        return _say_nothing_ran(known, running)
+        return _show_nothing(nights, running)
     if embedded.is_stopped(here):
-        print(STOPPED)
-        _show_nights(known, running)
+        _print(STOPPED)
+        _show_nights(nights, running)
         return errors.DEGRADED
-    started: list[str] = []
+    server_messages: list[str] = []  # some if it had to be started
     notes: list[str] = []
     try:
-        with database.connect(here, started.append, database.GLANCE) as connection:
+        with database.connect(here, server_messages.append, database.GLANCE) as connection:
             if not ledger.is_there(connection):
-                return _say_nothing_ran(known, running)
-            notes += [DOWN] if started else []
+                return _show_nothing(nights, running)
+            notes += [DOWN] if server_messages else []
             is_well = _show_tables(here, connection, running, notes)
-            known = _of_all_machines(connection, known, running)
-            lost = _killed(connection, known, running)
-            _show_last_run(connection, known)
+            nights = _of_all_machines(connection, nights, running)
+            unfinished = _unfinished(connection, nights, running)
+            _show_last_run(connection, nights)
     except (psycopg.Error, PipelineError):
-        _show_nights(known, running)
+        _show_nights(nights, running)
         raise
-    is_well &= _show_nights(known, running, notes)
-    for line in lost:
-        print(line)
-    return errors.OK if is_well and not lost and not started else errors.DEGRADED
+    is_well &= _show_nights(nights, running, notes)
+    for line in unfinished:
+        _print(line)
+    return errors.OK if is_well and not unfinished and not server_messages else errors.DEGRADED
+
+
+def _print(text: str) -> None:
+    tables.show_text(tables.console(), text)
 
 
 def _show_tables(here: Settings, connection, running: str, notes: list[str]) -> bool:
     """Print sources, tables and what needs attention; returns whether nothing does."""
     stages_of = ledger.sources(connection, settings.sources())
-    tables = ledger.published(connection)
+    published = ledger.published(connection)
     newest = ledger.newest(connection, "transform").get(ledger.ALL_MODELS)
-    built = ledger.last_build(connection)
-    public = _prod(here, connection)
+    build = (ledger.last_build(connection) or {}).get("facts", {})
+    in_prod = _prod(here, connection)
     overdue = [row for row in data_status.read(connection) if row["is_overdue"]]
-    if not tables:
+    removed = report.notes_of_removed(build, settings.sources())
+    if not published:
         notes.append("nothing is published yet" + ("" if running else ": ./run_pipeline.sh"))
     if newest and newest["outcome"] == Outcome.FAILED:
         notes.append(f"transform: {newest['reason']} - {newest['remedy']}")
-    notes += report.notes_of(built["facts"]) if built else []
-    removed = report.notes_of_removed(built["facts"], settings.sources()) if built else []
-    notes += removed
-    notes += report.notes_of_prod(public)
-    notes += _overdue(overdue)
-    report.show(sys.stdout, stages_of, tables, notes)
-    if public:
-        print(f"prod: {public['outcome']}, generation {public.get('generation')}")
-    is_well = all(report.outcome_of(s)[0] in CHECKED for s in stages_of.values())
-    not_well = (Outcome.FAILED, Outcome.HELD)
-    is_well = is_well and bool(tables and newest and newest["outcome"] not in not_well)
-    well = (Outcome.PUBLISHED, Outcome.UNCHANGED)
-    is_well = is_well and (not public or public["outcome"] in well)
-    return is_well and not overdue and not removed
+    notes += report.notes_of(build) + removed + report.notes_of_prod(in_prod) + _overdue(overdue)
+    report.show(sys.stdout, stages_of, published, notes)
+    if in_prod:
+        _print(f"prod: {in_prod['outcome']}, generation {in_prod.get('generation')}")
+    outcomes = {report.summary(stages).outcome for stages in stages_of.values()}
+    return bool(
+        outcomes <= set(CHECKED)
+        and published
+        and newest
+        and newest["outcome"] not in (Outcome.FAILED, Outcome.HELD)
+        and (not in_prod or in_prod["outcome"] in (Outcome.PUBLISHED, Outcome.UNCHANGED))
+        and not overdue
+        and not removed
+    )
 
 
 def _prod(here: Settings, connection: psycopg.Connection) -> dict:
@@ -95,15 +100,15 @@ def _prod(here: Settings, connection: psycopg.Connection) -> dict:
     step = ledger.newest(connection, "publish").get(ledger.PROD)
     if not step:
         return {}
-    public = step["facts"] | step
+    in_prod = step["facts"] | step
     pinned = pin.read(here).pinned
-    if pinned and public["outcome"] != Outcome.FAILED:
-        public |= pin.held(pinned) | {"generation": pinned.generation}
-    return public
+    if pinned and in_prod["outcome"] != Outcome.FAILED:
+        in_prod |= pin.held(pinned) | {"generation": pinned.generation}
+    return in_prod
 
 
 def _overdue(rows: list[dict]) -> list[str]:
-    """One line on the sources and tables that no night has checked in time."""
+    """One note on the sources and tables that no night has checked in time."""
     late = [row for row in rows if row["expected_next_at"]]
     if not late:
         return []
@@ -112,83 +117,84 @@ def _overdue(rows: list[dict]) -> list[str]:
     return [f"overdue since {since:%Y-%m-%d %H:%M %Z}: {names}"]
 
 
-def _is_of(run: str, running: str) -> bool:
-    """Whether a run, whose id ends on its process, is the one that holds the lock."""
-    return bool(running) and run.rpartition("-")[2] == running.rpartition(" ")[2]
-
-
-def _in_progress(known: list[Night], running: str) -> list[Night]:
+def _in_progress(nights: list[Night], running: str) -> list[Night]:
     """The newest night, if it is in progress."""
-    return [night for night in known[:1] if not night.is_over and _is_of(night.run, running)]
+    return [n for n in nights[:1] if not n.is_over and runs.is_of_process(n.run, running)]
 
 
 def _of_all_machines(
-    connection: psycopg.Connection, known: list[Night], running: str
+    connection: psycopg.Connection, nights: list[Night], running: str
 ) -> list[Night]:
-    """The newest nights; one that another machine ended on this database later is among them."""
-    going = _in_progress(known, running)
-    over = known[len(going) :]
-    found = ledger.night_since(connection, over[0].began_at or over[0].at if over else None)
-    if not found or any(night.run == found["run_id"] for night in known):
-        return known
-    names = ("run_id", "started_at", "ended_at", "exit_code", "note")
-    return [*going, Night(*(found[name] for name in names)), *over]
+    """The newest nights, including one that another machine ended on this database later."""
+    in_progress = _in_progress(nights, running)
+    over = nights[len(in_progress) :]
+    later = ledger.night_since(connection, over[0].began_at or over[0].last_at if over else None)
+    if not later or any(night.run == later["run_id"] for night in nights):
+        return nights
+    columns = ("run_id", "started_at", "ended_at", "exit_code", "note")
+    return [*in_progress, Night(*(later[column] for column in columns)), *over]
 
 
-def _killed(connection: psycopg.Connection, known: list[Night], running: str) -> list[str]:
-    """A line on each run of stages that did not end, other than the nights that are known."""
-    left = [run for run in ledger.unfinished(connection) if not _is_of(run["run_id"], running)]
+def _unfinished(connection: psycopg.Connection, nights: list[Night], running: str) -> list[str]:
+    """A line on each run of stages that did not end, except `nights`."""
+    unfinished = [
+        run
+        for run in ledger.unfinished(connection)
+        if not runs.is_of_process(run["run_id"], running)
+    ]
     if not running and database.is_run_in_progress(connection):  # on another machine
-        left = left[1:]
-    noted = {night.run for night in known}
+        unfinished = unfinished[1:]
+    shown = {night.run for night in nights}
     return [
         f"unfinished run: {run['words']}, begun {run['started_at']:%Y-%m-%d %H:%M %Z}, was killed "
         "or lost the database; the next run does the rest"
-        for run in left
-        if run["run_id"] not in noted
+        for run in unfinished
+        if run["run_id"] not in shown
     ]
 
 
-def _show_last_run(connection: psycopg.Connection, known: list[Night]) -> None:
-    """Print how the newest run of any kind ended, if it ended after the nights that are known."""
+def _show_last_run(connection: psycopg.Connection, nights: list[Night]) -> None:
+    """Print how the newest run of any kind ended, if it ended after `nights`."""
     last = ledger.last_run(connection)
-    is_known = last and any(night.run == last["run_id"] for night in known)
-    newest = max((night.at for night in known if night.at), default=None)
-    if last and not is_known and (newest is None or last["ended_at"] > newest):
+    is_shown = last and any(night.run == last["run_id"] for night in nights)
+    newest = max((night.last_at for night in nights if night.last_at), default=None)
+    if last and not is_shown and (newest is None or last["ended_at"] > newest):
         code, at = last["exit_code"], f"{last['ended_at']:%Y-%m-%d %H:%M %Z}"
-        print(f"last run: {last['words']}, ended {at} with code {code} ({errors.meaning(code)})")
+        _print(f"last run: {last['words']}, ended {at} with code {code} ({errors.meaning(code)})")
 
 
-def _show_nights(known: list[Night], running: str, notes: Sequence[str] = ()) -> bool:
-    """Print what runs now and how the newest night went; returns whether that was well.
+def _show_nights(nights: list[Night], running: str, notes: Sequence[str] = ()) -> bool:
+    """Print what runs now and how the newest night went; returns whether it went well.
 
-    notes: what was said before; the reason of a night is said once.
+    notes: what was printed before; the reason of a night is printed once.
     """
-    going = _in_progress(known, running)
+    in_progress = _in_progress(nights, running)
     if running:
-        since = going[0].began_at if going else None
+        since = in_progress[0].began_at if in_progress else None
         began = f", begun {since:%Y-%m-%d %H:%M %Z}" if since else ""
-        print(f"a run is in progress ({running}{began}); until it ends readers have the above")
-    known = known[len(going) :]
-    if not known:
+        _print(f"a run is in progress ({running}{began}); until it ends readers have the above")
+    over = nights[len(in_progress) :]
+    if not over:
         return True
-    what = known[0].reason.partition(" - ")[0]
-    is_said = not what or any(what in note for note in notes)
-    print(
-        f"last night: {last_night.in_words(known[0])}" + ("" if is_said else f": {known[0].reason}")
-    )
-    is_old = known[0].is_old(datetime.now(UTC))
+    night = over[0]
+    what = night.reason.partition(" - ")[0]
+    is_printed = not what or any(what in note for note in notes)
+    _print(f"last night: {night}" + ("" if is_printed else f": {night.reason}"))
+    is_old = night.is_old(datetime.now(UTC))
     if is_old:
-        print(f"no night has ended since {known[0].at:%Y-%m-%d %H:%M %Z}: {_DOCTOR}")
-    return known[0].is_well and not is_old
+        _print(f"no night has ended since {night.last_at:%Y-%m-%d %H:%M %Z}: {_DOCTOR}")
+    return night.succeeded and not is_old
 
 
-def _say_nothing_ran(known: list[Night], running: str) -> int:
-    """Say that there is nothing in the database, and why; of a night that was well it knows not."""
-    known = [night for night in known if not night.is_well]
-    if running or known:
-        print("nothing is published yet" + ("" if running else ": ./run_pipeline.sh"))
+def _show_nothing(nights: list[Night], running: str) -> int:
+    """Print that there is nothing in the database, and why.
+
+    A night that succeeded explains nothing: its database is another one.
+    """
+    failed = [night for night in nights if not night.succeeded]
+    if running or failed:
+        _print("nothing is published yet" + ("" if running else ": ./run_pipeline.sh"))
     else:
-        print(NOTHING)
-    _show_nights(known, running)
+        _print(NOTHING)
+    _show_nights(failed, running)
     return errors.DEGRADED

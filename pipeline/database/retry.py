@@ -1,12 +1,12 @@
 """A second attempt when the server went away."""
 
-import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import psycopg
 
+from pipeline import runs
 from pipeline.database.connection import connect, is_gone
 from pipeline.database.failures import one_line
 from pipeline.database.queries import scalar
@@ -47,5 +47,5 @@ def _is_overtaken(connection: psycopg.Connection) -> bool:
                 on later.started_at > ours.started_at
             where ours.run_id = %s
         )""",
-        [os.environ.get("PIPELINE_RUN", "")],
+        [runs.parent_id()],
     )

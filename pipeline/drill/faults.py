@@ -1,10 +1,11 @@
-"""What goes wrong on the way: faults that turn an honest answer into a bad one.
+"""Faults: functions that turn a correct reply of a publisher into a faulty one.
 
-`./run_pipeline.sh drill` puts them before a user's own sources, the tests before slices of their
-own. What an answer is, and how it is sent, stands here too.
+`./run_pipeline.sh drill` applies them to a user's own sources, the tests to samples of their own.
+A `Reply` and how it is sent are here, too.
 """
 
 import gzip
+import json
 import ssl
 import subprocess
 import time
@@ -15,14 +16,20 @@ from http.server import BaseHTTPRequestHandler
 from io import BufferedIOBase
 from pathlib import Path
 
-SLICE = 16  # bytes of a body that drips
+from pipeline.compressed import GZIP
+from pipeline.formats import records
+
+SLICE = 16  # bytes sent at a time by `drip`
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass
-class Answer:
-    """One scripted answer. `hang` seconds pass before it; `cut` sends only so many bytes.
+class Reply:
+    """One reply of a server.
 
-    `send` writes to the connection by itself, head and all, instead of everything else.
+    hang: seconds to wait before it.
+    cut:  how many bytes of the body are sent; None sends all.
+    send: writes head and body to the connection itself, whatever the other members say.
     """
 
     body: bytes = b""
@@ -34,107 +41,107 @@ class Answer:
     send: Callable[[BufferedIOBase], object] | None = None
 
 
-Fault = Callable[[Answer], Answer]
+Fault = Callable[[Reply], Reply]
 
 
-def send(handler: BaseHTTPRequestHandler, answer: Answer) -> None:
-    """Send an answer, as bad as it is."""
-    time.sleep(answer.hang)
-    if answer.send:
+def send(handler: BaseHTTPRequestHandler, reply: Reply) -> None:
+    """Send a reply, faults included."""
+    time.sleep(reply.hang)
+    if reply.send:
         handler.close_connection = True
-        answer.send(handler.wfile)
+        reply.send(handler.wfile)
         return
-    handler.send_response(answer.status)
-    for name, value in answer.headers.items():
+    handler.send_response(reply.status)
+    for name, value in reply.headers.items():
         handler.send_header(name, value)
-    if answer.length is not None and answer.status != 304:
-        length = str(len(answer.body)) if answer.length == "right" else answer.length
+    if reply.length is not None and reply.status != 304:
+        length = str(len(reply.body)) if reply.length == "right" else reply.length
         handler.send_header("Content-Length", length)
     else:
-        handler.close_connection = answer.length is None
+        handler.close_connection = reply.length is None
     handler.end_headers()
-    if answer.status != 304:
-        handler.wfile.write(answer.body if answer.cut is None else answer.body[: answer.cut])
-    if answer.cut is not None:
+    if reply.status != 304:
+        handler.wfile.write(reply.body if reply.cut is None else reply.body[: reply.cut])
+    if reply.cut is not None:
         handler.close_connection = True
 
 
 def status(code: int, *, retry_after: str | float | None = None, body: bytes = b"no") -> Fault:
-    """An answer with a status; Retry-After as text, or as a date so many seconds from now."""
+    """A reply with a status; Retry-After as text, or as a date so many seconds from now."""
 
-    def fault(answer: Answer) -> Answer:
+    def fault(reply: Reply) -> Reply:
         headers = {"Content-Type": "text/plain"}
         if isinstance(retry_after, str):
             headers["Retry-After"] = retry_after
         elif retry_after is not None:
             headers["Retry-After"] = formatdate(time.time() + retry_after, usegmt=True)
-        return Answer(body, code, headers)
+        return Reply(body, code, headers)
 
     return fault
 
 
 def slow(seconds: float) -> Fault:
-    """The whole answer, late."""
-    return lambda answer: replace(answer, hang=seconds)
+    """The complete reply, late."""
+    return lambda reply: replace(reply, hang=seconds)
 
 
 def drip(pause: float) -> Fault:
-    """The whole answer, a few bytes at a time with a pause between."""
+    """The complete reply, a few bytes at a time with pauses."""
 
-    def fault(answer: Answer) -> Answer:
+    def fault(reply: Reply) -> Reply:
         def send(file) -> None:
-            file.write(head(answer, f"Content-Length: {len(answer.body)}"))
-            for begin in range(0, len(answer.body), SLICE):
-                file.write(answer.body[begin : begin + SLICE])
+            file.write(head(reply, f"Content-Length: {len(reply.body)}"))
+            for begin in range(0, len(reply.body), SLICE):
+                file.write(reply.body[begin : begin + SLICE])
                 file.flush()
                 time.sleep(pause)
 
-        return Answer(send=send)
+        return Reply(send=send)
 
     return fault
 
 
 def cut(share: float = 0.5, *, announced: bool = True) -> Fault:
-    """A body that ends early; without `announced` no Content-Length tells that it does."""
+    """A body that ends early; without `announced` no Content-Length shows it."""
 
-    def fault(answer: Answer) -> Answer:
-        end = int(len(answer.body) * share)
+    def fault(reply: Reply) -> Reply:
+        end = int(len(reply.body) * share)
         if announced:
-            return replace(answer, cut=end)
-        return replace(answer, body=answer.body[:end], length=None)
+            return replace(reply, cut=end)
+        return replace(reply, body=reply.body[:end], length=None)
 
     return fault
 
 
 def chunked(*, ends: bool = True) -> Fault:
-    """The body in chunks, of which the last one may be missing."""
+    """The body in chunks; the last chunk may be missing."""
 
-    def fault(answer: Answer) -> Answer:
+    def fault(reply: Reply) -> Reply:
         def send(file) -> None:
-            file.write(head(answer, "Transfer-Encoding: chunked"))
-            middle = len(answer.body) // 2
-            for part in filter(None, (answer.body[:middle], answer.body[middle:])):
+            file.write(head(reply, "Transfer-Encoding: chunked"))
+            middle = len(reply.body) // 2
+            for part in filter(None, (reply.body[:middle], reply.body[middle:])):
                 file.write(b"%x\r\n%s\r\n" % (len(part), part))
             if ends:
                 file.write(b"0\r\n\r\n")
 
-        return Answer(send=send)
+        return Reply(send=send)
 
     return fault
 
 
 def length(value: str) -> Fault:
     """The body with another Content-Length."""
-    return lambda answer: replace(answer, length=value)
+    return lambda reply: replace(reply, length=value)
 
 
 def doubled_length(difference: int = 0) -> Fault:
     """The body with two Content-Lengths."""
 
-    def fault(answer: Answer) -> Answer:
-        size = len(answer.body)
+    def fault(reply: Reply) -> Reply:
+        size = len(reply.body)
         lines = f"Content-Length: {size}\r\nContent-Length: {size + difference}"
-        return Answer(send=lambda file: file.write(head(answer, lines) + answer.body))
+        return Reply(send=lambda file: file.write(head(reply, lines) + reply.body))
 
     return fault
 
@@ -142,49 +149,117 @@ def doubled_length(difference: int = 0) -> Fault:
 def html(text: str = "Down for maintenance") -> Fault:
     """A web page with status 200."""
     body = f"<!DOCTYPE html>\n<html><body>{text}</body></html>\n".encode()
-    return lambda answer: Answer(body, headers={"Content-Type": "text/html"})
+    return lambda reply: Reply(body, headers={"Content-Type": "text/html"})
 
 
 def error_in_200(body: bytes) -> Fault:
-    """A publisher's own error with status 200."""
-    return lambda answer: Answer(body, headers={"Content-Type": "application/json"})
+    """An error message of a publisher with status 200."""
+    return lambda reply: Reply(body, headers={"Content-Type": "application/json"})
 
 
 def redirect(*to: str, code: int = 302) -> Fault:
-    """A redirect, to as many places as there are Locations."""
+    """A redirect with one Location per URL."""
 
-    def fault(answer: Answer) -> Answer:
-        lines = "\r\n".join(f"Location: {place}" for place in to)
+    def fault(reply: Reply) -> Reply:
+        lines = "\r\n".join(f"Location: {url}" for url in to)
         head = f"HTTP/1.1 {code} Moved\r\n{lines}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        return Answer(send=lambda file: file.write(head.encode("latin-1")))
+        return Reply(send=lambda file: file.write(head.encode("latin-1")))
 
     return fault
 
 
 def gzip_bomb(megabytes: int) -> Fault:
-    """A few bytes that unpack to a body of zeros, in a coding that was not asked for."""
+    """A few bytes that unpack to a body of zeros, in a coding that nobody requested."""
     body = gzip.compress(bytes(megabytes << 20), 9)
-    return lambda answer: Answer(body, headers=answer.headers | {"Content-Encoding": "gzip"})
+    return lambda reply: Reply(body, headers=reply.headers | {"Content-Encoding": "gzip"})
 
 
 def changed(change: Callable[[bytes], bytes]) -> Fault:
-    """The body as a function makes it."""
-    return lambda answer: replace(answer, body=change(answer.body))
+    """The body as a function changes it."""
+    return lambda reply: replace(reply, body=change(reply.body))
 
 
 def self_signed(folder: Path) -> ssl.SSLContext:
-    """TLS for 127.0.0.1 with a certificate that nobody vouches for; needs openssl."""
-    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1"
-    words += " -addext subjectAltName=IP:127.0.0.1"
+    """TLS for 127.0.0.1 with a self-signed certificate; needs openssl."""
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1"
+    command += " -addext subjectAltName=IP:127.0.0.1"
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     files = ["-out", certificate, "-keyout", key]
-    subprocess.run([*words.split(), *files], check=True, capture_output=True)
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     return context
 
 
-def head(answer: Answer, framing: str) -> bytes:
-    """The head of an answer after which the connection ends; `framing` says where its body does."""
-    lines = [f"HTTP/1.1 {answer.status} OK", *(f"{k}: {v}" for k, v in answer.headers.items())]
+def head(reply: Reply, framing: str) -> bytes:
+    """The head of a reply; `framing` is the header that says where its body ends."""
+    lines = [f"HTTP/1.1 {reply.status} OK", *(f"{k}: {v}" for k, v in reply.headers.items())]
     return ("\r\n".join([*lines, framing, "Connection: close"]) + "\r\n\r\n").encode("latin-1")
+
+
+# Faults of the rows themselves. The document stays valid: only counts, the volume guard and the
+# declared columns can detect them.
+
+
+def fewer_rows(share: float) -> Fault:
+    """The same valid document with a share of its rows or features."""
+
+    def of_rows(rows: list) -> list:
+        return rows[: int(len(rows) * share)]
+
+    def of_table(header: bytes, rows: list[bytes]) -> bytes:
+        return header + b"".join(of_rows(rows))
+
+    return changed(lambda body: _edited(body, of_table, of_rows))
+
+
+def renamed_column(reply: Reply) -> Reply:
+    """The same document whose first column, or first property, has another name."""
+
+    def of_table(header: bytes, rows: list[bytes]) -> bytes:
+        marks = (_BYTE_ORDER_MARK + b'"', _BYTE_ORDER_MARK, b'"', b"")
+        start = next(mark for mark in marks if header.startswith(mark))
+        return start + b"renamed_" + header.removeprefix(start) + b"".join(rows)
+
+    def of_rows(rows: list) -> list:
+        return [_renamed(row) for row in rows]
+
+    return replace(reply, body=_edited(reply.body, of_table, of_rows))
+
+
+def _renamed(row: dict) -> dict:
+    """A row, or the properties of a feature, with another name for its first member."""
+    if isinstance(row.get("properties"), dict):
+        return row | {"properties": _renamed(row["properties"])}
+    return {(f"renamed_{k}" if n == 0 else k): v for n, (k, v) in enumerate(row.items())}
+
+
+def _edited(
+    body: bytes,
+    of_table: Callable[[bytes, list[bytes]], bytes],
+    of_rows: Callable[[list], list],
+) -> bytes:
+    """A body with its rows edited; unchanged if no rows are recognised in it.
+
+    of_table: edits a CSV, given its header and records.
+    of_rows:  edits JSON, given the list of its features, geometries or rows.
+    """
+    if body.startswith(GZIP):
+        return gzip.compress(_edited(gzip.decompress(body), of_table, of_rows), mtime=0)
+    start = body.removeprefix(_BYTE_ORDER_MARK).lstrip()[:1]
+    if start in (b"<", b"") or b"\0" in body[:1024]:
+        return body
+    if start not in (b"{", b"["):
+        header, *rows = records.split(body)
+        return of_table(header, rows)
+    document = json.loads(body.removeprefix(_BYTE_ORDER_MARK))
+    if isinstance(document, list):
+        return json.dumps(of_rows(document)).encode()
+    if isinstance(document.get("features"), list):
+        document["features"] = of_rows(document["features"])
+    elif document.get("type") == "Topology":
+        for layer in document["objects"].values():
+            layer["geometries"] = of_rows(layer.get("geometries", []))
+    else:
+        return body
+    return json.dumps(document).encode()

@@ -1,4 +1,4 @@
-"""Readers of a drill: they poll the published tables and note whatever no reader may meet.
+"""Readers of a drill: they poll the published tables and record what no reader may see.
 
 One reads in autocommit, a table at a time; one reads all tables in a REPEATABLE READ transaction.
 """
@@ -13,28 +13,28 @@ from psycopg import IsolationLevel, sql
 
 from pipeline.database.queries import one
 
-Tables = dict[str, tuple[int, str]]  # of each table of a generation, its rows and a hash of them
+Tables = dict[str, tuple[int, str]]  # number of rows, and a hash of them, by table
 
-UNHASHED = {"data_status_facts"}  # it is brought up to date on every night
-PAUSE = 0.05  # seconds at least between two readings
+UNHASHED = {"data_status_facts"}  # updated every night
+PAUSE = 0.05  # minimum seconds between two reads
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What the readers met in a while."""
+    """What the readers saw in a period."""
 
     reads: int
     troubles: list[str]
 
 
 def published(connection: psycopg.Connection) -> Tables:
-    """The rows, and a hash of them, of every published table, in one transaction."""
+    """Every published table, read in one transaction."""
     with connection.transaction():
         return {name: _read(connection, name) for name in _names(connection)}
 
 
 class Readers:
-    """Two readers in threads of their own, from `start` to `stop`."""
+    """Two readers, each in its own thread, from `start` to `stop`."""
 
     def __init__(self, url: str):
         self._url = url
@@ -48,18 +48,18 @@ class Readers:
         ]
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start to read."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End the readers."""
+        """Stop to read."""
         self._ending.set()
         for thread in self._threads:
             thread.join()
 
     def take(self, before: Tables, after: Tables) -> Seen:
-        """What was met since the last call; only generations `before` and `after` are right."""
+        """What was seen since the last call; only generations `before` and `after` are correct."""
         with self._guard:
             seen, errors = self._seen, self._errors
             self._seen, self._errors = Counter(), []
@@ -71,46 +71,45 @@ class Readers:
             try:
                 with psycopg.connect(self._url, autocommit=True) as connection:
                     connection.isolation_level = isolation
-                    self._read_on(connection)
+                    self._read_repeatedly(connection)
             except psycopg.Error as error:
                 with self._guard:
                     self._errors.append(f"an error: {' '.join(str(error).split())[:200]}")
                 self._ending.wait(PAUSE)
 
-    def _read_on(self, connection: psycopg.Connection) -> None:
+    def _read_repeatedly(self, connection: psycopg.Connection) -> None:
         while not self._ending.is_set():
             started = time.monotonic()
             if connection.isolation_level:
-                self._note(published(connection))
+                self._record(published(connection))
             else:
                 for name in _names(connection):
-                    self._note({name: _read(connection, name)})
-            # No more than half of the time of a core each.
+                    self._record({name: _read(connection, name)})
+            # Each reader uses at most half of a core.
             self._ending.wait(max(PAUSE, time.monotonic() - started))
 
-    def _note(self, tables: Tables) -> None:
+    def _record(self, tables: Tables) -> None:
         with self._guard:
             self._seen[frozenset(tables.items())] += 1
 
 
 def trouble(seen: Tables, before: Tables, after: Tables) -> str:
-    """What is wrong with tables read at one time; empty when they are of one generation."""
+    """What is wrong with tables read together; empty if they belong to one generation."""
     for generation in (before, after):
-        if all(generation.get(name) == of_table for name, of_table in seen.items()):
+        if all(generation.get(name) == table for name, table in seen.items()):
             return ""
-    for name, of_table in seen.items():
-        right = (before.get(name), after.get(name))
-        if of_table not in right:
-            empty = of_table[0] == 0
-            return f"transformed.{name} {'empty' if empty else 'with rows of no generation'}"
+    for name, table in seen.items():
+        if table not in (before.get(name), after.get(name)):
+            state = "empty" if table[0] == 0 else "with rows of no generation"
+            return f"transformed.{name} {state}"
     return "tables of two generations in one transaction"
 
 
 def _names(connection: psycopg.Connection) -> list[str]:
-    found = connection.execute(
+    rows = connection.execute(
         "select tablename from pg_catalog.pg_tables where schemaname = 'transformed' order by 1"
     )
-    return [name for (name,) in found if name not in UNHASHED]
+    return [name for (name,) in rows if name not in UNHASHED]
 
 
 def _read(connection: psycopg.Connection, table: str) -> tuple[int, str]:

@@ -1,7 +1,7 @@
-"""Where a drill takes place: a data folder and an embedded database of its own, under /tmp.
+"""The scratch folder of a drill, under /tmp: its own data folder and embedded database.
 
-The user's settings, data folder, databases and branch `raw-data` are out of the reach of the
-pipeline that is started here.
+The pipeline that is started here cannot reach the user's settings, data folder, databases and
+branch `raw-data`.
 """
 
 import os
@@ -21,7 +21,8 @@ from pipeline.stages import preprocess
 
 LONGEST = 3600.0  # seconds that a command of the pipeline may take
 GRACE = 15.0  # seconds for it to end after a signal
-_EMPTY = ("DATABASE_URL", "PROD_DATABASE_URL")  # what leads the pipeline elsewhere
+# They would make the pipeline use other databases, or tell people of a rehearsal.
+_EMPTY = ("DATABASE_URL", "PROD_DATABASE_URL", "NOTIFY_URLS", "HEARTBEAT_URL")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")  # the server of the drill is on loopback
 
 
@@ -40,11 +41,13 @@ class Scratch:
     folder: Path
     here: Settings
 
-    def run(self, *words: str, stop: Callable[[], bool] = lambda: False, **variables: str) -> Done:
-        """Run `./run_pipeline.sh` on the scratch data; `stop` ends it before its time."""
+    def run(
+        self, *arguments: str, stop: Callable[[], bool] = lambda: False, **variables: str
+    ) -> Done:
+        """Run `./run_pipeline.sh` on the scratch data; `stop` ends it early."""
         with (self.folder / "output").open("w+") as output:
             process = subprocess.Popen(
-                [ROOT / "run_pipeline.sh", *words],
+                [ROOT / "run_pipeline.sh", *arguments],
                 env=_environment(self.here) | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -59,16 +62,16 @@ class Scratch:
             return Done(process.returncode, output.read())
 
     def keep(self) -> None:
-        """Keep the data folder as it is, to come back to."""
+        """Keep a copy of the data folder, for `restore`."""
         others = shutil.ignore_patterns("dbt", "hosts")
         for folder in (self.here.raw, self.here.preprocessed, self.here.state):
-            # With time stamps: one stands for the bytes of a file in what is remembered of it.
+            # With time stamps: the state identifies the bytes of a file by them.
             shutil.copytree(folder, self.folder / "kept" / folder.name, ignore=others)
 
-    def go_back(self, source: str) -> None:
-        """Let the files of a source be as they were kept, and forget what hosts asked for."""
-        made = preprocess.output_of(self.here, source)
-        for path in (self.here.raw / source, made, self.here.state / f"{source}.json"):
+    def restore(self, source: str) -> None:
+        """Restore the files of a source, and forget the rate limits of hosts."""
+        legible = preprocess.output_of(self.here, source)
+        for path in (self.here.raw / source, legible, self.here.state / f"{source}.json"):
             kept = self.folder / "kept" / path.parent.name / path.name
             if path.is_dir():
                 shutil.rmtree(path)
@@ -83,37 +86,37 @@ class Scratch:
 
 @contextmanager
 def scratch(here: Settings, keep: bool) -> Generator[Scratch]:
-    """A place for a drill, removed at the end with its server unless it is to be kept.
+    """The scratch folder of a drill, removed at the end with its server unless `keep` is set.
 
-    `here` are the user's settings.
+    here: the user's settings.
     """
     folder = Path(tempfile.mkdtemp(prefix="county-hazards-drill-"))
     if os.geteuid() == 0:
-        folder.chmod(0o711)  # the user that PostgreSQL runs as passes through
+        folder.chmod(0o711)  # for the user that PostgreSQL runs as
     own = replace(here, data_dir=folder / "data", database_url="", stash="off", mirrors={})
     own.data_dir.mkdir()
     try:
         yield Scratch(folder, own)
     finally:
-        place = layout.find(own)
+        server = layout.find(own)
         embedded.stop(own)
         if not keep:
-            # Where the server's user cannot reach the folder, or its path is long.
-            for elsewhere in {place.home, place.socket} if place else ():
-                shutil.rmtree(elsewhere, ignore_errors=True)
+            # They are elsewhere if the server's user cannot reach the folder, or its path is long.
+            for outside in {server.home, server.socket} if server else ():
+                shutil.rmtree(outside, ignore_errors=True)
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _environment(own: Settings) -> dict[str, str]:
-    """The environment of the pipeline in the scratch folder, whatever `.env` and the user say."""
-    known = {
+    """The environment of the pipeline in the scratch folder, which overrides `.env`."""
+    variables = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PG", "PIPELINE_")) and name.lower() not in _PROXIES
     }
-    known |= {name: "" for name in _EMPTY} | {"MIRRORS": "", "STASH": "off"}
-    known["FETCH_PATIENCE"] = settings.DEFAULTS["FETCH_PATIENCE"]
-    return known | {"DATA_DIR": str(own.data_dir)}
+    variables |= {name: "" for name in _EMPTY} | {"MIRRORS": "", "STASH": "off"}
+    variables["FETCH_PATIENCE"] = settings.DEFAULTS["FETCH_PATIENCE"]
+    return variables | {"DATA_DIR": str(own.data_dir)}
 
 
 def _wait(process: subprocess.Popen, stop: Callable[[], bool]) -> None:
@@ -127,7 +130,7 @@ def _wait(process: subprocess.Popen, stop: Callable[[], bool]) -> None:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """End a command that still runs as the user would: it tidies up by itself."""
+    """Stop a command that still runs as the user would, so that it cleans up by itself."""
     if process.poll() is not None:
         return
     process.send_signal(signal.SIGTERM)

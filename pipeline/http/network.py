@@ -5,7 +5,6 @@ the host of that request and to those of the other URLs that the caller gives, b
 and proxies. No other host is ever contacted.
 """
 
-import os
 import re
 import socket
 import threading
@@ -16,7 +15,7 @@ from urllib.parse import unquote_to_bytes, urljoin, urlsplit, urlunsplit
 from requests.auth import HTTPBasicAuth
 from requests.utils import get_environ_proxies, select_proxy
 
-from pipeline import durable
+from pipeline import durable, runs
 from pipeline.settings import Settings
 
 PROBE_SECONDS = 6.0  # a resolver that lost one packet asks again after 5 s
@@ -101,7 +100,7 @@ def is_down(settings: Settings, url: str, others: Iterable[str]) -> bool:
 
     The scripts of a run share the result (`data/state/network.json`).
     """
-    run = os.environ.get("PIPELINE_RUN", "")
+    run = runs.parent_id()
     earlier = durable.read_json(settings.state / "network.json")
     if not run or earlier.get("run") != run:
         earlier = {}

@@ -1,32 +1,34 @@
 """What the public may do in prod, looked up in the catalogue and tried as the application.
 
-The catalogue's checks are `publish/audit.sql`; the others are made over a connection of the
-application's own role, each in a transaction that is rolled back. Nothing stays of them.
+The checks of the catalogue are in `publish/audit.sql`; the others use a connection of the
+application's own role, each in a transaction that is rolled back. Nothing of them stays.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from enum import StrEnum
 from typing import LiteralString, NamedTuple
 
 import psycopg
 from psycopg import errors as refusals
 from psycopg import sql
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from pipeline import errors, settings
+from pipeline import settings
 from pipeline.database import one_line
 from pipeline.database.queries import scalar
-from pipeline.prod import audit_attempts, password, permissions
+from pipeline.prod import audit_attempts, dump, login, permissions
 from pipeline.prod.audit_attempts import Finding
 from pipeline.settings import ROOT, Settings
-from pipeline.text import escaped
 
-OK, FAIL, NOT_CHECKED = "ok", "FAIL", "not checked"
 STATEMENTS = ROOT / "publish" / "audit.sql"
 BEYOND = "beyond our rights: "
-_COLOURS = {OK: "green", FAIL: "red", NOT_CHECKED: "yellow"}
+
+
+class Result(StrEnum):
+    """The result of a check."""
+
+    OK = "ok"
+    FAIL = "FAIL"
+    NOT_CHECKED = "not checked"  # we have no right to look, or to change it
 
 
 class Check(NamedTuple):
@@ -34,129 +36,107 @@ class Check(NamedTuple):
 
     number: int
     what: str  # what is asserted
-    result: str  # ok, FAIL or not checked
-    detail: str  # what was found instead, or why nobody could look
+    result: Result
+    detail: str  # what was found instead, or why it could not be checked
 
 
 def run(
-    here: Settings, connection: psycopg.Connection, published: dict[str, dict] | None = None
+    here: Settings, connection: psycopg.Connection, published: dict[str, dump.Content] | None = None
 ) -> list[Check]:
-    """Check all; connection: to prod, of the role that replicates, in autocommit.
+    """Make all checks; connection: to prod, of the role that replicates, in autocommit.
 
-    published: rows and hash of each table as it was dumped, where that is known.
+    published: the content of each table as it was dumped, if known.
     """
     checks: list[Check] = []
     for what, finding in _findings(here, connection, published or {}):
-        checks.append(Check(len(checks) + 1, what, *_result(finding)))
+        result, detail = Result.OK, finding.wrong
+        if finding.wrong:
+            result = Result.FAIL if finding.is_ours else Result.NOT_CHECKED
+            detail = finding.wrong if finding.is_ours else f"{BEYOND}{finding.wrong}"
+        checks.append(Check(len(checks) + 1, what, result, detail))
     return checks
 
 
-def show(checks: list[Check]) -> int:
-    """Print what was found; returns 0 when nothing fails, else 2."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("", justify="right")
-    for name in ("Result", "What must be so", "Found"):
-        table.add_column(name, no_wrap=name != "Found", overflow="fold")
-    for check in checks:
-        result = Text(check.result, style=_COLOURS[check.result])
-        table.add_row(str(check.number), result, Text(check.what), Text(escaped(check.detail, 500)))
-    console = Console(soft_wrap=True)
-    if not console.is_terminal:
-        console.width = 160
-    console.print(table)
-    failed = [check for check in checks if check.result == FAIL]
-    unknown = [check for check in checks if check.result == NOT_CHECKED]
-    said = [f"{len(checks)} checks, {len(failed)} failed", f"{len(unknown)} not checked"]
-    console.print(", ".join(said[: 2 if unknown else 1]))
-    return errors.DEGRADED if failed else errors.OK
-
-
 def _findings(
-    here: Settings, connection: psycopg.Connection, published: dict[str, dict]
+    here: Settings, connection: psycopg.Connection, published: dict[str, dump.Content]
 ) -> Iterator[tuple[str, Finding]]:
     beyond: set[str] = set()
-    known = permissions.words(connection, here)
-    manages = known["manages"] == "on"
+    parameters = permissions.parameters(connection, here)
+    manages = parameters["manages"] == "on"
     for what, statement, _ in permissions.statements(STATEMENTS):
-        finding = _looked_up(connection, permissions.filled(statement, known), manages)
+        finding = _look_up(connection, permissions.fill(statement, parameters), manages)
         if not finding.is_ours:
             beyond.add(what)
         yield what, finding
-    yield "each table and view is one that data_status names", _unnamed(connection)
-    yield "a table made tomorrow can be read", _future_table(connection, here, manages)
-    yield "the files of the password, and .env, are closed to others", _password_files(here)
-    yield from audit_attempts.findings(here, connection, known, beyond, published)
+    for what, look in {
+        "each table and view is one that data_status names": lambda: _unnamed(connection),
+        "a table created tomorrow can be read": lambda: _future_table(connection, here),
+    }.items():
+        yield what, _finding(look, manages)
+    yield "others cannot read the files of the password, and .env", _password_files(here)
+    yield from audit_attempts.findings(here, connection, parameters, beyond, published)
 
 
-def _looked_up(connection: psycopg.Connection, statement: LiteralString, manages: bool) -> Finding:
-    """What one statement of audit.sql finds."""
+def _finding(look: Callable[[], Finding], manages: bool) -> Finding:
+    """What a look into the catalogue finds; an error is a finding, too."""
+    is_ours = True
     try:
-        found = connection.execute(statement).fetchall()
+        return look()
     except refusals.InsufficientPrivilege as error:
-        return Finding(_said(error), is_ours=False)
-    except refusals.UndefinedObject as error:  # a role that is not there
-        return Finding(_said(error), manages)
-    names = [name for name, _ in found]
-    told = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return Finding(told, is_ours=any(is_ours for _, is_ours in found) or not found)
+        refusal, is_ours = error, False
+    except refusals.UndefinedObject as error:  # a role that does not exist
+        refusal, is_ours = error, manages
+    except (refusals.InvalidSchemaName, refusals.UndefinedTable) as error:
+        refusal = error
+    return Finding(one_line(refusal.diag.message_primary or refusal), is_ours)
+
+
+def _look_up(connection: psycopg.Connection, statement: LiteralString, manages: bool) -> Finding:
+    """What one statement of audit.sql finds."""
+
+    def look() -> Finding:
+        rows = connection.execute(statement).fetchall()
+        names = [name for name, _ in rows]
+        wrong = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        return Finding(wrong, is_ours=any(is_ours for _, is_ours in rows) or not rows)
+
+    return _finding(look, manages)
 
 
 def _unnamed(connection: psycopg.Connection) -> Finding:
-    """Relations of the schema that no replication brought: what is there, readers can read."""
-    try:
-        rows = connection.execute(
-            """select relname from pg_class
-            where relnamespace = 'transformed'::regnamespace and relkind in ('r', 'p', 'v', 'm')
-                and relname not in ('data_status', 'data_status_facts')
-                and relname not in (select name from transformed.data_status where kind = 'table')
-            order by 1"""
-        ).fetchall()
-    except refusals.InsufficientPrivilege as error:
-        return Finding(_said(error), is_ours=False)
-    except (refusals.InvalidSchemaName, refusals.UndefinedTable) as error:
-        return Finding(_said(error))
+    """Relations of the schema that no replication made: readers can read all that is there."""
+    rows = connection.execute(
+        """select relname from pg_class
+        where relnamespace = 'transformed'::regnamespace and relkind in ('r', 'p', 'v', 'm')
+            and relname not in ('data_status', 'data_status_facts')
+            and relname not in (select name from transformed.data_status where kind = 'table')
+        order by 1"""
+    )
     return Finding(", ".join(name for (name,) in rows))
 
 
-def _future_table(connection: psycopg.Connection, here: Settings, manages: bool) -> Finding:
-    """Make a table as its owner would, and take it back."""
-    try:
-        owner = connection.execute(
-            """select pg_get_userbyid(nspowner) from pg_namespace
-            where nspname = 'transformed' and has_schema_privilege(%s, oid, 'usage')""",
+def _future_table(connection: psycopg.Connection, here: Settings) -> Finding:
+    """Create a table as its owner would, and roll that back."""
+    owner = connection.execute(
+        """select pg_get_userbyid(nspowner) from pg_namespace
+        where nspname = 'transformed' and has_schema_privilege(%s, oid, 'usage')""",
+        [here.app_role],
+    ).fetchone()
+    if not owner:
+        return Finding("there is no schema that the application may use")
+    with connection.transaction(force_rollback=True):
+        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner[0])))
+        connection.execute("create table transformed.audit_of_a_future_table ()")
+        can_read = scalar(
+            connection,
+            "select has_table_privilege(%s, 'transformed.audit_of_a_future_table', 'select')",
             [here.app_role],
-        ).fetchone()
-        if not owner:
-            return Finding("there is no schema that the application may use")
-        with connection.transaction(force_rollback=True):
-            connection.execute(sql.SQL("set local role {}").format(sql.Identifier(owner[0])))
-            connection.execute("create table transformed.audit_of_a_future_table ()")
-            can_read = scalar(
-                connection,
-                "select has_table_privilege(%s, 'transformed.audit_of_a_future_table', 'select')",
-                [here.app_role],
-            )
-    except refusals.InsufficientPrivilege as error:
-        return Finding(_said(error), is_ours=False)
-    except refusals.UndefinedObject as error:
-        return Finding(_said(error), manages)
+        )
     return Finding("" if can_read else f"tables of {owner[0]} cannot be read")
 
 
 def _password_files(here: Settings) -> Finding:
-    """The generated password, what the server has of any, and `.env` if it has secrets in it."""
-    files = [file for file in password.files(here) if file.exists()]
-    opened = [str(file) for file in files if file.stat().st_mode & 0o077]
-    return Finding(", ".join([*opened, *filter(None, [settings.exposed()])]))
-
-
-def _said(error: psycopg.Error) -> str:
-    return one_line(error.diag.message_primary or error)
-
-
-def _result(finding: Finding) -> tuple[str, str]:
-    if not finding.wrong:
-        return OK, ""
-    if finding.is_ours:
-        return FAIL, finding.wrong
-    return NOT_CHECKED, f"{BEYOND}{finding.wrong}"
+    """The files of the password, and `.env` if it contains secrets, that others can read."""
+    files = [file for file in login.password_files(here) if file.exists()]
+    readable = [str(file) for file in files if file.stat().st_mode & 0o077]
+    return Finding(", ".join([*readable, *filter(None, [settings.exposed()])]))

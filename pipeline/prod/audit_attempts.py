@@ -1,52 +1,32 @@
-"""What the public may do in prod, tried: over a connection of the application's own role.
+"""What the public may do in prod, tried over a connection of the application's own role.
 
-Every attempt is made in a transaction that is rolled back, with read-only mode switched off, as
-any session may do: the grants are what has to hold. The application's connection limit is only
-looked up (audit.sql), since trying it would keep the application itself out.
+Every attempt is rolled back, and made with read-only mode switched off, as any session may do: the
+grants must hold. The application's connection limit is only looked up (audit.sql), because trying
+it would lock the application out.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import LiteralString, NamedTuple
+from typing import LiteralString, NamedTuple, TypeVar
 
 import psycopg
-from psycopg import conninfo, sql
+from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 
 from pipeline.database import one_line
 from pipeline.database.queries import scalar
-from pipeline.prod import dump, password, permissions
+from pipeline.prod import dump, login, permissions
 from pipeline.settings import ROOT, Settings
 
 STATEMENTS = ROOT / "publish" / "attempts.sql"
-_OURS = ("user", "password", "passfile", "sslcert", "sslkey", "options")
 _OTHER_DATABASES = 5  # that are tried, dev and postgres first
-_LONGEST = 60_000  # milliseconds; more is no limit for a request of the web
+_LONGEST = 60_000  # milliseconds; more is no limit for a request of a web application
 _DATABASES = "the application cannot enter any other database"
-
-
-class Finding(NamedTuple):
-    """What one check found: nothing where all is as it should be."""
-
-    wrong: str = ""
-    is_ours: bool = True  # whether it is in our power to change, and to look at
-
-
-class Published(NamedTuple):
-    """One published relation, and a column of it that can be written."""
-
-    relname: str
-    name: sql.Identifier
-    is_table: bool
-    column: sql.Identifier
-
-
-# As any session may, for the rest of a transaction.
+# Any session may set these for the rest of a transaction.
 _NO_LIMITS = """select set_config(name, '0', true) from pg_settings
     where name in ('statement_timeout', 'transaction_timeout')"""
 # {table} stands for each published table. What is allowed after all is rolled back.
-Statement = sql.SQL | sql.Composed
 _WRITES: dict[str, LiteralString] = {
     "INSERT": "insert into {table} ({column}) select {column} from {table} where false",
     "UPDATE": "update {table} set {column} = {column} where false",
@@ -55,70 +35,95 @@ _WRITES: dict[str, LiteralString] = {
     "LOCK": "lock table {table} in access exclusive mode nowait",
     "DROP": "drop table {table}",
 }
+Statement = sql.SQL | sql.Composed
+Item = TypeVar("Item")
+
+
+class Finding(NamedTuple):
+    """What one check found wrong; nothing if all is as it should be."""
+
+    wrong: str = ""
+    is_ours: bool = True  # whether we have the right to look at it and to change it
+
+
+class Relation(NamedTuple):
+    """One published table or view, and a column of it that can be written."""
+
+    name: str
+    qualified: sql.Identifier
+    is_table: bool
+    column: sql.Identifier
+
+
+Check = Callable[[psycopg.Connection], Finding]  # given a connection of the application
 
 
 def findings(
     here: Settings,
     connection: psycopg.Connection,
-    known: dict[str, str],
+    parameters: dict[str, str],
     beyond: set[str],
-    published: dict[str, dict],
+    published: dict[str, dump.Content],
 ) -> Iterator[tuple[str, Finding]]:
-    """Try all; yields what must be so, and what was found instead.
+    """Make all attempts; yields what is expected, and what was found instead.
 
-    Parameters
-    ----------
     connection: to prod, of the role that replicates.
-    known:      what `permissions.words` returned.
-    beyond:     the assertions of audit.sql that do not hold, and that we may not mend.
-    published:  rows and hash of each table as it was dumped; of others, what we see counts.
+    parameters: what `permissions.parameters` returned.
+    beyond:     the assertions of audit.sql that do not hold, and that we have no right to repair.
+    published:  rows and hash of each table as it was dumped; of the others, what we see counts.
     """
-    relations, others = _published(connection), _unpublished(connection)
-    checks: dict[str, Callable[[psycopg.Connection], Finding]] = {
-        "published tables and views can be read": lambda app: _read(app, relations),
-        "the application sees all rows and values that were published": lambda app: _sees(
+    relations = _relations(connection)
+    checks: dict[str, Check] = {
+        "published tables and views can be read": lambda app: _can_read(app, relations),
+        "the application sees all rows and values that were published": lambda app: _sees_all(
             app, connection, relations, published
         ),
-        "names are found without the schema": _searched,
-        "sessions begin read-only, with limits": _limited,
-        "a query is cut at its time limit": _cut,
-        "the text of others' queries is hidden": _hidden,
-        "tried: relations of other schemas": lambda app: _all_refused(app, others),
+        "names are found without the schema": _has_search_path,
+        "sessions begin read-only, with limits": _is_limited,
+        "a query is cut at its time limit": _is_cut,
+        "the text of others' queries is hidden": _sees_no_queries,
+        "tried: relations of other schemas": partial(
+            _are_all_refused, statements=_reads_of_others(connection)
+        ),
     }
     for what, statement in _WRITES.items():
-        made = [
-            sql.SQL(statement).format(table=found.name, column=found.column)
-            for found in relations
-            if found.is_table
+        statements = [
+            sql.SQL(statement).format(table=relation.qualified, column=relation.column)
+            for relation in relations
+            if relation.is_table
         ]
-        checks[f"tried: {what} on the published tables"] = partial(_all_refused, statements=made)
-    for what, made in _attempts(connection, known).items():
-        checks[f"tried: {what}"] = lambda app, what=what, made=made: Finding(
-            _all_refused(app, made).wrong, what not in beyond
+        checks[f"tried: {what} on the published tables"] = partial(
+            _are_all_refused, statements=statements
         )
-    checks[f"tried: {_DATABASES}"] = lambda app: _entered(here, connection, beyond)
-    yield from _made_with(here, connection, known["manages"] == "on", checks)
+    for what, statements in _attempts(connection, parameters).items():
+        checks[f"tried: {what}"] = partial(
+            _are_all_refused, statements=statements, is_ours=what not in beyond
+        )
+    checks[f"tried: {_DATABASES}"] = lambda app: _enters_no_other(here, connection, beyond)
+    yield from _run(here, connection, parameters["manages"] == "on", checks)
 
 
-def _made_with(here, connection, manages: bool, checks) -> Iterator[tuple[str, Finding]]:
-    """The checks, made as the application; not made where it cannot log in."""
+def _run(
+    here: Settings, connection: psycopg.Connection, manages: bool, checks: dict[str, Check]
+) -> Iterator[tuple[str, Finding]]:
+    """Make the checks as the application, if it can log in."""
     what = "the application can log in with its password, and not without"
     try:
-        app = _log_in(here, connection, connection.info.dbname)
+        app = login.connect(here, connection, connection.info.dbname)
     except psycopg.OperationalError as error:
-        # The application's host may be the only one that is let in, or all its connections in use.
-        excused = "pg_hba.conf" in str(error) or _is_full(connection, here)
-        yield what, Finding(one_line(error), manages and not excused)
+        # Only the application's host may be admitted, or all its connections may be in use.
+        is_excused = "pg_hba.conf" in str(error) or login.is_full(here, connection)
+        yield what, Finding(one_line(error), manages and not is_excused)
         for other in checks:
             yield other, Finding("the application cannot log in from here", is_ours=False)
         return
     with app:
-        yield what, Finding("" if app.pgconn.used_password else "nobody asked for it")
+        yield what, Finding("" if app.pgconn.used_password else "the server required no password")
         for other, check in checks.items():
             yield other, _checked(app, check, manages)
 
 
-def _checked(app: psycopg.Connection, check: Callable, manages: bool) -> Finding:
+def _checked(app: psycopg.Connection, check: Check, manages: bool) -> Finding:
     """What a check finds. The role's own settings may cut it short, or end the session."""
     if app.closed:
         return Finding("the application's session was ended", is_ours=False)
@@ -132,35 +137,18 @@ def _checked(app: psycopg.Connection, check: Callable, manages: bool) -> Finding
     return finding
 
 
-def _attempts(connection: psycopg.Connection, known: dict[str, str]) -> dict[str, list[Statement]]:
+def _attempts(
+    connection: psycopg.Connection, parameters: dict[str, str]
+) -> dict[str, list[Statement]]:
     """The statements of attempts.sql by their titles."""
-    known = known | {"process": str(connection.info.backend_pid)}
-    made: dict[str, list[Statement]] = {}
+    parameters = parameters | {"process": str(connection.info.backend_pid)}
+    attempts: dict[str, list[Statement]] = {}
     for what, statement, _ in permissions.statements(STATEMENTS):
-        made.setdefault(what, []).append(sql.SQL(permissions.filled(statement, known)))
-    return made
+        attempts.setdefault(what, []).append(sql.SQL(permissions.fill(statement, parameters)))
+    return attempts
 
 
-def _log_in(here: Settings, connection: psycopg.Connection, database: str) -> psycopg.Connection:
-    info = connection.info
-    words = {k: v for k, v in info.get_parameters().items() if k not in _OURS}
-    words |= {"host": info.host or info.hostaddr, "port": str(info.port), "dbname": database}
-    words |= {"user": here.app_role, "password": password.read(here)}
-    words |= {"application_name": "pipeline audit", "connect_timeout": "5"}
-    return psycopg.connect(conninfo.make_conninfo(**words))
-
-
-def _is_full(connection: psycopg.Connection, here: Settings) -> bool:
-    """Whether the application has as many sessions as it may have."""
-    return scalar(
-        connection,
-        """select coalesce(count(*) >= max(rolconnlimit) and max(rolconnlimit) >= 0, false)
-        from pg_stat_activity join pg_roles on pg_roles.oid = usesysid where rolname = %s""",
-        [here.app_role],
-    )
-
-
-def _published(connection: psycopg.Connection) -> list[Published]:
+def _relations(connection: psycopg.Connection) -> list[Relation]:
     rows = connection.execute(
         """select relname, relkind in ('r', 'p'), (
             select attname from pg_attribute
@@ -172,14 +160,14 @@ def _published(connection: psycopg.Connection) -> list[Published]:
             and relkind in ('r', 'p', 'v', 'm') order by 1"""
     )
     return [
-        Published(
+        Relation(
             name, sql.Identifier("transformed", name), is_table, sql.Identifier(column or "none")
         )
         for name, is_table, column in rows
     ]
 
 
-def _unpublished(connection: psycopg.Connection) -> Sequence[Statement]:
+def _reads_of_others(connection: psycopg.Connection) -> list[Statement]:
     rows = connection.execute(
         """select nspname, relname
         from pg_class join pg_namespace on pg_namespace.oid = relnamespace
@@ -190,74 +178,83 @@ def _unpublished(connection: psycopg.Connection) -> Sequence[Statement]:
     return [sql.SQL("select from {}").format(sql.Identifier(*row)) for row in rows]
 
 
-def _all_refused(app: psycopg.Connection, statements: Sequence[Statement]) -> Finding:
-    told = []
-    for statement in statements:
+def _each(app: psycopg.Connection, items: Iterable[Item], attempt: Callable[[Item], str]) -> str:
+    """What attempts find wrong, each in a transaction of its own."""
+    wrong = []
+    for item in items:
+        wrong.append(attempt(item))
+        app.rollback()
+    return "; ".join(filter(None, wrong))
+
+
+def _are_all_refused(
+    app: psycopg.Connection, statements: Iterable[Statement], is_ours: bool = True
+) -> Finding:
+    def attempt(statement: Statement) -> str:
         app.execute("set transaction read write")
         try:
             app.execute(statement)
-            told.append(f"allowed: {statement.as_string(app)}")
         except InsufficientPrivilege:
-            pass
-        except psycopg.Error as error:  # it got past the permissions
-            told.append(f"{statement.as_string(app)}: {one_line(error)}")
-        app.rollback()
-    return Finding("; ".join(told))
+            return ""
+        except psycopg.Error as error:  # the permissions allowed it
+            return f"{statement.as_string(app)}: {one_line(error)}"
+        return f"allowed: {statement.as_string(app)}"
+
+    return Finding(_each(app, statements, attempt), is_ours)
 
 
-def _read(app: psycopg.Connection, relations: list[Published]) -> Finding:
-    told = []
-    for found in relations:
+def _can_read(app: psycopg.Connection, relations: list[Relation]) -> Finding:
+    def attempt(relation: Relation) -> str:
         try:
-            app.execute(sql.SQL("select exists (select from {})").format(found.name))
+            app.execute(sql.SQL("select exists (select from {})").format(relation.qualified))
         except psycopg.Error as error:
-            told.append(one_line(error))
-            app.rollback()
-    return Finding("; ".join(told))
+            return one_line(error)
+        return ""
+
+    return Finding(_each(app, relations, attempt))
 
 
-def _sees(
+def _sees_all(
     app: psycopg.Connection,
     connection: psycopg.Connection,
-    relations: list[Published],
-    published: dict[str, dict],
+    relations: list[Relation],
+    published: dict[str, dump.Content],
 ) -> Finding:
-    """What of each relation the application has: a policy or a mask hides without an error."""
-    told = []
-    for found in relations:
-        expected = published.get(found.relname) or dump.content(connection, found.relname)
+    """Compare what the application reads: a policy or a mask hides rows without an error."""
+
+    def attempt(relation: Relation) -> str:
+        expected = published.get(relation.name) or dump.content(connection, relation.name)
         app.execute(_NO_LIMITS)
         try:
-            seen = dump.content(app, found.relname)
-        except psycopg.errors.InsufficientPrivilege as error:
-            told.append(one_line(error))
-        else:
-            # What a view computes from the clock differs from one look to the next.
-            if any(seen[key] != expected[key] for key in (seen if found.is_table else ("rows",))):
-                rows = f"{seen['rows']:,} rows of {expected['rows']:,}"
-                told.append(f"{found.relname}: {rows}, or other values")
-        app.rollback()
-    return Finding("; ".join(told))
+            seen = dump.content(app, relation.name)
+        except InsufficientPrivilege as error:
+            return one_line(error)
+        # What a view computes from the clock differs from one query to the next.
+        if seen == expected if relation.is_table else seen.rows == expected.rows:
+            return ""
+        return f"{relation.name}: {seen.rows:,} rows of {expected.rows:,}, or other values"
+
+    return Finding(_each(app, relations, attempt))
 
 
-def _searched(app: psycopg.Connection) -> Finding:
+def _has_search_path(app: psycopg.Connection) -> Finding:
     path = scalar(app, "show search_path")
     return Finding("" if path == "transformed" else f"search_path is {path}")
 
 
-def _limited(app: psycopg.Connection) -> Finding:
-    rows = app.execute(
+def _is_limited(app: psycopg.Connection) -> Finding:
+    wrong = app.execute(
         """select name || ' is ' || setting from pg_settings
         where name in ('statement_timeout', 'lock_timeout', 'transaction_timeout',
                 'idle_in_transaction_session_timeout') and setting::int not between 1 and %s
             or name = 'transaction_read_only' and setting <> 'on'""",
         [_LONGEST],
     )
-    return Finding(", ".join(row[0] for row in rows))
+    return Finding(", ".join(text for (text,) in wrong))
 
 
-def _cut(app: psycopg.Connection) -> Finding:
-    # Lowered only, so as not to wait for it: no limit stays none.
+def _is_cut(app: psycopg.Connection) -> Finding:
+    # The limit is only lowered, to make the test short: no limit stays none.
     app.execute(
         """select set_config(name, least(setting::int, 20)::text, true)
         from pg_settings where name = 'statement_timeout'"""
@@ -266,10 +263,10 @@ def _cut(app: psycopg.Connection) -> Finding:
         app.execute("select pg_sleep(0.3)")
     except psycopg.errors.QueryCanceled:
         return Finding()
-    return Finding("it went on")
+    return Finding("it continued")
 
 
-def _hidden(app: psycopg.Connection) -> Finding:
+def _sees_no_queries(app: psycopg.Connection) -> Finding:
     seen = scalar(
         app,
         """select count(*) from pg_stat_activity
@@ -279,8 +276,8 @@ def _hidden(app: psycopg.Connection) -> Finding:
     return Finding(f"{seen} can be read" if seen else "")
 
 
-def _entered(here: Settings, connection: psycopg.Connection, beyond: set[str]) -> Finding:
-    """The other databases that the application got into, or that could not be tried."""
+def _enters_no_other(here: Settings, connection: psycopg.Connection, beyond: set[str]) -> Finding:
+    """The other databases that the application can enter, or that could not be tried."""
     rows = connection.execute(
         """select datname from pg_database where datallowconn and datname <> current_database()
         order by datname in ('dev', 'postgres') desc, datname limit %s""",
@@ -289,11 +286,11 @@ def _entered(here: Settings, connection: psycopg.Connection, beyond: set[str]) -
     entered, untried = [], []
     for (database,) in rows:
         try:
-            _log_in(here, connection, database).close()
+            login.connect(here, connection, database).close()
             entered.append(database)
         except psycopg.OperationalError as error:
-            # Refused for the database is as it should be; refused anywhere says nothing of it.
-            if _is_full(connection, here):
+            # A refusal for want of connections says nothing about the database.
+            if login.is_full(here, connection):
                 untried.append(f"{database}: {one_line(error)}")
     if entered or not untried:
         return Finding(", ".join(entered), _DATABASES not in beyond)

@@ -1,4 +1,4 @@
-"""The public database: where it is, and what it has."""
+"""The public database: where it is, and what is in it."""
 
 from contextlib import suppress
 
@@ -11,8 +11,8 @@ from pipeline.marts import data_status
 from pipeline.settings import Settings
 
 NAME = "prod"
-# What somebody built here, whose access would go with what is revoked from the public. Members of
-# extensions are nobody's; `transformed_old` is what a replication is about to drop.
+# What others created here, and could no longer use once the public's rights are revoked. Members of
+# extensions do not count; `transformed_old` is what a replication is about to drop.
 _OTHERS = """
 select pg_describe_object(classid, objid, 0)
 from (
@@ -36,8 +36,8 @@ where nspname not in ('pg_catalog', 'information_schema') and nspname !~ '^pg_(t
     )
 order by classid <> 'pg_class'::regclass, 1
 """
-# What else tells that a database is in use by others, before anything is ours. PostgreSQL's
-# own objects have numbers below 16384 (FirstNormalObjectId).
+# What else shows that others use a database. The oids of PostgreSQL's own objects are below 16384
+# (FirstNormalObjectId).
 _TRACES = """
 select pg_describe_object(classid, objid, 0)
 from (
@@ -62,7 +62,7 @@ where objid >= 16384 and not exists (
 )
 order by 1
 """
-LOCK = 7_305_812_166  # advisory lock: one at a time writes to prod, from any machine
+LOCK = 7_305_812_166  # advisory lock: only one process writes to prod, from any machine
 
 
 def connect(
@@ -70,9 +70,9 @@ def connect(
 ) -> psycopg.Connection:
     """A connection to prod, as `database.connect` makes one.
 
-    Without PROD_DATABASE_URL it is database `prod` on the dev server, made where it is missing;
-    those who only look set `may_make` to False. Raises PipelineError or SetupError when it cannot
-    be reached, made or used.
+    Without PROD_DATABASE_URL it is database `prod` on the dev server, which is created if it is
+    missing, unless `may_make` is False. Raises PipelineError or SetupError if prod cannot be
+    reached, created or used.
     """
     if here.prod_database_url:
         return database.connect_to(here.prod_database_url, "PROD_DATABASE_URL", patience)
@@ -80,14 +80,14 @@ def connect(
         if not _is_there(dev):
             if not may_make:
                 raise errors.SourceError(
-                    f"there is no database {NAME} yet", "./run_pipeline.sh publish makes it"
+                    f"there is no database {NAME} yet", "./run_pipeline.sh publish creates it"
                 )
             _make(dev)
     return database.connect_to(url(here), "PROD_DATABASE_URL", patience)
 
 
 def others(connection: psycopg.Connection) -> list[str]:
-    """The relations, functions and types in prod that are of others, tables and views first."""
+    """The relations, functions and types of others in prod, tables and views first."""
     return [name for (name,) in connection.execute(_OTHERS)]
 
 
@@ -101,12 +101,12 @@ def is_of_server(connection: psycopg.Connection) -> bool:
 
 
 def traces(connection: psycopg.Connection) -> list[str]:
-    """What else tells that a database without such objects is in use by others: schemas, …"""
+    """What else shows that others use a database without such objects: schemas, …"""
     return [name for (name,) in connection.execute(_TRACES)]
 
 
 def take_turn(connection: psycopg.Connection) -> None:
-    """Keep others from writing to prod until the transaction ends. Raises BusyError."""
+    """Prevent others from writing to prod until the transaction ends. Raises BusyError."""
     locks.take_lock(
         connection,
         "pg_try_advisory_xact_lock",
@@ -117,7 +117,7 @@ def take_turn(connection: psycopg.Connection) -> None:
 
 
 def url(here: Settings) -> str:
-    """The address of prod, as libpq understands it."""
+    """The connection string of prod, for libpq."""
     if here.prod_database_url:
         return here.prod_database_url
     return dsn.with_database(database.url(here, lambda text: None), NAME)
@@ -132,25 +132,27 @@ def _make(dev: psycopg.Connection) -> None:
     try:
         dev.execute(f"create database {NAME} encoding 'UTF8' template template0")
     except psycopg.errors.DuplicateDatabase:
-        pass  # by another run, this instant
+        pass  # by another run, at the same moment
     except psycopg.Error as error:
         raise errors.SetupError(
-            f"database {NAME} cannot be made: {database.one_line(error)}",
+            f"database {NAME} cannot be created: {database.one_line(error)}",
             f"create database {NAME}; on that server, or set PROD_DATABASE_URL",
         ) from None
 
 
 def greatest_generation(here: Settings, of_ledger: int) -> int:
-    """The greatest generation that the dumps know, and, should the ledger be lost, prod."""
-    known = [int(path.stem) for path in here.dumps.glob("*.dump") if path.stem.isdecimal()]
+    """The greatest generation of the ledger and the dumps; of prod, too, if the ledger is lost."""
+    generations_found = [
+        int(path.stem) for path in here.dumps.glob("*.dump") if path.stem.isdecimal()
+    ]
     if not of_ledger:
         with suppress(psycopg.Error, errors.PipelineError), connect(here) as connection:
-            known += generations(connection).values()
-    return max([of_ledger, *known])
+            generations_found += generations(connection).values()
+    return max([of_ledger, *generations_found])
 
 
 def generations(connection: psycopg.Connection) -> dict[str, int]:
-    """With which publication each table in prod came, by name; empty before the first."""
+    """The generation of each table in prod, by name; empty before the first replication."""
     return {
         row["name"]: row["generation"]
         for row in data_status.read(connection)

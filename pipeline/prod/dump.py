@@ -1,20 +1,20 @@
-"""Dumps of what was published: the one thing `prod` is made from, and rolled back to.
+"""Dumps of the published tables: `prod` is made from them, and rolled back to them.
 
 data/dumps/12.dump       generation 12, by pg_dump in custom format: plain pg_restore reads it
 data/dumps/12.json       its tables: rows, columns, a hash of the content
-data/dumps/SHA256SUMS    `sha256sum -c` checks both; a dump that it does not name is none
+data/dumps/SHA256SUMS    `sha256sum -c` checks both; a file that it does not name is not a dump
 """
 
 import hashlib
-import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import psycopg
 from psycopg import sql
 
@@ -29,38 +29,74 @@ from pipeline.state import Outcome
 
 SUMS = "SHA256SUMS"
 # zlib's fastest level: the others take longer than the rest of a replication. The programs of the
-# wheel know no newer method.
+# wheel support no newer method.
 _PG_DUMP = ("--format=custom", "--compress=gzip:1", "--no-owner", "--no-privileges")
+
+
+class Content(NamedTuple):
+    """What identifies the rows of a table: their number, and a hash."""
+
+    rows: int
+    hash: str
+
+
+class Published(NamedTuple):
+    """A table that is published in dev: the types of its columns, and its generation."""
+
+    columns: dict[str, str]
+    generation: int
+
+
+class Table(msgspec.Struct, frozen=True):
+    """A table in a dump."""
+
+    columns: dict[str, str]
+    generation: int
+    rows: int
+    hash: str
+
+    @property
+    def content(self) -> Content:
+        """What identifies its rows."""
+        return Content(self.rows, self.hash)
+
+
+class About(msgspec.Struct, frozen=True):
+    """The contents of a dump, as the `.json` beside it has them."""
+
+    generation: int
+    made_at: str
+    tables: dict[str, Table]
 
 
 class Dump(NamedTuple):
     """One dump: the file, and what is in it."""
 
     path: Path
-    about: dict  # generation, made_at, tables: name -> rows, hash, columns, generation
+    about: About
 
     @property
     def generation(self) -> int:
         """The generation that was dumped."""
-        return self.about["generation"]
+        return self.about.generation
 
     @property
-    def tables(self) -> dict[str, dict]:
-        """Of each table by name: rows, hash, columns (types by name), generation."""
-        return self.about["tables"]
+    def tables(self) -> dict[str, Table]:
+        """The tables by name."""
+        return self.about.tables
 
     @property
     def generations(self) -> dict[str, int]:
-        """With which publication each table came, by name."""
+        """The generation of each table, by name."""
         return generations(self.tables)
 
 
 def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> Dump:
     """Dump what is published in dev, unless that was done before; returns the dump.
 
-    The newest KEEP_DUMPS are kept, and the one that prod is pinned to. Raises SourceError when
-    pg_dump fails, somebody keeps a table to themselves for longer than PUBLISH_PATIENCE, or changed
-    one since it was published.
+    The newest KEEP_DUMPS are kept, and the one that prod is pinned to. Raises SourceError if
+    pg_dump fails, if a session locks a table for longer than PUBLISH_PATIENCE, or if somebody
+    changed a table since it was published.
     """
     alterations.refuse_altered(dev, {})
     here.dumps.mkdir(parents=True, exist_ok=True)
@@ -77,15 +113,18 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
                     return old
             names = [*tables, data_status.FACTS, data_status.VIEW]
             durable.create(aside).close()  # pg_dump would follow a link of that name
-            # Side by side, on the same snapshot.
+            # At the same time, on the same snapshot.
             with _pg_dump(dev, aside, snapshot, names, limit):
-                described = {name: facts | content(dev, name) for name, facts in tables.items()}
-        alterations.refuse_altered(dev, described)  # what was changed meanwhile may be in it
+                dumped = {
+                    name: Table(*table, *content(dev, name)) for name, table in tables.items()
+                }
+        about = About(generation, state.now(), dumped)
+        described = msgspec.to_builtins(dumped)
+        alterations.refuse_altered(dev, described)  # a change during the dump may be in it
         alterations.record_hashes(dev, described)
-        about = {"generation": generation, "made_at": state.now(), "tables": described}
         path = here.dumps / f"{generation}.dump"
         durable.replace_file(aside, path)
-        durable.write_json(path.with_suffix(".json"), about)
+        durable.write_json(path.with_suffix(".json"), msgspec.to_builtins(about))
     except psycopg.errors.LockNotAvailable:
         oldest = locks.oldest_holder(dev, catalog.PUBLISHED, "AccessExclusiveLock")
         raise SourceError(
@@ -101,52 +140,50 @@ def make(here: Settings, dev: psycopg.Connection, pinned: int | None = None) -> 
     return made
 
 
-def generations(tables: dict[str, dict]) -> dict[str, int]:
-    """With which publication each table came, by name: what tells one state from another."""
-    return {name: facts["generation"] for name, facts in tables.items()}
+def generations(tables: Mapping[str, Published | Table]) -> dict[str, int]:
+    """The generation of each table, by name; it identifies the state of a database."""
+    return {name: table.generation for name, table in tables.items()}
 
 
-def published(dev: psycopg.Connection) -> dict[str, dict]:
-    """The tables that are published in dev, by name: columns and generation."""
+def published(dev: psycopg.Connection) -> dict[str, Published]:
+    """The tables that are published in dev, by name."""
     whole = ledger.last_build(dev)
     steps = ledger.newest(dev, "transform", (Outcome.PUBLISHED,))
     names = whole["facts"]["tables"] if whole else []
     return {
-        name: {
-            "columns": catalog.columns(dev, catalog.PUBLISHED, name),
-            "generation": steps[name]["facts"]["generation"],
-        }
+        name: Published(
+            catalog.columns(dev, catalog.PUBLISHED, name),
+            steps[name]["facts"]["generation"],
+        )
         for name in names
     }
 
 
-def content(connection: psycopg.Connection, table: str) -> dict:
-    """Rows of a published table, and a hash of them in whatever order they stand."""
-    name = sql.Identifier(catalog.PUBLISHED, table)
-    rows, digest = marks.content(connection, name)
-    return {"rows": rows, "hash": digest}
+def content(connection: psycopg.Connection, table: str) -> Content:
+    """The number of rows of a published table, and a hash that does not depend on their order."""
+    return Content(*marks.content(connection, sql.Identifier(catalog.PUBLISHED, table)))
 
 
 def kept(here: Settings) -> list[Dump]:
-    """The dumps that are there, the newest first; one whose `.json` cannot be read is none."""
-    found = [Dump(path, about) for path in _paths(here) if (about := _about(path))]
-    return sorted(found, key=lambda dump: -dump.generation)
+    """The dumps, the newest first, except those whose `.json` cannot be read."""
+    dumps = [Dump(path, about) for path in _paths(here) if (about := _about(path))]
+    return sorted(dumps, key=lambda dump: -dump.generation)
 
 
-def in_prod(here: Settings, there: dict[str, int]) -> dict[str, dict]:
-    """The tables of the dumps that prod is at, each by its own generation.
+def contents_in_prod(here: Settings, in_prod: dict[str, int]) -> dict[str, Content]:
+    """The content of the tables in prod as they were dumped; those without a dump are left out.
 
-    That of which no dump is kept, or of which somebody changed what prod says, is not among them.
+    in_prod: the generation of each table in prod, by name.
     """
-    found: dict[str, dict] = {}
+    contents: dict[str, Content] = {}
     for dump in reversed(kept(here)):
-        same = dump.generations.items() & there.items()
-        found |= {name: dump.tables[name] for name, _ in same}
-    return found
+        same = dump.generations.items() & in_prod.items()
+        contents |= {name: dump.tables[name].content for name, _ in same}
+    return contents
 
 
 def illegible(here: Settings) -> list[Path]:
-    """Dumps that are there and cannot be rolled back to: nobody knows what is in them."""
+    """Dumps that prod cannot return to, because their contents are unknown."""
     return [path for path in _paths(here) if not _about(path)]
 
 
@@ -155,15 +192,15 @@ def _paths(here: Settings) -> list[Path]:
     return [path for path in paths if path.suffix == ".dump" and path.exists()]
 
 
-def _about(path: Path) -> dict | None:
+def _about(path: Path) -> About | None:
     try:
-        return json.loads(path.with_suffix(".json").read_bytes())
-    except (FileNotFoundError, ValueError):
+        return msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=About)
+    except (FileNotFoundError, msgspec.MsgspecError):
         return None
 
 
 def verify(here: Settings, dump: Dump) -> None:
-    """Hold a dump against its SHA-256. Raises SourceError when it is not what was dumped."""
+    """Compare a dump with its SHA-256. Raises SourceError if it is not what was dumped."""
     sums = _sums(here)
     for path in (dump.path, dump.path.with_suffix(".json")):
         if not path.exists() or _sha256(path) != sums.get(path.name):
@@ -177,10 +214,11 @@ def verify(here: Settings, dump: Dump) -> None:
 def _pg_dump(
     dev: psycopg.Connection, path: Path, snapshot: str, names: list[str], limit: str
 ) -> Generator[None]:
-    """Dump schema `transformed` as the snapshot has it, without what others put there.
+    """Dump schema `transformed` in the state of a snapshot, without what others put there.
 
-    pg_dump runs while the context is open, and has ended well when it is left. For a table that
-    somebody keeps to themselves it waits for so long, in PostgreSQL's words.
+    pg_dump runs while the context is open; leaving the context waits for it.
+
+    limit: how long to wait for a locked table, as PostgreSQL writes times.
     """
     others = dev.execute(
         """select format('%%I.%%I', nspname, relname)
@@ -189,16 +227,16 @@ def _pg_dump(
             and relname <> all(%s)""",
         [names],
     ).fetchall()
-    words = [f"--exclude-table={name}" for (name,) in others]
-    words += ["--schema=transformed", f"--snapshot={snapshot}", f"--file={path}"]
-    words += [f"--lock-wait-timeout={limit}"]
-    with tempfile.TemporaryFile() as said:
+    options = [f"--exclude-table={name}" for (name,) in others]
+    options += ["--schema=transformed", f"--snapshot={snapshot}", f"--file={path}"]
+    options += [f"--lock-wait-timeout={limit}"]
+    with tempfile.TemporaryFile() as messages:
         with subprocess.Popen(
-            [program("pg_dump"), *_PG_DUMP, *words],
+            [program("pg_dump"), *_PG_DUMP, *options],
             env=database.client_environment(dev),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=said,
+            stderr=messages,
         ) as process:
             try:
                 yield
@@ -206,20 +244,22 @@ def _pg_dump(
                 process.kill()
                 raise
         if process.returncode:
-            said.seek(0)
-            told = signals.reason(said.read().decode(errors="replace"), process.returncode)
-            what = database.one_line(told)
-            raise SourceError(f"pg_dump failed: {what}", "the next night tries again")
+            messages.seek(0)
+            text = messages.read().decode(errors="replace")
+            reason = database.one_line(signals.reason(text, process.returncode))
+            raise SourceError(f"pg_dump failed: {reason}", "the next night tries again")
 
 
 def _keep(here: Settings, dumps: Iterable[Dump]) -> None:
-    """Name these dumps in SHA256SUMS, and delete all others but the illegible: pg_restore may."""
-    known, stay = _sums(here), [dump.path for dump in dumps]
-    stay += [path for path in illegible(here) if path not in stay]
-    paths = [p for path in stay for p in (path, path.with_suffix(".json"))]
-    made = paths[:2]  # the newest, of this very run: all others were named before
-    sums = {p.name: known[p.name] for p in paths[2:] if p.name in known}
-    sums |= {p.name: _sha256(p) for p in made}
+    """Name these dumps in SHA256SUMS, and delete the others, except those that are illegible.
+
+    The first dump is new; the others were named before. pg_restore may still read illegible ones.
+    """
+    before, kept_paths = _sums(here), [dump.path for dump in dumps]
+    kept_paths += [path for path in illegible(here) if path not in kept_paths]
+    paths = [p for path in kept_paths for p in (path, path.with_suffix(".json"))]
+    sums = {p.name: before[p.name] for p in paths[2:] if p.name in before}
+    sums |= {p.name: _sha256(p) for p in paths[:2]}
     lines = (f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
     durable.write(here.dumps / SUMS, "".join(lines).encode())
     for path in here.dumps.iterdir():

@@ -1,7 +1,7 @@
-"""What a dump says, as SQL for psycopg: the tables, their rows, and what comes after the rows.
+"""The contents of a dump as SQL for psycopg: before the rows, the rows, after the rows.
 
-pg_restore writes each part as a script of its own. Only the part with the rows is taken to pieces:
-it is COPY blocks and nothing else, so no quoted text can be mistaken for one.
+pg_restore writes each section as a separate script. Only the one with the rows is parsed: it
+consists of COPY blocks, so no quoted text can be mistaken for one.
 """
 
 import re
@@ -19,31 +19,31 @@ from pipeline.errors import SourceError
 
 BLOCK = 1 << 20
 END_OF_ROWS = b"\\.\n"
-# Kinds of entries that a published table consists of. Whatever else others put into the schema,
-# and what only a newer server knows, is left out.
+# The kinds of entries that a published table consists of. All others are left out: what others put
+# into the schema, and what only a newer server has.
 _KINDS = ("SCHEMA", "TABLE", "TABLE DATA", "VIEW", "CONSTRAINT", "INDEX", "DEFAULT", "STATISTICS")
 _COMMENTED = ("SCHEMA", "TABLE", "COLUMN", "VIEW", "CONSTRAINT", "INDEX", "STATISTICS")
 _ENTRY = re.compile(r"\d+; \d+ \d+ (.+)")
 _COPY = re.compile(rb"(COPY .+) FROM stdin;\n")
-# What pg_restore sets for its own session; our session has its own settings.
+# What pg_restore sets for its session; ours has its own settings.
 _OF_SESSION = re.compile(r"(\\restrict|\\unrestrict|SET|SELECT pg_catalog\.set_config\().*\n")
 
 
 def before_rows(dump: Path) -> str:
-    """The statements that make the schema, its tables, views and their comments."""
+    """The statements that create the schema, its tables, views and their comments."""
     return _script(dump, "pre-data")
 
 
 def after_rows(dump: Path) -> str:
-    """The statements that make the constraints and indexes."""
+    """The statements that create the constraints and indexes."""
     return _script(dump, "post-data")
 
 
 @contextmanager
 def rows(dump: Path) -> Generator[Iterator[tuple[str, Iterator[bytes]]]]:
-    """Each COPY of the dump: the command without its source, and the rows in blocks of bytes.
+    """For each COPY of the dump: the command without its source, and the rows in blocks of bytes.
 
-    A table's blocks must be read before the next table is asked for.
+    All blocks of a table must be read before the next table is requested.
     """
     with _pg_restore(dump, "data") as stream:
         yield _copies(stream)
@@ -61,17 +61,17 @@ def _script(dump: Path, section: str) -> str:
 
 @contextmanager
 def _pg_restore(dump: Path, section: str) -> Generator[BufferedReader]:
-    """What pg_restore writes of one section. Raises SourceError when it cannot read the dump."""
-    words = ["--no-owner", "--no-privileges", f"--section={section}", "--file=-"]
+    """What pg_restore writes for one section. Raises SourceError if it cannot read the dump."""
+    options = ["--no-owner", "--no-privileges", f"--section={section}", "--file=-"]
     with (
         tempfile.NamedTemporaryFile("w", suffix=".list") as wanted,
-        tempfile.TemporaryFile() as said,
+        tempfile.TemporaryFile() as messages,
     ):
         wanted.write(_list(dump))
         wanted.flush()
-        command = [program("pg_restore"), *words, f"--use-list={wanted.name}", str(dump)]
+        command = [program("pg_restore"), *options, f"--use-list={wanted.name}", str(dump)]
         with subprocess.Popen(
-            command, BLOCK, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
+            command, BLOCK, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages
         ) as process:
             try:
                 yield cast(BufferedReader, process.stdout)  # a pipe with a buffer, of BLOCK
@@ -79,13 +79,13 @@ def _pg_restore(dump: Path, section: str) -> Generator[BufferedReader]:
                 process.kill()
                 raise
         if process.returncode:
-            said.seek(0)
-            told = said.read().decode(errors="replace")
-            raise _unreadable(dump, signals.reason(told, process.returncode))
+            messages.seek(0)
+            text = messages.read().decode(errors="replace")
+            raise _unreadable(dump, signals.reason(text, process.returncode))
 
 
 def _list(dump: Path) -> str:
-    """The table of contents of a dump, without what is none of ours."""
+    """The table of contents of a dump, without what does not belong to published tables."""
     done = subprocess.run(
         [program("pg_restore"), "--list", str(dump)],
         stdin=subprocess.DEVNULL,
@@ -103,14 +103,14 @@ def _is_ours(line: str) -> bool:
     entry = _ENTRY.fullmatch(line)
     if not entry:
         return False
-    words = entry[1].split(" ")
-    if words[0] == "COMMENT":
-        return words[2] in _COMMENTED
-    return words[0] in _KINDS or " ".join(words[:2]) in _KINDS
+    first, second, third, *_ = [*entry[1].split(" "), "", ""]
+    if first == "COMMENT":
+        return third in _COMMENTED
+    return first in _KINDS or f"{first} {second}" in _KINDS
 
 
-def _unreadable(dump: Path, said: str) -> SourceError:
-    what = f"pg_restore cannot read {dump}: {database.one_line(said)}"
+def _unreadable(dump: Path, reason: str) -> SourceError:
+    what = f"pg_restore cannot read {dump}: {database.one_line(reason)}"
     return SourceError(what, "prod stays as it was; choose another dump: publish --list")
 
 
@@ -121,16 +121,16 @@ def _copies(stream: BufferedReader) -> Iterator[tuple[str, Iterator[bytes]]]:
 
 
 def _blocks(stream: BufferedReader) -> Iterator[bytes]:
-    """The lines up to the end of the rows, in blocks of as many as are at hand."""
+    """The lines up to the end of the rows, in blocks of as many as are buffered."""
     while True:
-        at_hand = stream.peek(BLOCK)  # the beginning of a line
-        if not at_hand.startswith(END_OF_ROWS):
-            end = at_hand.find(b"\n" + END_OF_ROWS)
-            whole = (end if end >= 0 else at_hand.rfind(b"\n")) + 1
+        buffered = stream.peek(BLOCK)  # the beginning of a line
+        if not buffered.startswith(END_OF_ROWS):
+            end = buffered.find(b"\n" + END_OF_ROWS)
+            whole = (end if end >= 0 else buffered.rfind(b"\n")) + 1
             if whole:
                 yield stream.read(whole)
                 continue
-        line = stream.readline()  # the end, or longer than what is at hand
+        line = stream.readline()  # the end, or a line longer than the buffer
         if line in (END_OF_ROWS, b""):
             return
         yield line

@@ -1,8 +1,8 @@
-"""Bring a dump into `prod`: one transaction, after which readers find the new tables.
+"""Restore a dump in `prod` in one transaction, after which readers find the new tables.
 
-The old schema is renamed, which nobody notices; the dump's tables are made, filled, indexed and
-held against what was dumped; last of all the old tables are locked, in one statement with a short
-time limit, and dropped. Whatever fails before the commit leaves prod as it was.
+The old schema is renamed, which no reader notices; the dump's tables are created, filled, indexed
+and compared with what was dumped; last, the old tables are locked, in one statement with a short
+time limit, and dropped. A failure before the commit leaves prod as it was.
 """
 
 import random
@@ -13,12 +13,12 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from pipeline import prod
 from pipeline.database import catalog, locks
 from pipeline.database.catalog import PUBLISHED
 from pipeline.database.queries import detail, scalar, trusted
 from pipeline.errors import SourceError
 from pipeline.marts import data_status
+from pipeline.prod import connection as prod
 from pipeline.prod import dump, ownership, permissions, pg_restore
 from pipeline.prod.dump import Dump
 from pipeline.settings import Settings
@@ -31,18 +31,18 @@ def replicate(
     here: Settings,
     source: Dump,
     rights: permissions.Rights,
-    tell: Callable[[psycopg.Connection], None],
+    update_status: Callable[[psycopg.Connection], None],
 ) -> float:
-    """Let prod have what a dump has, and nothing else; returns the seconds readers were kept out.
+    """Replace the contents of prod by a dump; returns the seconds that readers were locked out.
 
     Parameters
     ----------
-    connection: to prod, in autocommit.
-    rights:     what `permissions.prepare` returned.
-    tell:       writes `data_status_facts` as it is to be, within the transaction.
+    connection:    to prod, in autocommit.
+    rights:        what `permissions.prepare` returned.
+    update_status: updates `data_status_facts` within the transaction.
 
-    Raises SourceError when the dump is damaged, when prod does not have afterwards what was
-    dumped, when readers do not let go, or objects of others depend on the old tables.
+    Raises SourceError if the dump is damaged, if prod would differ from it, if readers hold the old
+    tables for too long, or if objects of others depend on them.
     """
     dump.verify(here, source)
     with connection.transaction():
@@ -50,7 +50,7 @@ def replicate(
         _become(connection, rights)
         old = _set_aside(connection)
         _fill(connection, source)
-        tell(connection)
+        update_status(connection)
         connection.execute("reset role")
         ownership.note_filled(connection)
         permissions.apply(connection, here, rights)
@@ -59,26 +59,27 @@ def replicate(
     return round(time.monotonic() - locked, 3)
 
 
-def changed_by_others(connection: psycopg.Connection, known: dict[str, dict[str, str]]) -> str:
-    """How the tables of prod differ from those we left there, in words; empty when they do not.
+def changed_by_others(connection: psycopg.Connection, left: dict[str, dict[str, str]]) -> str:
+    """How the tables of prod differ from those we left there; empty if they do not.
 
-    A prod without any is a new one, and nothing of anybody's would be lost. known: the columns
-    (types by name) of each table we left; empty where nothing is remembered, and then ours are the
-    tables that `data_status` names.
+    A prod without tables is a new one, and nothing would be lost.
+
+    left: the columns (types by name) of each table that we left; empty without a record, and then
+          ours are the tables that `data_status` names.
     """
-    found = _relations(connection, PUBLISHED, "r")
+    tables = _relations(connection, PUBLISHED, "r")
     views = [name for name in _relations(connection, PUBLISHED, "v") if name != data_status.VIEW]
-    if not found and not views:
+    if not tables and not views:
         return ""
-    ours = known.keys() or {*prod.generations(connection), data_status.FACTS}
-    told = [f"table {name} is gone" for name in known if name not in found]
-    told += [f"table {name} is not ours" for name in found if name not in ours]
-    told += [f"view {name} is not ours" for name in views]
-    for name in known.keys() & set(found):
+    ours = left.keys() or {*prod.generations(connection), data_status.FACTS}
+    changes = [f"table {name} is gone" for name in left if name not in tables]
+    changes += [f"table {name} is not ours" for name in tables if name not in ours]
+    changes += [f"view {name} is not ours" for name in views]
+    for name in left.keys() & set(tables):
         now = catalog.columns(connection, PUBLISHED, name)
-        if difference := catalog.column_changes(known[name], now):
-            told.append(f"{name}: {difference}")
-    return "; ".join(told)
+        if difference := catalog.column_changes(left[name], now):
+            changes.append(f"{name}: {difference}")
+    return "; ".join(changes)
 
 
 def _become(connection: psycopg.Connection, rights: permissions.Rights) -> None:
@@ -104,11 +105,11 @@ def _relations(connection: psycopg.Connection, schema: str, kind: str) -> list[s
 
 
 def _fill(connection: psycopg.Connection, source: Dump) -> None:
-    """Make the tables of a dump, with their rows, constraints and indexes."""
+    """Create the tables of a dump, with their rows, constraints and indexes."""
     connection.execute(trusted(pg_restore.before_rows(source.path)))
     with pg_restore.rows(source.path) as tables, connection.cursor() as cursor:
         for command, blocks in tables:
-            # Frozen, so that even a snapshot from before finds the rows.
+            # Frozen, so that even an older snapshot finds the rows.
             with cursor.copy(f"{trusted(command)} from stdin (freeze)") as copy:
                 for block in blocks:
                     copy.write(block)
@@ -118,13 +119,13 @@ def _fill(connection: psycopg.Connection, source: Dump) -> None:
 
 
 def _compare(connection: psycopg.Connection, source: Dump) -> None:
-    """Hold what prod would have against what was dumped."""
-    for name, facts in source.tables.items():
+    """Compare what prod would have with what was dumped."""
+    for name, table in source.tables.items():
         found = dump.content(connection, name)
-        if found != {key: facts[key] for key in found}:
+        if found != table.content:
             raise SourceError(
-                f"prod would differ from the dump: {name} has {found['rows']:,} rows of "
-                f"{facts['rows']:,}, or other values",
+                f"prod would differ from the dump: {name} has {found.rows:,} rows of "
+                f"{table.rows:,}, or other values",
                 "prod stays as it was; the next night tries again",
             )
 
@@ -135,10 +136,10 @@ def _drop_old(
     rights: permissions.Rights,
     deadline: float,
 ) -> float:
-    """Keep readers off the old tables, all at once, and drop them; returns since when."""
+    """Lock all old tables at once, and drop them; returns when the lock began."""
     while True:
         try:
-            with connection.transaction():  # a savepoint: what is made so far stays
+            with connection.transaction():  # a savepoint: the new tables stay
                 _become(connection, rights)
                 began = _lock(connection, old)
                 _drop(connection, old)
@@ -165,7 +166,7 @@ def _lock(connection: psycopg.Connection, old: dict[LiteralString, list[str]]) -
     if tables:
         limit = locks.milliseconds(locks.LONGEST_ATTEMPT)
         connection.execute(f"set local statement_timeout = '{limit}'")
-        # Who reads a view locks the view before its tables. So do we, or each waits for the other.
+        # A reader of a view locks it before its tables. So do we, to avoid a deadlock.
         statement = sql.SQL("lock table {} in access exclusive mode")
         connection.execute(statement.format(sql.SQL(", ").join([*views, *tables])))
         connection.execute("set local statement_timeout = 0")
@@ -176,8 +177,8 @@ def _drop(connection: psycopg.Connection, old: dict[LiteralString, list[str]]) -
     try:
         for kind, names in old.items():
             if names:
-                listed = sql.SQL(", ").join(sql.Identifier(OLD, name) for name in names)
-                connection.execute(sql.SQL(f"drop {kind} {{}}").format(listed))
+                identifiers = sql.SQL(", ").join(sql.Identifier(OLD, name) for name in names)
+                connection.execute(sql.SQL(f"drop {kind} {{}}").format(identifiers))
         if old:
             connection.execute(f"drop schema {OLD}")
     except psycopg.errors.DependentObjectsStillExist as error:

@@ -6,12 +6,11 @@ load, and an older snapshot does not replace the rows of a newer one. Clocks dif
 decide only where the recorded contents do not.
 """
 
-import os
 from datetime import UTC, datetime
 
 import msgspec
 
-from pipeline import state
+from pipeline import runs, state
 from pipeline.raw.snapshot import Snapshot
 from pipeline.settings import Settings
 from pipeline.state import Fetched, Outcome
@@ -53,7 +52,7 @@ def of_legible(here: Settings, source: str) -> Version:
     ours = msgspec.convert(made.snapshot or {"content": made.input}, Version)
     if ours.content is None or fetched.content != ours.content:
         return ours
-    is_of_this_run = fetched.run == os.environ.get("PIPELINE_RUN", "")
+    is_of_this_run = fetched.run == runs.parent_id()
     return msgspec.structs.replace(
         ours,
         origin=ours.origin or fetched.origin,

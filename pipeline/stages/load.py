@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from pipeline import database, state
+from pipeline import database, runs, state
 from pipeline.database import ledger
 from pipeline.errors import SourceError
 from pipeline.marts import alterations, marks
@@ -56,7 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-older",
         action="store_true",
-        help="load a snapshot although the rows that are loaded are newer, or it is bundled",
+        help="load a snapshot even if it is bundled, or older than the loaded rows",
     )
 
 
@@ -186,7 +186,7 @@ def _load(
 
 def _record(connection: psycopg.Connection, here: Settings, source: str, facts: dict) -> str:
     """Record a load in the ledger; returns its fingerprint."""
-    run_id = state.run_id()
+    run_id = runs.current_id()
     fingerprint = loads.fingerprint_of(here, source) or ""
     if "after" in facts:  # the same file again
         again = f"{fingerprint} {facts['after']} {run_id}"

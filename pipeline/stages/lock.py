@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Generator
 
-from pipeline import durable, folders
+from pipeline import durable, folders, runs
 from pipeline.errors import BusyError, SetupError
 from pipeline.settings import Settings
 
@@ -25,7 +25,7 @@ def held_by_this_run(settings: Settings) -> Generator[None]:
     or one of the pipeline's folders in it is a link.
     """
     folders.refuse_links(settings)
-    if os.environ.get("PIPELINE_RUN"):
+    if runs.parent_id():
         yield
         return
     path = settings.state / "run.lock"

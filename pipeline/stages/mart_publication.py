@@ -4,12 +4,13 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from pipeline import database, prod, state
+from pipeline import database, runs
 from pipeline.database import ledger
 from pipeline.marts import build_schema, data_status, dependents, publication
 from pipeline.marts.build import Build
 from pipeline.marts.dbt_runner import Dbt
 from pipeline.marts.freshness import Row
+from pipeline.prod import connection as prod
 from pipeline.settings import Settings
 from pipeline.stages import mart_build
 from pipeline.state import Outcome
@@ -52,7 +53,7 @@ def _repeat_tests(connection: psycopg.Connection, build: Build, dbt: Dbt) -> Non
 
 def _publish(here: Settings, connection: psycopg.Connection, build: Build) -> dict:
     """Replace the published tables, and record the build in the same transaction."""
-    run_id = state.run_id()
+    run_id = runs.current_id()
     without_model, dropped = build.without_model(connection), build.to_drop(connection)
     staying = {name: without_model[name] for name in without_model.keys() - set(dropped)}
     facts = build.facts(connection, staying)

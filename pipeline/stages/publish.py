@@ -9,13 +9,14 @@ from collections.abc import Callable
 
 import psycopg
 
-from pipeline import database, prod, state
+from pipeline import database, runs, state
 from pipeline.database import catalog, ledger
 from pipeline.database.catalog import PUBLISHED
 from pipeline.errors import PipelineError, SettingError, SourceError
 from pipeline.marts import data_status
 from pipeline.marts.freshness import Row
 from pipeline.prod import audit, dump, ownership, permissions, pin, replicate
+from pipeline.prod import connection as prod
 from pipeline.prod.dump import Dump
 from pipeline.settings import Settings
 from pipeline.stages import script
@@ -160,13 +161,13 @@ def put(
             raise
         kept_out = None
     _record_tables(here, connection, source)
-    rows = sum(facts["rows"] for facts in source.tables.values())
+    rows = sum(table.rows for table in source.tables.values())
     return {"outcome": Outcome.PUBLISHED, "rows": rows, "readers_waited": kept_out}
 
 
 def _record_tables(here: Settings, connection: psycopg.Connection, source: Dump) -> None:
     """Record the tables that we left in prod, to recognise changes that others make."""
-    tables = {name: facts["columns"] for name, facts in source.tables.items()}
+    tables = {name: table.columns for name, table in source.tables.items()}
     tables[data_status.FACTS] = catalog.columns(connection, PUBLISHED, data_status.FACTS)
     pin.update(here, tables=tables, generation=source.generation)
 
@@ -186,10 +187,12 @@ def status_rows(dev: psycopg.Connection) -> list[Row]:
 
 def _audited(here: Settings, connection: psycopg.Connection, rights: permissions.Rights) -> dict:
     """Check the permissions; returns the facts of it."""
-    checks = audit.run(here, connection, dump.in_prod(here, prod.generations(connection)))
-    failed = [check for check in checks if check.result == audit.FAIL]
+    checks = audit.run(here, connection, dump.contents_in_prod(here, prod.generations(connection)))
+    failed = [check for check in checks if check.result == audit.Result.FAIL]
     facts: dict = {"checks": len(checks), "beyond": rights.beyond}
-    facts["not_checked"] = [check.what for check in checks if check.result == audit.NOT_CHECKED]
+    facts["not_checked"] = [
+        check.what for check in checks if check.result == audit.Result.NOT_CHECKED
+    ]
     if failed:
         facts["outcome"] = Outcome.FAILED
         facts["reason"] = "prod permission check failed: " + "; ".join(
@@ -200,7 +203,7 @@ def _audited(here: Settings, connection: psycopg.Connection, rights: permissions
 
 
 def _record(dev: psycopg.Connection, facts: dict) -> None:
-    run_id = state.run_id()
+    run_id = runs.current_id()
     ledger.begin(dev, run_id, "publish", state.now())
     ledger.note(dev, run_id, "publish", ledger.PROD, facts | {"started_at": state.now()})
 

@@ -9,18 +9,17 @@ result there, and not from what the script prints.
 
 import argparse
 import errno
-import os
 import sys
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline import errors, settings, state
+from pipeline import errors, runs, settings, state
 from pipeline.errors import PipelineError, SettingError, SourceError
 from pipeline.stages import lock
 from pipeline.state import Outcome
-from pipeline.text import escaped
+from pipeline.text import escaped, wrapped
 
 LONGEST_LINE = 1000
 
@@ -41,7 +40,7 @@ def parse(description: str, add_more: Callable | None = None) -> argparse.Namesp
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that every command has."""
     parser.add_argument("--force", action="store_true", help="run even if nothing changed")
-    parser.add_argument("--offline", action="store_true", help="use no network")
+    parser.add_argument("--offline", action="store_true", help="do not use the network")
 
 
 def parse_with(parser: argparse.ArgumentParser, arguments: list[str] | None = None):
@@ -55,7 +54,8 @@ def parse_with(parser: argparse.ArgumentParser, arguments: list[str] | None = No
 
 def _wrong_usage(parser: argparse.ArgumentParser, message: str):
     parser.print_usage(sys.stderr)
-    print(f"{parser.prog}: {message}", file=sys.stderr)
+    text = f"{parser.prog}: {message}"
+    print("\n".join(wrapped(text, sys.stderr.isatty())), file=sys.stderr)
     sys.exit(errors.USAGE)
 
 
@@ -82,9 +82,9 @@ def run(
     except PipelineError as error:
         print(f"{source}: {error}", file=sys.stderr)
         # Python ends with 1 after a crash, too: an error that ends the run needs a code of its own.
-        is_of_run = os.environ.get("PIPELINE_RUN") and not isinstance(error, SettingError)
+        is_of_run = runs.parent_id() and not isinstance(error, SettingError)
         sys.exit(errors.ENDS_RUN if is_of_run else error.exit_code)
-    print(line(source, facts), flush=True)
+    print("\n".join(wrapped(line(source, facts), sys.stdout.isatty())), flush=True)
     sys.exit(code)
 
 
@@ -113,7 +113,7 @@ def _attempt(stage: str, source: str, work: Callable[..., dict], options) -> tup
 
 def _record(stage: str, source: str, started: str, seconds: float, facts: dict) -> dict:
     """Record the result of a step; returns the whole record of the stage."""
-    run_id = state.run_id()
+    run_id = runs.current_id()
     facts = {"reason": "", "remedy": ""} | facts
     facts |= {name: settings.redact(facts[name] or "") for name in ("reason", "remedy")}
     facts |= {"run": run_id, "started_at": started, "seconds": seconds}

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from publisher import Answer, Request
 
-from pipeline.drill.row_faults import fewer_rows
+from pipeline.drill.faults import fewer_rows
 from upstream import faults, fdsn
 from upstream.troubled import LOGIN, MOVED, PLACES, Trouble, always, first
 from upstream.twelve import Twelve
