@@ -225,7 +225,7 @@ def make_small(folder: Path, publisher: Publisher) -> Small:
         for path in (folder / stage).iterdir():
             if path.is_file() and path.name != "conftest.py":
                 path.unlink()
-    keep = ("dbt_project.yml", "profiles.yml", "macros/generate_schema_name.sql", "macros/keys.sql")
+    keep = ("dbt_project.yml", "profiles.yml", "engine/macros/generate_schema_name.sql", "engine/macros/keys.sql")
     project = folder / "transform"
     kept = {name: (project / name).read_text() for name in keep}
     shutil.rmtree(project)

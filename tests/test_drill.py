@@ -18,7 +18,7 @@ import requests
 from clone import Clone, shrink
 from patience import end_of, eventually
 from publisher import Answer
-from upstream.twelve import twelve
+from twelve import twelve
 
 from pipeline import settings
 from pipeline.drill import command, proxy, row_faults, trials

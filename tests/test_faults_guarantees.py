@@ -7,7 +7,7 @@ from pipeline.settings import ROOT
 
 TESTS = ROOT / "tests"
 PAGE = (ROOT / "docs" / "guarantees.md").read_text("utf-8")
-NAMED = re.findall(r"`(test_\w+\.py)::(test_\w+)`", PAGE)
+NAMED = re.findall(r"`((?:domain/)?test_\w+\.py)::(test_\w+)`", PAGE)
 
 
 def functions(file: str) -> set[str]:
