@@ -225,7 +225,8 @@ def make_small(folder: Path, publisher: Publisher) -> Small:
         for path in (folder / stage).iterdir():
             if path.is_file() and path.name != "conftest.py":
                 path.unlink()
-    keep = ("dbt_project.yml", "profiles.yml", "engine/macros/generate_schema_name.sql", "engine/macros/keys.sql")
+    keep = ("dbt_project.yml", "profiles.yml")
+    keep += ("engine/macros/generate_schema_name.sql", "engine/macros/keys.sql")
     project = folder / "transform"
     kept = {name: (project / name).read_text() for name in keep}
     shutil.rmtree(project)

@@ -4,15 +4,13 @@ import ast
 import gzip
 import random
 import re
-import runpy
-from types import SimpleNamespace
 
 import pytest
 
 from pipeline import compressed
 from pipeline.errors import SourceError
 from pipeline.formats import delimited, fix, geojson
-from pipeline.settings import BUNDLED, ROOT
+from pipeline.settings import ROOT
 
 
 @pytest.fixture
@@ -128,29 +126,6 @@ def test_a_fix_reads_what_is_packed_and_lines_that_no_block_holds(tmp_path):
         fix.lines(packed, folder / "b.csv.gz", **options)
         assert (folder / "a.csv").read_bytes() == re.sub(rb"x?bad", b"good", text)
         assert b"".join(compressed.blocks(folder / "b.csv.gz")) == (folder / "a.csv").read_bytes()
-
-
-@pytest.mark.parametrize("at", range(8))
-@pytest.mark.parametrize("value", [b"x", b"", b"0.5", b"GU"])
-def test_a_new_column_anywhere_leaves_the_fix_of_airports_as_it_is(at, value, tmp_path):
-    script = runpy.run_path(str(ROOT / "preprocess" / "faa_airports.py"))
-    folder = tmp_path / "faa_airports"
-    folder.mkdir()
-    raw = folder / "airports.csv"
-    rows = (BUNDLED / "faa_airports" / "airports.csv").read_bytes().splitlines()
-    header, wide = rows[0], [row for row in rows[1:] if row.count(b",") == 6 and b'"' not in row]
-    lines = [b"new" if n == 0 else value for n in range(len(wide) + 1)]
-    cut = [row.split(b",") for row in (header, *wide)]
-    for row, new in zip(cut, lines, strict=True):
-        row.insert(at, new)
-    raw.write_bytes(b"".join(b",".join(row) + b"\n" for row in cut))
-    taken = SimpleNamespace(source="faa_airports", file=raw)
-    legible = script["make_legible"](taken, tmp_path / "out.csv")
-    assert legible.notes["longitudes moved from west to east"] == 5
-    assert legible.rows == len(wide)
-    assert b",-14" not in b"".join(
-        row for row in (tmp_path / "out.csv").read_bytes().splitlines() if b",CQ," in row
-    )
 
 
 def fixes_in(source: str, code: str) -> list[tuple[str, str]]:

@@ -20,10 +20,6 @@ PARTS = (
 )
 
 
-def test_there_are_sources():
-    assert len(SOURCES) >= 5
-
-
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_source_has_every_part(source, part):
