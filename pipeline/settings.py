@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline import dsn, env_file, redaction
 from pipeline import setting_checks as checks
@@ -17,8 +18,17 @@ from pipeline.errors import SetupError, SourceError
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "data" / "bundled"
+_PYPROJECT = ROOT / "pyproject.toml"
 SOURCE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 STASHES = ("git", "git+push", "off")
+
+
+class Project(NamedTuple):
+    """What `pyproject.toml` says about this project, which a team names there and nowhere else."""
+
+    name: str
+    version: str
+    address: str  # the first of its urls
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,7 @@ class Settings:
     source_timeout: float
     source_memory_mb: int
     publish_patience: float
-    contact: str
+    contact: str  # empty: the project's address
     socrata_app_token: str = field(default="", repr=False)
     prod_database_url: str = field(default="", repr=False)  # empty: `prod` on the dev server
     keep_dumps: int = 7
@@ -41,6 +51,12 @@ class Settings:
     app_password: str = field(default="", repr=False)  # empty: generated into a file
     # The keys of publishers that are set, by name: `EIA` for KEY_EIA, NAMED_KEYS by their own.
     keys: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+
+    @property
+    def user_agent(self) -> str:
+        """How requests introduce themselves to a publisher."""
+        name, version, address = project()
+        return f"{name}/{version} (+{self.contact or address})"
 
     @property
     def raw(self) -> Path:
@@ -91,7 +107,7 @@ DEFAULTS = {
     "KEEP_DUMPS": "7",
     "APP_ROLE": "app_read",
     "APP_PASSWORD": "",
-    "CONTACT": "https://github.com/county-hazards/county-hazards-pipeline",
+    "CONTACT": "",
     "SOCRATA_APP_TOKEN": "",
     "CENSUS_API_KEY": "",
 }
@@ -146,6 +162,26 @@ def load() -> Settings:
         socrata_app_token=checks.key("SOCRATA_APP_TOKEN", given["SOCRATA_APP_TOKEN"]),
         keys={_key_name(name): checks.key(name, given[name]) for name in given if _key_name(name)},
     )
+
+
+@cache
+def project() -> Project:
+    """The project's name, version and address. Raises SetupError if pyproject.toml lacks one."""
+    import tomllib
+
+    try:
+        declared = tomllib.loads(_PYPROJECT.read_text("utf-8"))["project"]
+        found = Project(
+            declared["name"], declared["version"], next(iter(declared["urls"].values()))
+        )
+    except (OSError, ValueError, KeyError, StopIteration) as error:
+        raise SetupError(
+            f"pyproject.toml lacks the name, version or address of the project: {error!r}",
+            "write name and version under [project], an address under [project.urls]",
+        ) from None
+    for value in found:
+        checks.header("pyproject.toml", checks.one_line("pyproject.toml", value))
+    return found
 
 
 def state_folder() -> Path:

@@ -5,7 +5,7 @@
 -- pipeline the rights it lacks on a managed server by running this once, connected to prod:
 --   psql -v owner=prod_owner -v creator=prod_owner -v reader=prod_read -v app=app_read \
 --        -v replicator=ROLE -v embedded=off -v dedicated=on \
---        -v mark='Made by the county hazards pipeline' -f publish/permissions.sql
+--        -v mark='Made by the open-data pipeline' -f publish/permissions.sql
 -- What others built in the database stays theirs: where there is such a thing (`dedicated` is off),
 -- nothing is revoked from the public but on what is ours.
 --
@@ -18,14 +18,17 @@ where name not in (select rolname from pg_catalog.pg_roles)
 \gexec
 
 -- mark the roles as the pipeline's
+-- (Earlier versions wrote "county hazards" in place of "open-data"; that comment stays.)
 select format('comment on role %I is %L', rolname, wanted)
 from (values
-    (:'owner', 'Made by the county hazards pipeline'),
-    (:'reader', 'Made by the county hazards pipeline'),
+    (:'owner', 'Made by the open-data pipeline'),
+    (:'reader', 'Made by the open-data pipeline'),
     (:'app', :'mark')
 ) as role (name, wanted)
 join pg_catalog.pg_roles on rolname = name
-where shobj_description(oid, 'pg_authid') is distinct from wanted
+where
+    replace(shobj_description(oid, 'pg_authid'), 'county hazards', 'open-data')
+    is distinct from wanted
 \gexec
 
 -- take from the roles what they must not have

@@ -523,7 +523,7 @@ LOGINS = {
     "alter role {name} set default_transaction_read_only = on; "
     "alter role {name} set temp_file_limit = '256MB'": "did not make it",
     "create role {name} login; create table public.t (); alter table public.t owner to {name}; "
-    "comment on role {name} is 'Made by the county hazards pipeline'": "owns objects",
+    "comment on role {name} is 'Made by the open-data pipeline'": "owns objects",
 }
 
 

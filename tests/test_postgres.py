@@ -646,7 +646,7 @@ def test_a_closed_clone_that_was_moved_keeps_its_server(closed):
 @as_root
 def test_killed_before_the_folder_elsewhere_was_created(closed, folder):
     closed.postgres.mkdir(parents=True)
-    named = folder / "elsewhere" / "county-hazards-named"
+    named = folder / "elsewhere" / "open-data-pipeline-named"
     (closed.postgres / "moved_to").write_text(f"{named}\n")
     embedded.ensure_running(closed)
     assert (named / "cluster" / "PG_VERSION").exists()

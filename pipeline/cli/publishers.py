@@ -102,7 +102,7 @@ def _trouble(here: Settings, url: str, seconds: float) -> str:
     asked = urlunsplit((scheme, host, path or "/", "", ""))
     with requests.Session() as session:
         session.auth = lambda request: request  # credentials of ~/.netrc are nobody's business here
-        session.headers["User-Agent"] = f"county-hazards-pipeline/0.1 (+{here.contact})"
+        session.headers["User-Agent"] = here.user_agent
         try:
             login = network.login(here, url)
             response = session.head(asked, auth=login, timeout=seconds, allow_redirects=False)

@@ -87,7 +87,7 @@ def scratch(here: Settings, keep: bool) -> Generator[Scratch]:
 
     `here` are the user's settings.
     """
-    folder = Path(tempfile.mkdtemp(prefix="county-hazards-drill-"))
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-drill-"))
     if os.geteuid() == 0:
         folder.chmod(0o711)  # the user that PostgreSQL runs as passes through
     own = replace(here, data_dir=folder / "data", database_url="", stash="off", mirrors={})

@@ -29,7 +29,7 @@ create table if not exists pipeline.copy_of (
     is_filled boolean not null,
     marked_at timestamptz not null default clock_timestamp()
 );
-comment on schema pipeline is 'Whose copy this prod is; made by the county hazards pipeline.';
+comment on schema pipeline is 'Whose copy this prod is; made by the open-data pipeline.';
 comment on table pipeline.copy_of is 'The dev database that prod is a copy of: one row.';
 comment on column pipeline.copy_of.is_filled is 'Whether what is in prod came from that database';
 """
@@ -87,7 +87,7 @@ class _Role:
 
     @property
     def is_marked(self) -> bool:
-        return self.comment.startswith(permissions.MADE)
+        return self.comment.startswith((permissions.MADE, permissions.FORMERLY_MADE))
 
 
 def claim(
@@ -253,7 +253,8 @@ def _problem(connection, here: Settings, app: _Role, is_old: bool, dev_id: str, 
     if app.owns:
         return "owns objects"
     if app.is_marked:
-        is_of_other = dev_id not in app.comment and app.comment != permissions.MADE
+        of_none = (permissions.MADE, permissions.FORMERLY_MADE)  # which name no installation
+        is_of_other = dev_id not in app.comment and app.comment not in of_none
         if is_of_other and app.elsewhere and not take_over:
             return "another installation made for its own prod on this server"
         return ""

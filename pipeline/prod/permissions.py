@@ -22,7 +22,8 @@ from pipeline.prod import password
 from pipeline.settings import ROOT, Settings
 
 OWNER, READER = "prod_owner", "prod_read"
-MADE = "Made by the county hazards pipeline"  # the comment of a role that we may alter
+MADE = "Made by the open-data pipeline"  # the comment of a role that we may alter
+FORMERLY_MADE = "Made by the county hazards pipeline"  # the same, written by earlier versions
 LOCK_TIMEOUT = "1s"
 STATEMENTS = ROOT / "publish" / "permissions.sql"
 # What the text of a statement is made of, as psql reads it (`standard_conforming_strings` is on).
