@@ -652,6 +652,22 @@ def test_killed_before_the_folder_elsewhere_was_created(closed, folder):
     assert (named / "cluster" / "PG_VERSION").exists()
 
 
+def test_unused_folders_are_found_whatever_version_made_them(here, tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "ELSEWHERE", (tmp_path / "elsewhere",))
+    notes = layout.make_notes_folder(here)
+    for prefix in ("open-data-pipeline", "county-hazards"):
+        for number in (1, 2):
+            made = tmp_path / "elsewhere" / f"{prefix}-{layout._hash(notes)}-{number}"
+            made.mkdir(parents=True)
+    (made / "belongs_to").write_text(f"{notes}\n")
+    (notes / "moved_to").write_text(f"{made}\n")  # as an earlier version noted it: still in use
+    unused = [path.name.rpartition("-")[0] for path in layout.leftovers(here)]
+    assert unused == [
+        f"county-hazards-{layout._hash(notes)}",
+        *[f"open-data-pipeline-{layout._hash(notes)}"] * 2,
+    ]
+
+
 @as_root
 def test_the_links_to_a_new_wheel_are_replaced(closed):
     embedded.ensure_running(closed)
