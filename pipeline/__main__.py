@@ -200,7 +200,8 @@ def _of_sources(parser, stages: list[str], options) -> int:
     """Run a command that takes source names."""
     command, names, known = options.command, options.names, settings.sources()
     if unknown := [name for name in names if name not in known]:
-        parser.error(f"there is no source {unknown[0]}; the sources are {', '.join(known)}")
+        there = f"the sources are {', '.join(known)}" if known else settings.NO_SOURCES
+        parser.error(f"there is no source {unknown[0]}; {there}")
     if command == "accept":
         if not names:
             parser.error("accept needs the name of a source")

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "data" / "bundled"
 _PYPROJECT = ROOT / "pyproject.toml"
 SOURCE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+NO_SOURCES = "there are no sources yet: docs/make_it_yours.md says how to add the first"
 STASHES = ("git", "git+push", "off")
 
 

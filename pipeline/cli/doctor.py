@@ -41,6 +41,7 @@ def check(offline: bool = False) -> int:
     remarks = [] if stops else _room(here, LITTLE_ROOM)
     remarks += _programs(here) + stash.problems(here) + stash.gap(here, sources)
     remarks += settings.unsafe_env()
+    remarks += [] if sources else [settings.NO_SOURCES]
     facts, notes = _nights(here)
     _print_facts(console, "Night", facts)
     remarks += notes

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import state
-from pipeline.settings import Settings
+from pipeline.settings import NO_SOURCES, Settings
 from pipeline.state import CHECKED, SOURCE_STAGES, Outcome
 from pipeline.text import escaped
 
@@ -103,7 +103,7 @@ def render(
     stages_of: dict[str, dict[str, dict]], tables: dict[str, dict], notes: list[str]
 ) -> Group:
     """The report as something rich can print."""
-    parts = [_sources_table(stages_of)]
+    parts = [_sources_table(stages_of) if stages_of else Text(NO_SOURCES)]
     if tables:
         parts += ["", _tables_table(tables)]
     advice = _advice(stages_of) + notes

@@ -64,18 +64,19 @@ def show() -> int:
 
 def _show_tables(here: Settings, connection, running: str, notes: list[str]) -> bool:
     """Print sources, tables and what needs attention; returns whether nothing does."""
-    stages_of = ledger.sources(connection, settings.sources())
+    sources = settings.sources()
+    stages_of = ledger.sources(connection, sources)
     tables = ledger.published(connection)
     newest = ledger.newest(connection, "transform").get(ledger.ALL_MODELS)
     built = ledger.last_build(connection)
     public = _prod(here, connection)
     overdue = [row for row in data_status.read(connection) if row["is_overdue"]]
-    if not tables:
+    if not tables and sources:
         notes.append("nothing is published yet" + ("" if running else ": ./run_pipeline.sh"))
     if newest and newest["outcome"] == Outcome.FAILED:
         notes.append(f"transform: {newest['reason']} - {newest['remedy']}")
     notes += report.notes_of(built["facts"]) if built else []
-    removed = report.notes_of_removed(built["facts"], settings.sources()) if built else []
+    removed = report.notes_of_removed(built["facts"], sources) if built else []
     notes += removed
     notes += report.notes_of_prod(public)
     notes += _overdue(overdue)
@@ -84,7 +85,7 @@ def _show_tables(here: Settings, connection, running: str, notes: list[str]) -> 
         print(f"prod: {public['outcome']}, generation {public.get('generation')}")
     is_well = all(report.outcome_of(s)[0] in CHECKED for s in stages_of.values())
     not_well = (Outcome.FAILED, Outcome.HELD)
-    is_well = is_well and bool(tables and newest and newest["outcome"] not in not_well)
+    is_well = is_well and bool((tables or not sources) and newest and newest["outcome"] not in not_well)
     well = (Outcome.PUBLISHED, Outcome.UNCHANGED)
     is_well = is_well and (not public or public["outcome"] in well)
     return is_well and not overdue and not removed
