@@ -71,9 +71,10 @@ def _show_tables(here: Settings, connection, running: str, notes: list[str]) -> 
     built = ledger.last_build(connection)
     public = _prod(here, connection)
     overdue = [row for row in data_status.read(connection) if row["is_overdue"]]
-    if not tables and sources:
+    is_empty = not sources and not tables  # a project without a domain yet: no fault of a night
+    if sources and not tables:
         notes.append("nothing is published yet" + ("" if running else ": ./run_pipeline.sh"))
-    if newest and newest["outcome"] == Outcome.FAILED:
+    if newest and newest["outcome"] == Outcome.FAILED and not is_empty:
         notes.append(f"transform: {newest['reason']} - {newest['remedy']}")
     notes += report.notes_of(built["facts"]) if built else []
     removed = report.notes_of_removed(built["facts"], sources) if built else []
@@ -85,8 +86,9 @@ def _show_tables(here: Settings, connection, running: str, notes: list[str]) -> 
         print(f"prod: {public['outcome']}, generation {public.get('generation')}")
     is_well = all(report.outcome_of(s)[0] in CHECKED for s in stages_of.values())
     not_well = (Outcome.FAILED, Outcome.HELD)
-    is_well = is_well and bool((tables or not sources) and newest and newest["outcome"] not in not_well)
+    is_built = bool(tables and newest and newest["outcome"] not in not_well)
     well = (Outcome.PUBLISHED, Outcome.UNCHANGED)
+    is_well = is_well and (is_built or is_empty)
     is_well = is_well and (not public or public["outcome"] in well)
     return is_well and not overdue and not removed
 

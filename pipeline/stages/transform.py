@@ -120,7 +120,7 @@ def _build_and_publish(
     dbt = Dbt(here, connection)
     graph = lineage.read(dbt.manifest, catalog.NEXT, dbt_runner.foundations())
     if not graph.marts:
-        if not settings.sources() and not publication.tables(connection):
+        if not settings.sources() and not ledger.published(connection):
             return {"outcome": Outcome.UNCHANGED}  # a project without a domain yet
         raise PipelineError("the dbt project has no mart: nothing is built", "see transform/models")
     build = mart_build.run(here, connection, dbt, graph, fingerprint, force=force)
