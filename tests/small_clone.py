@@ -222,7 +222,7 @@ def make_small(folder: Path, publisher: Publisher) -> Small:
     """Make the clone: the project's own sources and models go, two others come."""
     whole = make_clone(folder)
     for stage in ("api", "preprocess", "load"):
-        for path in (folder / stage).iterdir():
+        for path in (folder / stage).glob("*"):
             if path.is_file() and path.name != "conftest.py":
                 path.unlink()
     keep = ("dbt_project.yml", "profiles.yml")

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
+from test_fix import described_here
 from test_snapshot import assert_is_a_data_package
 
 from pipeline import settings
@@ -147,3 +148,7 @@ def test_a_new_column_anywhere_leaves_the_fix_of_airports_as_it_is(at, value, tm
     assert b",-14" not in b"".join(
         row for row in (tmp_path / "out.csv").read_bytes().splitlines() if b",CQ," in row
     )
+
+
+def test_no_fix_is_described_of_a_missing_source():
+    assert {source for source, _ in described_here()} <= set(settings.sources())
