@@ -75,6 +75,7 @@ def test_an_empty_night_is_well_and_says_what_to_do(emptied):
         assert done.returncode == 0, (command, done.stdout + done.stderr)
         assert done.stdout.count(NO_SOURCES) == 1, (command, done.stdout)
         assert "Needs attention" not in done.stdout
+    assert "all descriptions follow" in emptied.run("sync").stdout
     done = emptied.run("drill")
     assert done.returncode == 78, done.stdout + done.stderr
     assert done.stderr == f"run_pipeline.sh: {NO_SOURCES}\n"
@@ -102,6 +103,7 @@ def printed_by_pytest(clone: Clone, *arguments: str) -> str:
 
 def test_the_first_source_is_loaded_built_and_published(emptied):
     run(emptied, commands("cp -r").splitlines()[0])
+    assert "all descriptions follow" in emptied.run("sync").stdout
     done = emptied.run("--offline")
     assert done.returncode == 2, done.stdout + done.stderr
     assert f"{NAME}: bundled" in done.stdout
