@@ -108,8 +108,9 @@ def test_the_first_source_is_loaded_built_and_published(emptied):
     assert done.returncode == 2, done.stdout + done.stderr
     assert f"{NAME}: bundled" in done.stdout
     body = (EXAMPLE / "data/bundled" / NAME / f"{NAME}.csv").read_bytes()
+    body = body.replace(b"Oak", b"Elm").replace(b"7.222017", b"somewhere")
     with serving() as publisher:
-        publisher.answers[f"/{HOST}/{NAME}.csv"] = [Answer(body.replace(b"Oak", b"Elm"))]
+        publisher.answers[f"/{HOST}/{NAME}.csv"] = [Answer(body)]
         done = emptied.run(MIRRORS=f"{HOST}={publisher.url}/{HOST}")
         agents = {request.headers["User-Agent"].partition("/")[0] for request in publisher.requests}
     assert done.returncode == 0, done.stdout + done.stderr
@@ -119,3 +120,7 @@ def test_the_first_source_is_loaded_built_and_published(emptied):
     counted = ("db", "psql", "--prod", "--", "-XAtqc", f"{counted}.{NAME}")
     assert emptied.run(*counted).stdout == f"{ROWS}|t\n"
     assert emptied.run("status").returncode == 0
+    uncast = "select source_name, column_name, uncastable_count from staging.uncastable_values"
+    assert emptied.query(uncast) == [[NAME, "longitude", "1"]]
+    rejected = "select reason, value, \"row\" ->> 'ident' from staging.rejected"
+    assert [row[1:] for row in emptied.query(rejected)] == [["somewhere", "AAA"]]
