@@ -27,7 +27,7 @@ collect_ignore = ["example"]  # its data tests run in the nights of the tests th
 
 
 OF_A_DATABASE = {"server_settings", "debian_url"}
-OF_A_CLONE = {"clone", "small"}
+OF_A_CLONE = {"clone", "small", "emptied"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

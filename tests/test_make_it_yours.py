@@ -11,7 +11,6 @@ from publisher import Answer, serving
 
 from pipeline.settings import NO_SOURCES, ROOT
 
-pytestmark = pytest.mark.database
 PAGE = (ROOT / "docs" / "make_it_yours.md").read_text()
 HOST = "railways.example"
 # Fast tests of the engine that look at the tree. The others pass too (tried by hand).
