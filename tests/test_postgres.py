@@ -653,18 +653,18 @@ def test_killed_before_the_folder_elsewhere_was_created(closed, folder):
 
 
 def test_unused_folders_are_found_whatever_version_made_them(here, tmp_path, monkeypatch):
-    monkeypatch.setattr(layout, "ELSEWHERE", (tmp_path / "elsewhere",))
-    notes = layout.make_notes_folder(here)
+    monkeypatch.setattr(layout, "ELSEWHERE", tmp_path / "elsewhere")
+    root = layout.create_root(here)
     for prefix in ("open-data-pipeline", "county-hazards"):
         for number in (1, 2):
-            made = tmp_path / "elsewhere" / f"{prefix}-{layout._hash(notes)}-{number}"
+            made = tmp_path / "elsewhere" / f"{prefix}-{layout._hash(root)}-{number}"
             made.mkdir(parents=True)
-    (made / "belongs_to").write_text(f"{notes}\n")
-    (notes / "moved_to").write_text(f"{made}\n")  # as an earlier version noted it: still in use
+    (made / "belongs_to").write_text(f"{root}\n")
+    (root / "moved_to").write_text(f"{made}\n")  # by an earlier version: still in use
     unused = [path.name.rpartition("-")[0] for path in layout.leftovers(here)]
     assert unused == [
-        f"county-hazards-{layout._hash(notes)}",
-        *[f"open-data-pipeline-{layout._hash(notes)}"] * 2,
+        f"county-hazards-{layout._hash(root)}",
+        *[f"open-data-pipeline-{layout._hash(root)}"] * 2,
     ]
 
 
