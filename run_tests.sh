@@ -13,7 +13,9 @@ python=.venv/bin/python
 "$python" -m ruff format --check --quiet .
 "$python" -m ruff check --quiet .
 PYREFLY_LOG=warn "$python" -m pyrefly check --summary=none --min-severity warn
-"$python" -m sqlfluff lint --disable-progress-bar --nocolor load transform
+sql=(transform tests/example)
+[ ! -d load ] || sql+=(load) # a project without sources has none
+"$python" -m sqlfluff lint --disable-progress-bar --nocolor "${sql[@]}"
 # The tests of a file run in one process, because they share a server and a clone. tests/conftest.py
 # orders the files, longest first; xdist would start with the files that have the most tests.
 # A test process that dies ends the run. If xdist replaced it, the run would never end.

@@ -58,12 +58,12 @@ def publish_dev(here: Settings, rows: int) -> None:
         for name in names:
             connection.execute(
                 f"""create table transformed_next.{name} as
-                select id, 'event ' || id as name, lpad((id % 3000)::text, 5, '0') as county_fips,
+                select id, 'event ' || id as name, lpad((id % 3000)::text, 5, '0') as region_code,
                     now() - id * interval '1 minute' as started_at, random() * 100 as severity,
                     repeat(md5(id::text), 3) as description
                 from generate_series(1, {rows // TABLES}) as id;
                 alter table transformed_next.{name} add primary key (id);
-                create index on transformed_next.{name} (county_fips)"""  # noqa: S608
+                create index on transformed_next.{name} (region_code)"""  # noqa: S608
             )
         publication.publish(connection, here, room, names, note)
 

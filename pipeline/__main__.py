@@ -212,7 +212,8 @@ def _of_sources(parser, stages: list[str], options) -> int:
     """Run a command that takes source names."""
     command, names, sources = options.command, options.names, settings.sources()
     if unknown := [name for name in names if name not in sources]:
-        parser.error(f"there is no source {unknown[0]}; the sources are {', '.join(sources)}")
+        known = f"the sources are {', '.join(sources)}" if sources else settings.NO_SOURCES
+        parser.error(f"there is no source {unknown[0]}; {known}")
     if command == "accept":
         if not names:
             parser.error("accept needs the name of a source")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline import dsn, env_file, redaction
 from pipeline import setting_checks as checks
@@ -17,9 +18,19 @@ from pipeline.errors import SetupError, SourceError
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / "data" / "bundled"
+_PYPROJECT = ROOT / "pyproject.toml"
 SOURCE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+NO_SOURCES = "there are no sources yet: docs/make_it_yours.md says how to add the first"
 EXPORTS = ("csv", "parquet", "geojson")
 STASHES = ("git", "git+push", "off")
+
+
+class Project(NamedTuple):
+    """What `pyproject.toml` says about this project, which a team names there and nowhere else."""
+
+    name: str
+    version: str
+    address: str  # the first of its urls
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class Settings:
     source_timeout: float
     source_memory_mb: int
     publish_patience: float
-    contact: str
+    contact: str  # empty: the project's address
     socrata_app_token: str = field(default="", repr=False)
     prod_database_url: str = field(default="", repr=False)  # empty: `prod` on the dev server
     keep_dumps: int = 7
@@ -45,6 +56,12 @@ class Settings:
     exports: tuple[str, ...] = ()  # formats of the downloads
     # The keys of publishers that are set, by name: `EIA` for KEY_EIA, NAMED_KEYS by their own.
     keys: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+
+    @property
+    def user_agent(self) -> str:
+        """How requests introduce themselves to a publisher."""
+        name, version, address = project()
+        return f"{name}/{version} (+{self.contact or address})"
 
     @property
     def raw(self) -> Path:
@@ -95,7 +112,7 @@ DEFAULTS = {
     "KEEP_DUMPS": "7",
     "APP_ROLE": "app_read",
     "APP_PASSWORD": "",
-    "CONTACT": "https://github.com/county-hazards/county-hazards-pipeline",
+    "CONTACT": "",
     "SOCRATA_APP_TOKEN": "",
     "CENSUS_API_KEY": "",
     "NOTIFY_URLS": "",
@@ -157,6 +174,26 @@ def load() -> Settings:
         heartbeat_url=checks.web_address("HEARTBEAT_URL", given["HEARTBEAT_URL"]),
         keys={_key_name(name): checks.key(name, given[name]) for name in given if _key_name(name)},
     )
+
+
+@cache
+def project() -> Project:
+    """The project's name, version and address. Raises SetupError if pyproject.toml lacks one."""
+    import tomllib
+
+    try:
+        declared = tomllib.loads(_PYPROJECT.read_text("utf-8"))["project"]
+        found = Project(
+            declared["name"], declared["version"], next(iter(declared["urls"].values()))
+        )
+    except (OSError, ValueError, KeyError, StopIteration) as error:
+        raise SetupError(
+            f"pyproject.toml lacks the name, version or address of the project: {error!r}",
+            "write name and version under [project], an address under [project.urls]",
+        ) from None
+    for value in found:
+        checks.header("pyproject.toml", checks.one_line("pyproject.toml", value))
+    return found
 
 
 def state_folder() -> Path:

@@ -5,7 +5,7 @@
 -- server an administrator can do what the pipeline has no right to, by running this once in prod:
 --   psql -v owner=prod_owner -v creator=prod_owner -v reader=prod_read -v app=app_read \
 --        -v replicator=ROLE -v embedded=off -v dedicated=on \
---        -v mark='Made by the county hazards pipeline' -f publish/permissions.sql
+--        -v mark='Made by the open-data pipeline' -f publish/permissions.sql
 -- What others created in the database stays theirs: if there is anything (`dedicated` is off), rights
 -- of the public are revoked only on our own objects.
 --
@@ -18,14 +18,17 @@ where name not in (select rolname from pg_catalog.pg_roles)
 \gexec
 
 -- mark the roles as the pipeline's
+-- (Earlier versions wrote "county hazards" in place of "open-data"; that comment stays.)
 select format('comment on role %I is %L', rolname, wanted)
 from (values
-    (:'owner', 'Made by the county hazards pipeline'),
-    (:'reader', 'Made by the county hazards pipeline'),
+    (:'owner', 'Made by the open-data pipeline'),
+    (:'reader', 'Made by the open-data pipeline'),
     (:'app', :'mark')
 ) as role (name, wanted)
 join pg_catalog.pg_roles on rolname = name
-where shobj_description(oid, 'pg_authid') is distinct from wanted
+where
+    replace(shobj_description(oid, 'pg_authid'), 'county hazards', 'open-data')
+    is distinct from wanted
 \gexec
 
 -- remove attributes that the roles must not have

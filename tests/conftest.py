@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import example_source
 import lifeline
 import psycopg
 import pytest
@@ -22,10 +23,11 @@ from pipeline import embedded, settings
 from pipeline.settings import ROOT, Settings
 
 CAPTURES = ROOT.parent / "shared" / "captures"
+collect_ignore = ["example"]  # its data tests run in the nights of the tests that use it
 
 
 OF_A_DATABASE = {"server_settings", "debian_url"}
-OF_A_CLONE = {"clone", "small"}
+OF_A_CLONE = {"clone", "small", "emptied"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -137,6 +139,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     settings.load.cache_clear()
     yield settings.load()
     settings.load.cache_clear()
+
+
+@pytest.fixture
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the example source in it, which is the only source while the test lasts."""
+    return example_source.use(tmp_path / "example", monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from pipeline.settings import ROOT, Settings
 OF_THE_REAL_ONE = (
     "dbt_project.yml",
     "profiles.yml",
-    "macros/generate_schema_name.sql",
-    "macros/keys.sql",
+    "engine/macros/generate_schema_name.sql",
+    "engine/macros/keys.sql",
 )
 
 

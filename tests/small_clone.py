@@ -222,10 +222,11 @@ def make_small(folder: Path, publisher: Publisher) -> Small:
     """Make the clone: the project's own sources and models go, two others come."""
     whole = make_clone(folder)
     for stage in ("api", "preprocess", "load"):
-        for path in (folder / stage).iterdir():
+        for path in (folder / stage).glob("*"):
             if path.is_file() and path.name != "conftest.py":
                 path.unlink()
-    keep = ("dbt_project.yml", "profiles.yml", "macros/generate_schema_name.sql", "macros/keys.sql")
+    keep = ("dbt_project.yml", "profiles.yml")
+    keep += ("engine/macros/generate_schema_name.sql", "engine/macros/keys.sql")
     project = folder / "transform"
     kept = {name: (project / name).read_text() for name in keep}
     shutil.rmtree(project)

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from example_source import EXAMPLE
 
 from pipeline.stages import closure, preprocess
 
@@ -168,8 +169,11 @@ def test_where_the_name_of_a_module_is_computed_every_module_counts(tree, line):
 def test_of_the_project_itself_a_change_meets_whoever_uses_it(tmp_path, monkeypatch):
     for folder in ("pipeline", "preprocess"):
         shutil.copytree(preprocess.ROOT / folder, tmp_path / folder)
+    names = ("topojson", "delimited", "geojson")
+    for name in names:
+        script = (EXAMPLE / "preprocess" / "stations.py").read_text()
+        (tmp_path / "preprocess" / f"{name}.py").write_text(script.replace("delimited", name))
     monkeypatch.setattr(preprocess, "ROOT", tmp_path)
-    names = ("census_counties", "faa_airports", "usgs_earthquakes")
 
     def fingerprints():
         return {name: preprocess.code_fingerprint(name) for name in names}
@@ -183,7 +187,7 @@ def test_of_the_project_itself_a_change_meets_whoever_uses_it(tmp_path, monkeypa
 
     append(tmp_path / "pipeline/formats/topojson.py", "value = 2\n")
     after = fingerprints()
-    assert [name for name in names if after[name] != before[name]] == ["census_counties"]
+    assert [name for name in names if after[name] != before[name]] == ["topojson"]
     append(tmp_path / "pipeline/formats/csv_scan.py", "value = 2\n")
     assert all(fingerprints()[name] != before[name] for name in names)
 

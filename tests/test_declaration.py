@@ -186,13 +186,14 @@ def test_load_by_hand_without_its_file_is_78(here, monkeypatch, tmp_path):
     program = (
         "import sys; from pathlib import Path; from pipeline.schema import declaration;"
         "from pipeline.stages import load, loads; from pipeline import state, settings;"
-        f"declaration.ROOT = Path({str(tmp_path)!r}); sys.argv[1:] = ['faa_airports'];"
-        "state.update(settings.load(), 'faa_airports', 'preprocess', sha256='x', rows=1);"
-        "load.database.retry_once = lambda here, work: loads.fingerprint_of(here, 'faa_airports');"
+        f"declaration.ROOT = Path({str(tmp_path)!r}); load.sources = lambda: ['stations'];"
+        "sys.argv[1:] = ['stations'];"
+        "state.update(settings.load(), 'stations', 'preprocess', sha256='x', rows=1);"
+        "load.database.retry_once = lambda here, work: loads.fingerprint_of(here, 'stations');"
         "load.main()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
-    assert is_one_sentence(done, "load/faa_airports.sql cannot be read: No such file"), done
+    assert is_one_sentence(done, "load/stations.sql cannot be read: No such file"), done
 
 
 # Addresses

@@ -10,7 +10,6 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.formats import csv_scan, decode, delimited, raw_table
-from pipeline.settings import BUNDLED
 
 CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures"
 NAUGHTY = [
@@ -464,20 +463,6 @@ def test_random_tables_go_through_and_one_damage_is_refused(made, monkeypatch, l
             broken[row] = broken[row][:index] + damage * 2 + kept if damage else kept
             with pytest.raises(SourceError):
                 made(b"\n".join([b",".join(b"h%d" % n for n in range(width)), *broken, b""]))
-
-
-def test_bundled_files_are_legible(tmp_path):
-    strikes = BUNDLED / "faa_wildlife_strikes" / "birdstrikes.csv"
-    receipt = delimited.write_csv(strikes, tmp_path / "s.csv", final_newline=False)
-    assert (receipt.rows, receipt.columns[12]) == (10_000, "Cost_Total_$")
-    receipt = delimited.write_csv(BUNDLED / "faa_airports" / "airports.csv", tmp_path / "a.csv")
-    assert receipt.rows == 3376
-    rates = BUNDLED / "bls_unemployment" / "unemployment.tsv"
-    receipt = delimited.write_csv(
-        rates, tmp_path / "u.csv", delimiter="\t", quote=None, final_newline=False
-    )
-    assert receipt.columns == ["id", "rate"]
-    assert (tmp_path / "u.csv").read_bytes() == rates.read_bytes().replace(b"\t", b",")
 
 
 @pytest.mark.skipif(not CAPTURES.is_dir(), reason="the captures are not on this machine")

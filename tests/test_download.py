@@ -108,7 +108,7 @@ def test_identity_is_asked_for_and_the_contact_is_named(publisher, get, here):
     get()
     headers = publisher.requests[-1].headers
     assert headers["Accept-Encoding"] == "identity"
-    assert here.contact in headers["User-Agent"]
+    assert headers["User-Agent"] == here.user_agent
 
 
 LOGINS = {

@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,23 +21,20 @@ from pipeline.schema import declaration, drift
 from pipeline.settings import ROOT, Settings
 from pipeline.stages import load, loads, preprocess
 
-SOURCE = "faa_airports"
-HEADER = ["iata", "name", "city", "state", "country", "latitude", "longitude"]
+SOURCE = "stations"
+HEADER = ["ident", "name", "city", "state", "country", "latitude", "longitude"]
 PLAIN = argparse.Namespace(force=False)
 
 
 @pytest.fixture
-def declared(tmp_path, monkeypatch) -> Path:
-    """A copy of the source's declaration that a test may edit."""
-    path = tmp_path / f"{SOURCE}.sql"
-    shutil.copy(ROOT / "load" / path.name, path)
-    monkeypatch.setattr(declaration, "path", lambda source: path)
-    return path
+def declared(example: Path) -> Path:
+    """The declaration of the example source, which a test may edit."""
+    return example / "load" / f"{SOURCE}.sql"
 
 
 @pytest.fixture
 def place(here: Settings, database_url: str, declared) -> Settings:
-    """The bundled capture as the current snapshot, and an empty database."""
+    """The bundled snapshot as the current snapshot, and an empty database."""
     taken = snapshot.install_bundled(here, snapshot.bundled(SOURCE))
     state.update(here, SOURCE, "api", content=taken.content, outcome="bundled")
     return replace(here, database_url=database_url, publish_patience=3)
@@ -86,7 +82,7 @@ def columns(place: Settings) -> list[str]:
         name
         for (name,) in query(
             place,
-            "select attname from pg_attribute where attrelid = 'source.faa_airports'::regclass "
+            "select attname from pg_attribute where attrelid = 'source.stations'::regclass "
             "and attnum > 0 order by attnum",
         )
     ]
@@ -107,20 +103,20 @@ def lint(path: Path) -> None:
 def test_a_rename_holds_the_source_with_both_lists_and_its_evidence(place, monkeypatch):
     night(place, monkeypatch)
     output = preprocess.output_of(place, SOURCE)
-    before = output.read_bytes(), query(place, "select * from source.faa_airports")
+    before = output.read_bytes(), query(place, "select * from source.stations")
 
     def change(rows):
-        rows = renamed(rows, iata="code")
+        rows = renamed(rows, ident="code")
         return [rows[0], ["new", *rows[1][1:]], *rows[2:]]  # one value differs
 
     with pytest.raises(SourceError) as caught:
         night(place, monkeypatch, change)
     assert caught.value.what == (
-        "faa_airports: other columns than load/faa_airports.sql declares: missing iata, new code; "
-        "code appeared, iata vanished, 99.9 % equal values"
+        "stations: other columns than load/stations.sql declares: missing ident, new code; "
+        "code appeared, ident vanished, 99.9 % equal values"
     )
-    assert "./run_pipeline.sh accept faa_airports" in caught.value.remedy
-    assert (output.read_bytes(), query(place, "select * from source.faa_airports")) == before
+    assert "./run_pipeline.sh accept stations" in caught.value.remedy
+    assert (output.read_bytes(), query(place, "select * from source.stations")) == before
 
 
 def test_two_renames_at_once_are_distinguished(place, monkeypatch):
@@ -135,10 +131,10 @@ def test_a_rename_is_seen_though_every_row_changed_elsewhere(place, monkeypatch)
     night(place, monkeypatch)
 
     def change(rows):
-        rows = renamed(rows, iata="code")
+        rows = renamed(rows, ident="code")
         return [rows[0], *([*row[:1], "changed", *row[2:]] for row in reversed(rows[1:]))]
 
-    with pytest.raises(SourceError, match=r"code appeared, iata vanished, 100\.0 % equal values"):
+    with pytest.raises(SourceError, match=r"code appeared, ident vanished, 100\.0 % equal values"):
         night(place, monkeypatch, change)
 
 
@@ -150,32 +146,32 @@ def test_other_values_are_no_evidence_of_a_rename(place, monkeypatch):
 
     with pytest.raises(SourceError) as caught:
         night(place, monkeypatch, change)
-    assert caught.value.what.endswith("missing iata, new number")
+    assert caught.value.what.endswith("missing ident, new number")
 
 
 def test_a_rename_without_a_last_good_file_has_no_evidence(place, monkeypatch):
-    with pytest.raises(SourceError, match="missing iata, new code - "):
-        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+    with pytest.raises(SourceError, match="missing ident, new code - "):
+        night(place, monkeypatch, lambda rows: renamed(rows, ident="code"))
 
 
-@pytest.mark.parametrize("damage", [b"", b"\xff\n", b'"\n', b"iata\n1,2,3\n"])
+@pytest.mark.parametrize("damage", [b"", b"\xff\n", b'"\n', b"ident\n1,2,3\n"])
 def test_a_damaged_last_file_is_no_evidence(place, monkeypatch, damage):
     night(place, monkeypatch)
     preprocess.output_of(place, SOURCE).write_bytes(damage)
-    with pytest.raises(SourceError, match="missing iata, new code - "):
-        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+    with pytest.raises(SourceError, match="missing ident, new code - "):
+        night(place, monkeypatch, lambda rows: renamed(rows, ident="code"))
 
 
 def test_names_that_differ_in_case_only_are_two(place, monkeypatch):
     night(place, monkeypatch)
-    with pytest.raises(SourceError, match=r"IATA appeared, iata vanished, 100\.0 %"):
-        night(place, monkeypatch, lambda rows: renamed(rows, iata="IATA"))
+    with pytest.raises(SourceError, match=r"IDENT appeared, ident vanished, 100\.0 %"):
+        night(place, monkeypatch, lambda rows: renamed(rows, ident="IDENT"))
 
 
 def test_a_column_that_is_missing_holds_the_source(place, monkeypatch):
     night(place, monkeypatch)
     with pytest.raises(SourceError, match=r"declares: missing city, state - the old rows stay"):
-        night(place, monkeypatch, lambda rows: in_order(rows, "iata", "name", *HEADER[4:]))
+        night(place, monkeypatch, lambda rows: in_order(rows, "ident", "name", *HEADER[4:]))
 
 
 def test_long_lists_are_cut(place, monkeypatch):
@@ -186,14 +182,14 @@ def test_long_lists_are_cut(place, monkeypatch):
         return [row + more[n > 0] for n, row in enumerate(renamed(rows, **names))]
 
     with pytest.raises(
-        SourceError, match=r"missing iata, .*, new new_iata, .*, more_4 and 45 more"
+        SourceError, match=r"missing ident, .*, new new_ident, .*, more_4 and 45 more"
     ):
         night(place, monkeypatch, change)
 
 
 def test_another_order_holds_the_source_and_shows_what_moved(place, monkeypatch):
     night(place, monkeypatch)
-    order = ["iata", "name", "state", "city", "country", "latitude", "longitude"]
+    order = ["ident", "name", "state", "city", "country", "latitude", "longitude"]
     with pytest.raises(SourceError, match="another order: state, city where city, state are decl"):
         night(place, monkeypatch, lambda rows: in_order(rows, *order))
 
@@ -216,7 +212,7 @@ def test_a_new_column_in_the_middle_is_loaded_and_reported(place, monkeypatch):
     )
     assert facts["reason"] == "new columns: fresh"
     assert columns(place) == [*HEADER, "fresh"]
-    assert query(place, "select distinct fresh from source.faa_airports") == [("x",)]
+    assert query(place, "select distinct fresh from source.stations") == [("x",)]
     assert drift.waiting(place, SOURCE) is None
 
 
@@ -231,11 +227,14 @@ def test_a_new_column_in_the_middle_is_loaded_and_reported(place, monkeypatch):
         (lambda data: data.replace(b",", b"\t"), r"'\\t' occurs 6 times"),
         (lambda data: b"\xef\xbb\xbf" + data, "line 1: a byte order mark"),
         (lambda data: data.decode().encode("utf-16"), "UTF-16"),
-        (lambda data: data.replace(b"Thigpen", b"Th\xefgpen", 1), "line 2.*byte 0xef is not UTF-8"),
+        (
+            lambda data: data.replace(b"Oakcliff", b"Oak\xefcliff", 1),
+            "line 2.*byte 0xef is not UTF-8",
+        ),
     ],
 )
 def test_another_delimiter_or_encoding_is_named(place, tmp_path, change, words):
-    raw = tmp_path / "airports.csv"
+    raw = tmp_path / "stations.csv"
     raw.write_bytes(change(snapshot.current(place, SOURCE).file.read_bytes()))
     with pytest.raises(SourceError, match=words):
         delimited.write_csv(raw, tmp_path / "legible.csv")
@@ -243,10 +242,10 @@ def test_another_delimiter_or_encoding_is_named(place, tmp_path, change, words):
 
 def test_utf_8_where_another_encoding_is_declared_is_refused(tmp_path):
     raw = tmp_path / "names.csv"
-    raw.write_text("name\nDoña Ana\n", encoding="utf-8")
+    raw.write_text("name\nPeña Alta\n", encoding="utf-8")
     with pytest.raises(SourceError, match="UTF-8, although latin-1 is declared"):
         delimited.write_csv(raw, tmp_path / "legible.csv", encoding="latin-1")
-    raw.write_text("name\nDoña Ana\n", encoding="latin-1")
+    raw.write_text("name\nPeña Alta\n", encoding="latin-1")
     assert delimited.write_csv(raw, tmp_path / "legible.csv", encoding="latin-1").rows == 1
 
 
@@ -255,47 +254,47 @@ def test_utf_8_where_another_encoding_is_declared_is_refused(tmp_path):
 
 def test_a_rename_is_accepted_into_the_declaration(place, monkeypatch, declared):
     night(place, monkeypatch)
-    change = lambda rows: renamed(rows, iata="code")  # noqa: E731 - the same again
+    change = lambda rows: renamed(rows, ident="code")  # noqa: E731 - the same again
     with pytest.raises(SourceError):
         night(place, monkeypatch, change)
     before = declared.read_text()
     since = drift.waiting(place, SOURCE).since
     said = drift.accept(place, SOURCE)
-    assert said[0] == "load/faa_airports.sql: iata no longer published, null from now on"
-    assert said[1] == "load/faa_airports.sql: code (before: iata) added"
-    assert "preprocess/test_faa_airports.py" in said[2]
-    assert "transform/models/staging/stg_faa_airports.sql" in said[2]
-    assert "commit load/faa_airports.sql" in said[-1]
+    assert said[0] == "load/stations.sql: ident no longer published, null from now on"
+    assert said[1] == "load/stations.sql: code (before: ident) added"
+    assert "preprocess/test_stations.py" in said[2]
+    assert "transform/models/staging/stg_stations.sql" in said[2]
+    assert "commit load/stations.sql" in said[-1]
     after = declared.read_text()
-    assert '    "iata" text,\n    "code" text,\n    "name" text,\n' in after
+    assert '    "ident" text,\n    "code" text,\n    "name" text,\n' in after
     assert f"'No longer published since {since}: null from then on; see code.';" in after
-    assert f"'Since {since}; before: iata.';" in after
+    assert f"'Since {since}; before: ident.';" in after
     assert set(before.splitlines()) - set(after.splitlines()) == {
-        "'Location identifier: of the FAA, which for larger airports is also the IATA code.';"
+        "'Three letters that identify the station.';"
     }
     lint(declared)
     assert drift.waiting(place, SOURCE) is None
     assert night(place, monkeypatch, change)["outcome"] == "new"
     assert columns(place) == [*HEADER, "code"]
-    nulls = "select count(iata), count(code), count(*) from source.faa_airports"
-    assert query(place, nulls) == [(0, 3376, 3376)]
-    comment = "select col_description('source.faa_airports'::regclass, 1)"
+    nulls = "select count(ident), count(code), count(*) from source.stations"
+    assert query(place, nulls) == [(0, 1000, 1000)]
+    comment = "select col_description('source.stations'::regclass, 1)"
     assert f"No longer published since {since}" in query(place, comment)[0][0]
 
 
 def test_what_was_accepted_is_the_contract_from_then_on(place, monkeypatch):
     night(place, monkeypatch)
     with pytest.raises(SourceError):
-        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+        night(place, monkeypatch, lambda rows: renamed(rows, ident="code"))
     drift.accept(place, SOURCE)
-    night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
-    with pytest.raises(SourceError, match="missing code, new iata; iata appeared, code vanished"):
+    night(place, monkeypatch, lambda rows: renamed(rows, ident="code"))
+    with pytest.raises(SourceError, match="missing code, new ident; ident appeared, code vanished"):
         night(place, monkeypatch)  # renamed back
     drift.accept(place, SOURCE)
     assert declaration.read(SOURCE).published == HEADER
-    assert "Published again since" in declaration.read(SOURCE).comments["iata"]
+    assert "Published again since" in declaration.read(SOURCE).comments["ident"]
     night(place, monkeypatch)
-    assert query(place, "select count(iata), count(code) from source.faa_airports") == [(3376, 0)]
+    assert query(place, "select count(ident), count(code) from source.stations") == [(1000, 0)]
 
 
 def test_a_missing_column_stays_declared_and_is_null(place, monkeypatch, declared):
@@ -306,7 +305,7 @@ def test_a_missing_column_stays_declared_and_is_null(place, monkeypatch, declare
     drift.accept(place, SOURCE)
     lint(declared)
     night(place, monkeypatch, change)
-    assert query(place, "select count(country), count(*) from source.faa_airports") == [(0, 3376)]
+    assert query(place, "select count(country), count(*) from source.stations") == [(0, 1000)]
 
 
 def test_a_column_that_is_published_again_is_loaded_and_reported(place, monkeypatch):
@@ -317,7 +316,7 @@ def test_a_column_that_is_published_again_is_loaded_and_reported(place, monkeypa
     night(place, monkeypatch, lambda rows: in_order(rows, *HEADER[:4], *HEADER[5:]))
     facts = night(place, monkeypatch)
     assert facts["reason"] == "published again: country"
-    assert query(place, "select count(country) from source.faa_airports") == [(3376,)]
+    assert query(place, "select count(country) from source.stations") == [(1000,)]
 
 
 def test_another_order_is_accepted_with_lines_and_comments_moved(place, monkeypatch, declared):
@@ -334,23 +333,23 @@ def test_another_order_is_accepted_with_lines_and_comments_moved(place, monkeypa
     )
     assert sorted(after.replace(",\n", "\n").split()) == sorted(before.replace(",\n", "\n").split())
     night(place, monkeypatch, lambda rows: in_order(rows, *order))
-    assert query(place, "select name from source.faa_airports where iata = 'GUM'") != []
+    assert query(place, "select name from source.stations where ident = 'AAA'") != []
 
 
 def test_accept_takes_what_was_seen_and_nothing_newer(place, monkeypatch):
     night(place, monkeypatch)
     with pytest.raises(SourceError):
-        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+        night(place, monkeypatch, lambda rows: renamed(rows, ident="code"))
     drift.accept(place, SOURCE)
     with pytest.raises(SourceError, match="missing code, new id -"):
-        night(place, monkeypatch, lambda rows: renamed(rows, iata="id"))
+        night(place, monkeypatch, lambda rows: renamed(rows, ident="id"))
 
 
 def test_a_refusal_is_forgotten_when_the_publisher_is_well_again(place, monkeypatch):
     night(place, monkeypatch)
     with pytest.raises(SourceError):
-        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
-    assert drift.waiting(place, SOURCE).renamed == {"code": "iata"}
+        night(place, monkeypatch, lambda rows: renamed(rows, ident="code"))
+    assert drift.waiting(place, SOURCE).renamed == {"code": "ident"}
     night(place, monkeypatch)
     assert drift.waiting(place, SOURCE) is None
 
@@ -358,11 +357,9 @@ def test_a_refusal_is_forgotten_when_the_publisher_is_well_again(place, monkeypa
 def test_the_command_accepts_once(place, monkeypatch, capsys):
     night(place, monkeypatch)
     with pytest.raises(SourceError):
-        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+        night(place, monkeypatch, lambda rows: renamed(rows, ident="code"))
     assert accept.run([SOURCE]) == errors.OK
-    assert (
-        "faa_airports: load/faa_airports.sql: code (before: iata) added" in capsys.readouterr().out
-    )
+    assert "stations: load/stations.sql: code (before: ident) added" in capsys.readouterr().out
     assert accept.run([SOURCE]) == errors.USAGE
 
 
@@ -372,24 +369,24 @@ def test_the_command_accepts_rows_and_columns_in_one(place, monkeypatch, capsys)
     state.replace(place, SOURCE, accepted=[{"content": "", "rows": count, "parts": {}}])
 
     def few(rows):
-        return renamed(rows[: count // 3], iata="code")
+        return renamed(rows[: count // 3], ident="code")
 
     with pytest.raises(SourceError) as refused:
         night(place, monkeypatch, few)
     assert "other columns than" in refused.value.what
     assert f"rows came where {count:,} are usual" in refused.value.what
-    assert refused.value.remedy.count("./run_pipeline.sh accept faa_airports") == 1
+    assert refused.value.remedy.count("./run_pipeline.sh accept stations") == 1
     assert accept.run([SOURCE]) == errors.OK
     said = capsys.readouterr().out
-    assert f"faa_airports: accepted, {count // 3 - 1:,} rows" in said
-    assert "faa_airports: load/faa_airports.sql: code (before: iata) added" in said
+    assert f"stations: accepted, {count // 3 - 1:,} rows" in said
+    assert "stations: load/stations.sql: code (before: ident) added" in said
     assert night(place, monkeypatch, few)["rows"] == count // 3 - 1
 
 
 def test_accept_that_was_killed_is_finished_by_the_next(place, monkeypatch, declared):
     night(place, monkeypatch)
     with pytest.raises(SourceError):
-        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+        night(place, monkeypatch, lambda rows: renamed(rows, ident="code"))
     with monkeypatch.context() as patched:
         patched.setattr(drift.state, "replace", lambda *words, **more: sys.exit(137))
         with pytest.raises(SystemExit):
@@ -402,13 +399,13 @@ def test_accept_that_was_killed_is_finished_by_the_next(place, monkeypatch, decl
 def test_a_declaration_that_cannot_be_written_is_reported(place, monkeypatch):
     night(place, monkeypatch)
     with pytest.raises(SourceError):
-        night(place, monkeypatch, lambda rows: renamed(rows, iata="code"))
+        night(place, monkeypatch, lambda rows: renamed(rows, ident="code"))
 
     def refuse(path, content):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(drift.durable, "write", refuse)
-    with pytest.raises(SourceError, match=r"load/faa_airports\.sql cannot be written: Permission"):
+    with pytest.raises(SourceError, match=r"load/stations\.sql cannot be written: Permission"):
         drift.accept(place, SOURCE)
     monkeypatch.undo()
 
@@ -568,18 +565,18 @@ def test_declarations_of_all_sources_are_understood_and_left_as_they_are():
 
 def test_comments_among_the_columns_are_kept(declared):
     declared.write_text(
-        'create table if not exists source.faa_airports (\n    -- where\n    "a" text, -- first\n'
+        'create table if not exists source.stations (\n    -- where\n    "a" text, -- first\n'
         '    "b""c" text -- last\n);\n'
     )
     known = declaration.read(SOURCE)
     assert known.published == ["a", 'b"c']
     text = declaration.edited(known, ['b"c', "it's", "a"], {}, "2026-01-01")
     assert text == (
-        "create table if not exists source.faa_airports (\n"
+        "create table if not exists source.stations (\n"
         '    "b""c" text, -- last\n'
         '    "it\'s" text,\n'
         '    -- where\n    "a" text -- first\n);\n'
-        'comment on column source.faa_airports."it\'s" is\n'
+        'comment on column source.stations."it\'s" is\n'
         "'Not described yet; since 2026-01-01.';\n"
     )
 
@@ -588,10 +585,10 @@ def test_a_name_made_to_end_the_comment_does_not(place, monkeypatch):
     night(place, monkeypatch)
     evil = "'" * 40 + ";drop"
     with pytest.raises(SourceError):
-        night(place, monkeypatch, lambda rows: renamed(rows, iata=evil))
+        night(place, monkeypatch, lambda rows: renamed(rows, ident=evil))
     drift.accept(place, SOURCE)
-    night(place, monkeypatch, lambda rows: renamed(rows, iata=evil))
-    comment = "select col_description('source.faa_airports'::regclass, 1)"
+    night(place, monkeypatch, lambda rows: renamed(rows, ident=evil))
+    comment = "select col_description('source.stations'::regclass, 1)"
     assert query(place, comment)[0][0].endswith(f"see {evil}.")
 
 
@@ -600,20 +597,20 @@ def test_a_name_made_to_end_the_comment_does_not(place, monkeypatch):
 )
 def test_what_is_no_table_of_texts_is_refused(declared, text):
     declared.write_text(text)
-    with pytest.raises(SourceError, match=r"load/faa_airports\.sql, line 1: no list of columns"):
+    with pytest.raises(SourceError, match=r"load/stations\.sql, line 1: no list of columns"):
         declaration.read(SOURCE)
 
 
 def test_a_changed_comment_reaches_the_table_without_its_rows(place, monkeypatch, declared):
     night(place, monkeypatch)
-    rows = "select xmin, ctid from source.faa_airports"
+    rows = "select xmin, ctid from source.stations"
     before = query(place, rows)
     declared.write_text(declared.read_text().replace("Country, in words.", "It''s in words."))
     with psycopg.connect(place.database_url) as connection:
         assert loads.pending(connection, place, [SOURCE]) == [SOURCE]
     facts = load.run(place, SOURCE)
     assert (facts["outcome"], facts["reason"]) == ("unchanged", "its comments are new")
-    comment = "select col_description('source.faa_airports'::regclass, 5)"
+    comment = "select col_description('source.stations'::regclass, 5)"
     assert query(place, comment) == [("It's in words.",)]
     assert query(place, rows) == before
     with psycopg.connect(place.database_url) as connection:
@@ -622,10 +619,10 @@ def test_a_changed_comment_reaches_the_table_without_its_rows(place, monkeypatch
 
 def test_a_declaration_changed_since_preprocess_holds_the_source(place, monkeypatch, declared):
     night(place, monkeypatch)
-    declared.write_text(declared.read_text().replace('"iata"', '"code"'))
-    with pytest.raises(SourceError, match="lacks columns code; new in it: iata"):
+    declared.write_text(declared.read_text().replace('"ident"', '"code"'))
+    with pytest.raises(SourceError, match="lacks columns code; new in it: ident"):
         load.run(place, SOURCE)
-    assert query(place, "select count(iata) from source.faa_airports") == [(3376,)]
+    assert query(place, "select count(ident) from source.stations") == [(1000,)]
 
 
 # As a user meets it

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import example_source
 import pytest
 from patience import Stopwatch
 from publisher import Answer
@@ -247,28 +248,27 @@ def test_a_source_never_fetched_and_not_bundled_is_missing(here):
     assert not facts["was_live"]
 
 
-def test_a_first_night_without_its_publisher_is_bundled(here, publisher):
-    facts = night("faa_airports")
+def test_a_first_night_without_its_publisher_is_bundled(here, publisher, example):
+    facts = night("stations")
     assert facts["outcome"] == "bundled"
     assert facts["origin"] == "bundled"
-    assert facts["as_of"] == "2008-12-31"
+    assert facts["as_of"] == example_source.AS_OF
     assert "checked_at" not in facts
-    assert night("faa_airports", offline=True)["outcome"] == "bundled"
+    assert night("stations", offline=True)["outcome"] == "bundled"
     serve(publisher, NEW)
-    assert night("faa_airports")["outcome"] == "new"
+    assert night("stations")["outcome"] == "new"
     publisher.answers.clear()
-    assert night("faa_airports")["outcome"] == "kept"
-    assert on_disk(here, "faa_airports")["file.csv"] == NEW
+    assert night("stations")["outcome"] == "kept"
+    assert on_disk(here, "stations")["file.csv"] == NEW
 
 
-def test_a_newer_bundled_snapshot_replaces_an_older_one(here, monkeypatch):
-    night("faa_airports")
-    monkeypatch.setattr(
-        snapshot, "bundled", lambda name, get=snapshot.bundled: get("census_counties")
-    )
-    facts = night("faa_airports")
+def test_a_newer_bundled_snapshot_replaces_an_older_one(here, example):
+    first = night("stations")
+    folder = example / "data" / "bundled" / "stations"
+    example_source.capture(folder, SOURCE, NEW, as_of="2026-02-01")
+    facts = night("stations")
     assert facts["outcome"] == "bundled"
-    assert facts["content"] == snapshot.bundled("").content
+    assert facts["content"] == snapshot.bundled("stations").content != first["content"]
 
 
 def test_offline_asks_nobody(here, publisher):
@@ -281,10 +281,10 @@ def test_offline_asks_nobody(here, publisher):
     assert len(publisher.requests) == asked
 
 
-def test_a_missing_network_is_reported_without_waiting(here, publisher, monkeypatch):
+def test_a_missing_network_is_reported_without_waiting(here, publisher, example, monkeypatch):
     monkeypatch.setattr(network, "is_down", lambda *_: True)
     watch = Stopwatch()
-    facts = night("faa_airports")
+    facts = night("stations")
     assert facts["outcome"] == "bundled"
     assert facts["reason"].startswith("no network")
     assert watch.seconds() < 2
@@ -292,7 +292,7 @@ def test_a_missing_network_is_reported_without_waiting(here, publisher, monkeypa
 
 
 @pytest.mark.parametrize("part", ["head", "body"])
-def test_a_publisher_that_drips_is_abandoned_in_time(here, publisher, monkeypatch, part):
+def test_a_publisher_that_drips_is_abandoned_in_time(here, publisher, example, monkeypatch, part):
     monkeypatch.setenv("SOURCE_TIMEOUT", "0.5")
     settings.load.cache_clear()
 
@@ -311,7 +311,7 @@ def test_a_publisher_that_drips_is_abandoned_in_time(here, publisher, monkeypatc
 
     publisher.answers["/file.csv"] = drip
     watch = Stopwatch()
-    facts = night("faa_airports")
+    facts = night("stations")
     assert facts["outcome"] == "bundled"
     assert "took longer than 0.45 s" in facts["reason"]
     assert facts["remedy"].startswith("see SOURCE_TIMEOUT")
@@ -395,19 +395,19 @@ def test_a_damaged_snapshot_is_fetched_again(here, publisher, damage):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_snapshot_and_no_publisher_keep_the_tables_rows(here, publisher, damage):
+def test_a_damaged_snapshot_and_no_publisher_keep_the_tables_rows(here, publisher, example, damage):
     """Older bundled data must not replace the rows of the database."""
     serve(publisher, NEW)
-    night("faa_airports")
-    damage(here.raw / "faa_airports")
+    night("stations")
+    damage(here.raw / "stations")
     for _ in range(2):  # the night after, nothing is there at all
-        facts = night("faa_airports", offline=True)
+        facts = night("stations", offline=True)
         assert facts["outcome"] == "kept"
         assert facts["content"] is None
         assert "the database keeps its rows" in facts["reason"]
-        assert not (here.raw / "faa_airports").exists()
+        assert not (here.raw / "stations").exists()
     serve(publisher, NEW)
-    assert night("faa_airports")["outcome"] == "new"
+    assert night("stations")["outcome"] == "new"
 
 
 def test_the_damage_is_reported_with_its_remedy(here, publisher):
@@ -456,28 +456,28 @@ def test_a_damaged_snapshot_comes_back_from_the_stash(here, publisher, stashed):
     assert on_disk(here) == before
 
 
-def test_a_lost_snapshot_comes_back_even_without_a_state_file(here, publisher, stashed):
+def test_a_lost_snapshot_comes_back_even_without_a_state_file(here, publisher, example, stashed):
     serve(publisher, NEW)
-    night("faa_airports")
+    night("stations")
     snapshot.discard(here.raw)
     snapshot.discard(here.state)
     publisher.answers.clear()
-    facts = night("faa_airports")
+    facts = night("stations")
     assert facts["outcome"] == "kept"
     assert facts["was_live"]
-    assert on_disk(here, "faa_airports")["file.csv"] == NEW
+    assert on_disk(here, "stations")["file.csv"] == NEW
 
 
-def test_a_bundled_copy_in_the_stash_does_not_replace_live_rows(here, publisher, stashed):
-    night("faa_airports")
-    bundled = stashed["faa_airports"]
+def test_a_bundled_copy_in_the_stash_does_not_replace_live_rows(here, publisher, example, stashed):
+    night("stations")
+    bundled = stashed["stations"]
     serve(publisher, NEW)
-    night("faa_airports")
-    stashed["faa_airports"] = bundled  # the stash was off, or lost its newest
+    night("stations")
+    stashed["stations"] = bundled  # the stash was off, or lost its newest
     snapshot.discard(here.raw)
-    facts = night("faa_airports", offline=True)
+    facts = night("stations", offline=True)
     assert (facts["outcome"], facts["content"]) == ("kept", None)
-    assert not (here.raw / "faa_airports").exists()
+    assert not (here.raw / "stations").exists()
 
 
 def test_a_damaged_copy_in_the_stash_is_not_used_and_is_reported(here, publisher, stashed, capfd):

@@ -9,7 +9,6 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.formats import features, geojson
-from pipeline.settings import BUNDLED
 
 CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures"
 POINT = '{"type":"Point","coordinates":[1.10,2]}'
@@ -247,19 +246,6 @@ def test_what_is_refused_is_named_with_its_place(name, made):
 def test_a_fault_in_the_second_file_names_it(made):
     with pytest.raises(SourceError, match=r"some_source/1.json, feature 2"):
         made(GOOD, collection(feature(), feature('{"a":1,"a":2}')))
-
-
-def test_bundled_earthquakes_arrive_as_sent(tmp_path):
-    raw = BUNDLED / "usgs_earthquakes" / "earthquakes.json"
-    receipt = geojson.write_csv(raw, tmp_path / "out.csv")
-    found = json.loads(raw.read_bytes(), parse_float=str, parse_int=str)["features"]
-    assert receipt.rows == len(found) == 1707
-    with (tmp_path / "out.csv").open(newline="") as file:
-        for row, sent in zip(csv.DictReader(file, strict=True), found, strict=True):
-            assert row["feature_id"] == sent["id"]
-            for name, value in sent["properties"].items():
-                assert row[name] == ("" if value is None else value)
-            assert json.loads(row["geometry"], parse_float=str, parse_int=str) == sent["geometry"]
 
 
 @pytest.mark.skipif(not CAPTURES.is_dir(), reason="the captures are not on this machine")

@@ -82,7 +82,7 @@ WRITERS = {
     "write": lambda path: durable.write(path, b"x"),
     "copy": lambda path: durable.copy(ROOT / "LICENSE", path),
     "legible": lambda path: delimited.write_csv(
-        ROOT / "data/bundled/faa_airports/airports.csv", path
+        ROOT / "tests/example/data/bundled/stations/stations.csv", path
     ),
     "repaired": lambda path: fix.lines(
         ROOT / "LICENSE", path, name="n", expected=0, pattern=b"\0", replacement=None

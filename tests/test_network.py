@@ -37,7 +37,7 @@ def probes(monkeypatch):
 
 
 def mirror(monkeypatch, base):
-    hosts = ("data.example.gov", "cdn.jsdelivr.net", "earthquake.usgs.gov")
+    hosts = ("data.example.gov", "cdn.example.net", "api.example.org")
     monkeypatch.setenv("MIRRORS", ",".join(f"{host}={base}" for host in hosts))
     settings.load.cache_clear()
     return settings.load()
@@ -111,9 +111,9 @@ def test_names_that_cannot_be_asked_for_are_no_network():
     assert not network._any_responds({("", 443), ("a..b", 443), ("x" * 300, 443)}, 2)
 
 
-def test_no_host_is_tried_but_the_known_ones(here, probes):
+def test_no_host_is_tried_but_the_known_ones(here, example, probes):
     assert network.is_down(here, URL, snapshot.addresses(here))
-    assert probes[0][0] == [("cdn.jsdelivr.net", 443), ("data.example.gov", 443)]
+    assert probes[0][0] == [("data.example.gov", 443), ("railways.example", 443)]
 
 
 def test_hosts_of_snapshots_are_known(here, probes):

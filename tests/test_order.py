@@ -30,7 +30,7 @@ from pipeline.raw import order
 from pipeline.raw.order import Version
 from pipeline.raw.source import Source
 from pipeline.schema import declaration
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import Settings
 from pipeline.stages import api, load, preprocess
 
 DAYS = [f"2026-03-0{day}T04:20:00Z" for day in range(1, 8)]
@@ -325,36 +325,6 @@ def test_a_confirmation_in_this_run_needs_no_clock(machines, owner, monkeypatch)
     assert load.run(other, "alpha")["outcome"] == "new"
 
 
-def test_a_fresh_offline_clone_does_not_replace_live_rows_by_the_bundled_capture(
-    here, database_url, owner, monkeypatch
-):
-    """With the real scripts' own capture: fetched, made legible, not loaded."""
-    name = "bls_unemployment"
-    here = replace(here, database_url=database_url)
-    assert declaration.path(name).exists()
-    live = {"rows": 7, "snapshot": msgspec.to_builtins(made("live", None, 2))}
-    with owner.transaction():
-        owner.execute(declaration.text_of(name))
-        owner.execute("insert into source.bls_unemployment (id) values ('01001')")
-        ledger.begin(owner, "a night", "night", DAYS[2])
-        ledger.note(owner, "a night", "load", name, live | {"outcome": "new"}, "of live")
-    options = SimpleNamespace(offline=True, force=False)
-    page = "https://e.gov/"
-    source = Source("rates", "a publisher", page, "none", page, kind="tsv")
-    fetched = api.work(here, options, source, name, None)
-    assert fetched["outcome"] == "bundled"
-    state.update(here, name, "api", **fetched, run="a clone")
-    script = runpy.run_path(str(ROOT / "preprocess" / f"{name}.py"))
-    legible = preprocess.work(here, options, name, script["make_legible"])
-    state.update(here, name, "preprocess", **legible, run="a clone")
-    facts = load.run(here, name)
-    assert (facts["outcome"], facts["rows"]) == ("kept", 7)
-    assert "the bundled capture is older than the rows that are loaded" in facts["reason"]
-    assert value(owner, "select count(*) from source.bls_unemployment") == 1
-    assert load.run(here, name, allow_older=True)["outcome"] == "new"
-    assert value(owner, "select count(*) from source.bls_unemployment") == 3218
-
-
 # The ledger of earlier versions
 
 
@@ -468,3 +438,33 @@ def test_two_machines_through_the_commands(small, tmp_path):
     done = small.run("status")
     assert "not loaded" not in done.stdout and done.returncode == 0, done.stdout
     assert there("api", "preprocess", "load") == [0, 0, 0]
+
+
+def test_a_fresh_offline_clone_does_not_replace_live_rows_by_the_bundled_capture(
+    here, database_url, owner, example
+):
+    """With the scripts of the example source: fetched, made legible, not loaded."""
+    name = "stations"
+    here = replace(here, database_url=database_url)
+    assert declaration.path(name).exists()
+    live = {"rows": 7, "snapshot": msgspec.to_builtins(made("live", None, 2))}
+    with owner.transaction():
+        owner.execute(declaration.text_of(name))
+        owner.execute("insert into source.stations (ident) values ('AAA')")
+        ledger.begin(owner, "a night", "night", DAYS[2])
+        ledger.note(owner, "a night", "load", name, live | {"outcome": "new"}, "of live")
+    options = SimpleNamespace(offline=True, force=False)
+    page = "https://e.gov/"
+    source = Source("stations", "a publisher", page, "none", page, kind="csv")
+    fetched = api.work(here, options, source, name, None)
+    assert fetched["outcome"] == "bundled"
+    state.update(here, name, "api", **fetched, run="a clone")
+    script = runpy.run_path(str(example / "preprocess" / f"{name}.py"))
+    legible = preprocess.work(here, options, name, script["make_legible"])
+    state.update(here, name, "preprocess", **legible, run="a clone")
+    facts = load.run(here, name)
+    assert (facts["outcome"], facts["rows"]) == ("kept", 7)
+    assert "the bundled capture is older than the rows that are loaded" in facts["reason"]
+    assert value(owner, "select count(*) from source.stations") == 1
+    assert load.run(here, name, allow_older=True)["outcome"] == "new"
+    assert value(owner, "select count(*) from source.stations") == 1000

@@ -524,7 +524,7 @@ LOGINS = {
     "alter role {name} set default_transaction_read_only = on; "
     "alter role {name} set temp_file_limit = '256MB'": "did not create it",
     "create role {name} login; create table public.t (); alter table public.t owner to {name}; "
-    "comment on role {name} is 'Made by the county hazards pipeline'": "owns objects",
+    "comment on role {name} is 'Made by the open-data pipeline'": "owns objects",
 }
 
 
@@ -538,6 +538,31 @@ def test_a_login_of_others_is_named(make, prod_url):
             with pytest.raises(SettingError, match=told) as caught:
                 ownership.check(connection, place.dev, here)
             assert f"APP_ROLE={name}" in caught.value.what
+
+
+def test_roles_that_an_earlier_version_made_are_ours_and_keep_their_comments(
+    make, prod_url, server_settings
+):
+    place = make(prod_url, app_role=f"login_{uuid.uuid4().hex[:8]}")
+    names = [*OURS, place.here.app_role]
+    comments = "select shobj_description(%(name)s::regrole, 'pg_authid')"
+    place.run()
+    with admin(server_settings) as owner:
+        written = {name: one(owner, comments, name=name)[0] for name in names}
+        assert all(text.startswith(permissions.MADE) for text in written.values())
+        former = {
+            name: text.replace(permissions.MADE, permissions.FORMERLY_MADE)
+            for name, text in written.items()
+        }
+        try:
+            for name, text in former.items():
+                owner.execute(f"comment on role {name} is '{text}'")
+            place.publish_dev(2)
+            place.run()
+            assert {name: one(owner, comments, name=name)[0] for name in names} == former
+        finally:
+            for name, text in written.items():
+                owner.execute(f"comment on role {name} is '{text}'")
 
 
 def test_a_login_of_others_keeps_password_memberships_and_settings(make, prod_url, server_settings):

@@ -485,7 +485,7 @@ def test_what_the_statements_know(shared, prod_url, dev_url, embedded, is_others
         "app": "app_of_shared",
         "replicator": "postgres",
         "manages": "on",
-        "mark": "Made by the county hazards pipeline",
+        "mark": "Made by the open-data pipeline",
         "dedicated": "off" if is_others else "on",
         "embedded": embedded,
     }

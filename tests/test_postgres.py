@@ -646,10 +646,26 @@ def test_a_closed_clone_that_was_moved_keeps_its_server(closed):
 @as_root
 def test_killed_before_the_folder_elsewhere_was_created(closed, folder):
     closed.postgres.mkdir(parents=True)
-    named = folder / "elsewhere" / "county-hazards-named"
+    named = folder / "elsewhere" / "open-data-pipeline-named"
     (closed.postgres / "moved_to").write_text(f"{named}\n")
     embedded.ensure_running(closed)
     assert (named / "cluster" / "PG_VERSION").exists()
+
+
+def test_unused_folders_are_found_whatever_version_made_them(here, tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "ELSEWHERE", tmp_path / "elsewhere")
+    root = layout.create_root(here)
+    for prefix in ("open-data-pipeline", "county-hazards"):
+        for number in (1, 2):
+            made = tmp_path / "elsewhere" / f"{prefix}-{layout._hash(root)}-{number}"
+            made.mkdir(parents=True)
+    (made / "belongs_to").write_text(f"{root}\n")
+    (root / "moved_to").write_text(f"{made}\n")  # by an earlier version: still in use
+    unused = [path.name.rpartition("-")[0] for path in layout.leftovers(here)]
+    assert unused == [
+        f"county-hazards-{layout._hash(root)}",
+        *[f"open-data-pipeline-{layout._hash(root)}"] * 2,
+    ]
 
 
 @as_root

@@ -1,7 +1,6 @@
 """Stage preprocess: what replaces the legible file, and what does not."""
 
 import argparse
-import shutil
 
 import pytest
 
@@ -11,16 +10,16 @@ from pipeline.formats import delimited
 from pipeline.raw import snapshot
 from pipeline.stages import preprocess
 
-SOURCE = "bls_unemployment"  # the real one: its data tests run on what is made here
+SOURCE = "stations"  # of tests/example: its data tests run on what is made here
 FORCE, PLAIN = argparse.Namespace(force=True), argparse.Namespace(force=False)
 
 
 def make_legible(taken, output):
-    return delimited.write_csv(taken.files, output, delimiter="\t", quote=None)
+    return delimited.write_csv(taken.files, output)
 
 
 @pytest.fixture
-def taken(here):
+def taken(here, example):
     """The bundled snapshot as the current one, and the record of stage api."""
     there = snapshot.install_bundled(here, snapshot.bundled(SOURCE))
     state.update(here, SOURCE, "api", content=there.content, outcome="bundled")
@@ -66,22 +65,22 @@ def test_failing_data_tests_leave_the_old_file_and_keep_the_new_for_inspection(h
 
     def wrong(taken, aside):
         legible = make_legible(taken, aside)
-        aside.write_text(aside.read_text().replace("1001,.097", "1001,97"))
+        aside.write_text(aside.read_text().replace(",42.673003,", ",97,"))
         return legible
 
-    with pytest.raises(SourceError, match=r"test_rates_are_shares_of_one.*0\.012 to 97"):
+    with pytest.raises(SourceError, match=r"test_positions_are_in_the_country.*41\.\d+ to 97"):
         work(here, FORCE, wrong)
     assert output.read_bytes() == before
     (refused,) = (here.quarantine / SOURCE).iterdir()
-    assert "1001,97" in refused.read_text()
+    assert ",97," in refused.read_text()
     assert list(output.parent.iterdir()) == [output]
 
 
 def test_a_file_without_a_row_is_refused_whatever_made_it(here, taken):
     def none(taken, output):
-        raw = output.with_name("raw.tsv")
-        raw.write_bytes(b"id\trate\n")
-        return delimited.write_csv(raw, output, delimiter="\t", quote=None)
+        raw = output.with_name("raw.csv")
+        raw.write_bytes(b"ident,name\n")
+        return delimited.write_csv(raw, output)
 
     with pytest.raises(SourceError, match="there is no row in it"):
         work(here, make=none)
@@ -104,15 +103,12 @@ def test_a_rejection_is_recorded_with_its_content(here, taken):
     assert "rejected" not in state.read(here, SOURCE)
 
 
-def test_without_a_snapshot_there_is_nothing_to_do(here):
+def test_without_a_snapshot_there_is_nothing_to_do(here, example):
     assert work(here)["outcome"] == "missing"
     assert preprocess.is_current(here, SOURCE)
 
 
-def test_a_source_without_data_tests_is_not_loaded(here, taken, monkeypatch):
-    copy = here.data_dir / "clone"
-    shutil.copytree(preprocess.ROOT / "preprocess", copy / "preprocess")
-    (copy / "preprocess" / f"test_{SOURCE}.py").unlink()
-    monkeypatch.setattr(preprocess, "ROOT", copy)
+def test_a_source_without_data_tests_is_not_loaded(here, taken, example):
+    (example / "preprocess" / f"test_{SOURCE}.py").unlink()
     with pytest.raises(SourceError, match="data tests fail"):
         work(here)

@@ -56,7 +56,7 @@ def test_each_kind_is_built_or_says_what_to_write(made, words):
 
 @pytest.mark.parametrize("made_as", ["table", "view", "incremental"])
 def test_a_mart_in_a_schema_that_is_not_published_is_held(made_as):
-    folder = ["county_hazards", "marts", "health"]
+    folder = ["transform", "marts", "health"]
     made = node("model", made_as, "elsewhere", fqn=[*folder, "clinics"])
     assert "take schema out of its config" in resources.refusal(made, "transformed_next")
     made = node("model", "table", "transformed_next", fqn=[*folder, "clinics"])
@@ -284,15 +284,15 @@ def test_below_half_is_lost(monkeypatch, before, now, is_lost):
 
 
 def test_only_existing_names_can_be_accepted():
-    assert transform.has_model("counties")
-    assert not transform.has_model("countie")
+    assert transform.has_model("int_loaded_sources")
+    assert not transform.has_model("int_loaded_source")
 
 
 @pytest.mark.parametrize("option", ["--accept-rows", "--accept-contract"])
 def test_an_unknown_model_cannot_be_accepted(option):
-    command = [sys.executable, "-m", "pipeline", "transform", option, "countie"]
+    command = [sys.executable, "-m", "pipeline", "transform", option, "no_model"]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"STAGES": "transform"}, capture_output=True, text=True
     )
     assert done.returncode == 64
-    assert "there is no model countie" in done.stderr
+    assert "there is no model no_model" in done.stderr

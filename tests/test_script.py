@@ -42,12 +42,12 @@ def test_a_fault_of_ours_leaves_its_traceback_in_the_log(here, capsys):
 @pytest.mark.parametrize(
     ("number", "said"), [(errno.ENOSPC, "the disk is full: x"), (errno.EIO, "the disk cannot be")]
 )
-def test_a_failing_disk_is_reported_in_one_line(here, monkeypatch, capsys, number, said):
+def test_a_failing_disk_is_reported_in_one_line(here, example, monkeypatch, capsys, number, said):
     def fail(*words):
         raise OSError(number, os.strerror(number), "x")
 
     monkeypatch.setattr(accept, "run", fail)
-    monkeypatch.setattr(sys, "argv", ["run_pipeline.sh", "accept", "bls_unemployment"])
+    monkeypatch.setattr(sys, "argv", ["run_pipeline.sh", "accept", "stations"])
     monkeypatch.setenv("STAGES", "api")
     assert command_line.main() == errors.FAILED
     (line,) = capsys.readouterr().err.splitlines()
@@ -86,13 +86,13 @@ def test_no_option_of_a_script_may_be_abbreviated(monkeypatch, word):
 @pytest.mark.parametrize(
     ("words", "options"),
     [
-        (["load", "faa_airports", "bls_unemployment"], ["--force", "--allow-older"]),
-        (["night", "faa_airports"], ["--offline", "--if-missed", "--force"]),
-        (["accept", "faa_airports"], ["--header"]),
-        (["transform"], ["--accept-contract=airports", "--accept-rows=airports", "--force"]),
+        (["load", "stations", "lines"], ["--force", "--allow-older"]),
+        (["night", "stations"], ["--offline", "--if-missed", "--force"]),
+        (["accept", "stations"], ["--header"]),
+        (["transform"], ["--accept-contract=stations", "--accept-rows=stations", "--force"]),
         (["publish"], ["--rollback"]),
         (["publish"], ["--rollback=7", "--force"]),
-        (["drill", "faa_airports"], ["--keep", "--offline"]),
+        (["drill", "stations"], ["--keep", "--offline"]),
         (["doctor"], ["--offline"]),
         (["db", "psql"], ["--prod"]),
     ],
@@ -124,10 +124,8 @@ def test_without_a_command_it_is_the_night(monkeypatch):
     assert [(one.command, one.names) for one in seen] == [("night", [])] * 3
 
 
-@pytest.mark.parametrize(
-    "order", [["bls_unemployment", "--force"], ["--force", "bls_unemployment"]]
-)
-def test_a_stage_of_one_source_takes_its_name_at_any_place(monkeypatch, order):
+@pytest.mark.parametrize("order", [["stations", "--force"], ["--force", "stations"]])
+def test_a_stage_of_one_source_takes_its_name_at_any_place(example, monkeypatch, order):
     seen = []
     monkeypatch.setattr(load, "run", lambda here, source, *flags: seen.append((source, *flags)))
     monkeypatch.setattr(
@@ -135,11 +133,11 @@ def test_a_stage_of_one_source_takes_its_name_at_any_place(monkeypatch, order):
     )
     monkeypatch.setattr(sys, "argv", ["load.py", *order])
     load.main()
-    assert seen == [("bls_unemployment", True, False)]
+    assert seen == [("stations", True, False)]
 
 
 def test_every_parser_of_the_project_takes_options_written_out():
-    for path in [*ROOT.glob("pipeline/*.py"), *ROOT.glob("bench/*.py"), *ROOT.glob("api/*.py")]:
+    for path in [*ROOT.glob("pipeline/*.py"), *ROOT.glob("bench/**/*.py"), *ROOT.glob("api/*.py")]:
         for call in ast.walk(ast.parse(path.read_text())):
             if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("ArgumentParser"):
                 given = {word.arg: ast.unparse(word.value) for word in call.keywords}

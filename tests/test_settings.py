@@ -8,6 +8,8 @@ import pytest
 from pipeline import settings
 from pipeline.errors import SetupError
 
+REAL_ROOT = settings.ROOT
+
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch, tmp_path):
@@ -206,3 +208,28 @@ def test_damaged_files_are_78_or_read(tmp_path, is_long):
             assert "\n" not in str(error)
             outcomes["refused"] += 1
     assert min(outcomes.values()) > 30, outcomes
+
+
+def test_a_team_names_the_project_in_one_file(monkeypatch, tmp_path):
+    monkeypatch.setattr(settings, "_PYPROJECT", tmp_path / "pyproject.toml")
+    text = '[project]\nname = "our-data"\nversion = "2"\nurls = {Home = "https://our.example/"}\n'
+    (tmp_path / "pyproject.toml").write_text(text)
+    settings.project.cache_clear()
+    assert settings.load().user_agent == "our-data/2 (+https://our.example/)"
+    assert dataclasses.replace(settings.load(), contact="me").user_agent == "our-data/2 (+me)"
+    for damage in (text.replace("name", "nom"), text.replace("urls", "url"), text[:-3], "ä=1"):
+        (tmp_path / "pyproject.toml").write_text(damage)
+        settings.project.cache_clear()
+        with pytest.raises(SetupError, match="lacks the name, version or address"):
+            settings.project()
+    settings.project.cache_clear()
+
+
+def test_the_name_of_the_project_stands_in_one_file():
+    """The code has no other: what is named after an earlier version is written as a former name."""
+    name = settings.project().name
+    paths = [
+        path for folder in ("pipeline", "publish") for path in REAL_ROOT.glob(f"{folder}/**/*")
+    ]
+    found = [path for path in paths if path.suffix in (".py", ".sql") and name in path.read_text()]
+    assert found == []

@@ -9,20 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import date, datetime
-from importlib import util
+from datetime import datetime
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from pipeline import settings
 from pipeline.errors import SourceError
-from pipeline.raw import checks, manifest, snapshot
+from pipeline.raw import manifest, snapshot
 from pipeline.raw.descriptor import Descriptor, describe, describe_file
-from pipeline.raw.fingerprints import fingerprint_of, of_json
 from pipeline.raw.source import Source
-from pipeline.settings import BUNDLED, ROOT
 
 SOURCE = Source("A title", "A publisher", "https://example.gov/", "None", "https://l.gov/", "csv")
 BODIES = {"one.csv": b"a\n1\n", "two words.csv": b"a\n2\n"}
@@ -366,52 +361,11 @@ def test_the_bytes_and_the_content_have_fingerprints_of_their_own(here):
 # The captures that come with the project
 
 
-def source_of(name: str) -> Source:
-    spec = util.spec_from_file_location(name, ROOT / "api" / f"{name}.py")
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.SOURCE
-
-
-def test_five_sources_are_bundled():
-    assert len([path for path in BUNDLED.iterdir() if path.is_dir()]) == 5
-
-
-@pytest.mark.parametrize("name", sorted(path.name for path in BUNDLED.iterdir()))
-def test_a_bundled_capture_is_a_whole_snapshot(name):
-    source, capture = source_of(name), snapshot.bundled(name)
-    described = msgspec.to_builtins(capture.descriptor)
-    assert_is_a_data_package(described)
-    assert described["name"] == name
-    assert capture.origin == "bundled"
-    assert date.fromisoformat(described["as_of"]) < date(2020, 1, 1)
-    assert "npm package" in described["description"]
-    assert described["licenses"][0]["title"] == source.licence
-    assert described["sources"][0]["title"] == source.publisher
-    if source.as_of:
-        assert described["as_of"] == source.as_of
-    prints = {}
-    for entry, file in zip(described["resources"], capture.files, strict=True):
-        assert entry["url"].startswith("https://cdn.jsdelivr.net/npm/")
-        checks.check(file, source.kind, "", final_newline=source.final_newline)
-        whole = hashlib.sha256(file.read_bytes()).hexdigest()
-        prints[entry["path"]] = (
-            of_json(file.read_bytes(), source.volatile, "") if source.volatile else whole
-        )
-        assert entry["content"] == prints[entry["path"]]
-    assert capture.content == fingerprint_of(prints)
-
-
-@pytest.mark.parametrize("name", settings.sources())
-def test_an_api_script_is_short(name):
-    assert 15 <= len((ROOT / "api" / f"{name}.py").read_text().splitlines()) <= 40
-
-
-def test_a_bundled_capture_is_installed_manifest_and_all(here):
-    capture = snapshot.bundled("faa_airports")
+def test_a_bundled_capture_is_installed_manifest_and_all(here, example):
+    capture = snapshot.bundled("stations")
     snapshot.install_bundled(here, capture)
     for path in capture.folder.iterdir():
-        assert (here.raw / "faa_airports" / path.name).read_bytes() == path.read_bytes()
-    assert snapshot.current(here, "faa_airports").origin == "bundled"
+        assert (here.raw / "stations" / path.name).read_bytes() == path.read_bytes()
+    assert snapshot.current(here, "stations").origin == "bundled"
     shutil.rmtree(here.raw)
-    assert snapshot.bundled("faa_airports").origin == "bundled"  # the project's own stays
+    assert snapshot.bundled("stations").origin == "bundled"  # the project's own stays

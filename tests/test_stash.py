@@ -823,12 +823,13 @@ def test_a_folder_that_is_not_a_snapshot_is_not_restored(clone, tmp_path, mode, 
 
 def test_one_file_of_one_night_can_be_restored_as_documented(clone):
     for content in (b"first\n", b"second\n"):
-        put(clone, "bls_unemployment", data=content)
-        stash.store(here(clone), "bls_unemployment", "night")
+        put(clone, "alpha", data=content)
+        stash.store(here(clone), "alpha", "night")
     shutil.rmtree(clone / ".git/hooks")
     page = (PROJECT / "docs/stash.md").read_text()
     (line,) = [line.strip() for line in page.splitlines() if "git lfs smudge >" in line]
-    line = line.replace("1a2b3c4", tip(clone, "raw-data~")).replace("unemployment.tsv", "data.csv")
+    line = line.replace("1a2b3c4", tip(clone, "raw-data~"))
+    line = line.replace("bls_unemployment", "alpha").replace("unemployment.tsv", "data.csv")
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ["PERSON"]}
     subprocess.run(line, shell=True, cwd=clone, env=environment, check=True)
     assert (clone / "data.csv").read_bytes() == b"first\n"

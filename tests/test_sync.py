@@ -105,6 +105,8 @@ def tree(tmp_path, monkeypatch):
 
 def test_this_project_is_in_step():
     names = settings.sources()
+    if not names:
+        pytest.skip(settings.NO_SOURCES)
     assert descriptions.SOURCES_FILE.read_text() == descriptions.sources_file(names)
     assert descriptions.COLUMNS_FILE.read_text() == descriptions.columns_file(names)
     for mart in descriptions.marts():

@@ -1,19 +1,15 @@
-"""TopoJSON compared with GDAL on the bundled counties, and with two squares made by hand."""
+"""TopoJSON with two squares made by hand."""
 
 import csv
 import json
 import re
-import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import SourceError
 from pipeline.formats import topojson
-from pipeline.settings import BUNDLED
 
-COUNTIES = BUNDLED / "census_counties" / "counties-10m.json"
 # Two squares that share the arc 0; the second has a hole and an island and uses arc 0 in reverse.
 SQUARES = {
     "type": "Topology",
@@ -71,40 +67,6 @@ def test_arcs_are_joined_and_run_backwards(tmp_path):
     assert shapes[5]["coordinates"] == [[-9.0, 40.2], [-9.0, 40.0]]
     assert [len(line) for line in shapes[6]["coordinates"]] == [2, 4]
     assert receipt.notes == {"features without an id": 5, "features without a geometry": 1}
-
-
-def without_flat_rings(shape: dict) -> dict:
-    """The shape as GDAL reads it, which drops rings of two or three points."""
-    polygons = [shape["coordinates"]] if shape["type"] == "Polygon" else shape["coordinates"]
-    drawn = [[ring for ring in rings if len(set(map(tuple, ring))) > 2] for rings in polygons]
-    drawn = [rings for rings in drawn if rings]
-    coordinates = (drawn or [[]])[0] if shape["type"] == "Polygon" else drawn
-    return {"type": shape["type"], "coordinates": coordinates}
-
-
-def test_bundled_counties_are_equal_to_what_gdal_reads(tmp_path):
-    import pyogrio
-    import shapely
-
-    csv.field_size_limit(sys.maxsize)
-    receipt = topojson.write_csv(COUNTIES, tmp_path / "ours.csv", object_name="counties")
-    with (tmp_path / "ours.csv").open(newline="") as file:
-        ours = {row["feature_id"]: row for row in csv.DictReader(file, strict=True)}
-    theirs = pyogrio.read_dataframe(COUNTIES, layer="counties").set_index("id")
-    assert receipt.rows == len(ours) == len(theirs) == 3231
-    assert receipt.columns == ["feature_id", "name", "geometry"]
-    assert set(ours) == set(theirs.index)
-    kinds = Counter()
-    for county_id, row in ours.items():
-        shape, expected = json.loads(row["geometry"]), theirs.geometry[county_id]
-        kinds[shape["type"]] += 1
-        assert shape["type"] == expected.geom_type
-        assert row["name"] == theirs.name[county_id]
-        drawn = shapely.from_geojson(json.dumps(without_flat_rings(shape)))
-        assert shapely.equals_exact(drawn, expected, 0), county_id
-    assert receipt.notes == {"rings of two or three points, closed and kept": 22}
-    assert kinds["MultiPolygon"] > 100
-    assert "04015" in ours  # a code keeps its leading zero
 
 
 REFUSED = {

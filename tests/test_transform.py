@@ -226,9 +226,9 @@ def test_the_fingerprint_changes_with_rows_models_and_dbt_and_with_nothing_else(
     assert is_new()
     (project / MARTS / "numbers.sql").write_text("select 1 as number_id")
     assert is_new()
-    (project / "macros" / "more.sql").write_text("{% macro more() %}{% endmacro %}")
+    (project / "engine/macros" / "more.sql").write_text("{% macro more() %}{% endmacro %}")
     assert is_new()
-    (project / "macros" / "more.sql").rename(project / "macros" / "other.sql")
+    (project / "engine/macros" / "more.sql").rename(project / "engine/macros" / "other.sql")
     assert is_new()
     with monkeypatch.context() as patched:
         patched.setattr(dbt_runner, "version", lambda name: "99")

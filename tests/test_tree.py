@@ -20,10 +20,6 @@ PARTS = (
 )
 
 
-def test_there_are_sources():
-    assert len(SOURCES) >= 5
-
-
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_source_has_every_part(source, part):
@@ -128,6 +124,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 THEIRS = ("userlist.txt",)  # PgBouncer's
+# Examples that are gone once a team has removed the domain: docs/make_it_yours.md.
+OF_THE_DOMAIN = () if (ROOT / "tests/domain").is_dir() else ("api/", "preprocess/", "bench/domain/")
 
 
 def test_files_that_the_documentation_names_are_there():
@@ -138,7 +136,7 @@ def test_files_that_the_documentation_names_are_there():
         (page.name, name.removeprefix("./"))
         for page in PAGES
         for name in re.findall(r"`([\w./-]+\.(?:py|sql|md|yml|sh|toml|txt))`", page.read_text())
-        if name not in THEIRS
+        if name not in THEIRS and not name.startswith(OF_THE_DOMAIN)
     ]
     assert len(named) > 20
     wrong = [told for told in named if not any(file.endswith(f"/{told[1]}") for file in files)]

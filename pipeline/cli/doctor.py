@@ -39,6 +39,7 @@ def check(offline: bool = False) -> int:
     problems += _space(here, TOO_LITTLE_SPACE) + _dbt()
     notes = [] if problems else _space(here, LITTLE_SPACE)
     notes += _programs() + stash.problems(here) + stash.gap(here, sources) + settings.unsafe_env()
+    notes += [] if sources else [settings.NO_SOURCES]
     facts, notes_of_nights = _nights(here)
     _show_facts(console, "Night", facts)
     notes += notes_of_nights

@@ -105,7 +105,7 @@ def _problem(here: Settings, url: str, seconds: float) -> str:
     address = urlunsplit((scheme, host, path or "/", "", ""))
     with requests.Session() as session:
         session.auth = lambda request: request  # no credentials from ~/.netrc
-        session.headers["User-Agent"] = f"county-hazards-pipeline/0.1 (+{here.contact})"
+        session.headers["User-Agent"] = here.user_agent
         try:
             login = network.login(here, url)
             response = session.head(address, auth=login, timeout=seconds, allow_redirects=False)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from rich.text import Text
 
 from pipeline.cli import tables as output
+from pipeline.settings import NO_SOURCES
 from pipeline.state import CHECKED, SOURCE_STAGES, Outcome
 from pipeline.text import escaped
 
@@ -32,6 +33,8 @@ def show(
         rows = [_source_row(source, stages) for source, stages in stages_of.items()]
         numbers = ("Rows", "Bytes", "Seconds", "Age")
         output.show(console, rows, numbers=numbers, optional=("Seconds", "Bytes"))
+    else:
+        output.show_text(console, NO_SOURCES)
     if tables:
         console.print()
         rows = [_table_row(name, step) for name, step in tables.items()]

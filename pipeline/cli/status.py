@@ -68,27 +68,28 @@ def _print(text: str) -> None:
 
 def _show_tables(here: Settings, connection, running: str, notes: list[str]) -> bool:
     """Print sources, tables and what needs attention; returns whether nothing does."""
-    stages_of = ledger.sources(connection, settings.sources())
+    sources = settings.sources()
+    stages_of = ledger.sources(connection, sources)
     published = ledger.published(connection)
     newest = ledger.newest(connection, "transform").get(ledger.ALL_MODELS)
     build = (ledger.last_build(connection) or {}).get("facts", {})
     in_prod = _prod(here, connection)
     overdue = [row for row in data_status.read(connection) if row["is_overdue"]]
-    removed = report.notes_of_removed(build, settings.sources())
-    if not published:
+    removed = report.notes_of_removed(build, sources)
+    is_empty = not sources and not published  # a project without a domain yet: no fault of a night
+    if sources and not published:
         notes.append("nothing is published yet" + ("" if running else ": ./run_pipeline.sh"))
-    if newest and newest["outcome"] == Outcome.FAILED:
+    if newest and newest["outcome"] == Outcome.FAILED and not is_empty:
         notes.append(f"transform: {newest['reason']} - {newest['remedy']}")
     notes += report.notes_of(build) + removed + report.notes_of_prod(in_prod) + _overdue(overdue)
     report.show(sys.stdout, stages_of, published, notes)
     if in_prod:
         _print(f"prod: {in_prod['outcome']}, generation {in_prod.get('generation')}")
     outcomes = {report.summary(stages).outcome for stages in stages_of.values()}
+    is_built = published and newest and newest["outcome"] not in (Outcome.FAILED, Outcome.HELD)
     return bool(
         outcomes <= set(CHECKED)
-        and published
-        and newest
-        and newest["outcome"] not in (Outcome.FAILED, Outcome.HELD)
+        and (is_built or is_empty)
         and (not in_prod or in_prod["outcome"] in (Outcome.PUBLISHED, Outcome.UNCHANGED))
         and not overdue
         and not removed

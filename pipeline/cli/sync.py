@@ -45,7 +45,9 @@ def write() -> Changes:
         ),
         (descriptions.COLUMNS_FILE, descriptions.columns_file(sources)),
     ):
-        if not path.is_file() or path.read_text("utf-8") != text:
+        before = path.read_text("utf-8") if path.is_file() else ""
+        if before != text and (before or sources):
+            path.parent.mkdir(parents=True, exist_ok=True)
             durable.write(path, text.encode())
             changed.append(f"{path.relative_to(ROOT)}: rewritten from load/*.sql")
     for mart in descriptions.marts():

@@ -36,6 +36,8 @@ def run(names: list[str], *, keep: bool = False, offline: bool = False) -> int:
     """
     if offline:
         raise SetupError("a drill reads its sources once from their publishers", "no --offline")
+    if not names:
+        raise SetupError(settings.NO_SOURCES)
     here = settings.load()
     with signals.as_exceptions(), ExitStack() as stack:
         try:

@@ -90,7 +90,7 @@ def scratch(here: Settings, keep: bool) -> Generator[Scratch]:
 
     here: the user's settings.
     """
-    folder = Path(tempfile.mkdtemp(prefix="county-hazards-drill-"))
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-drill-"))
     if os.geteuid() == 0:
         folder.chmod(0o711)  # for the user that PostgreSQL runs as
     own = replace(here, data_dir=folder / "data", database_url="", stash="off", mirrors={})

@@ -30,6 +30,8 @@ from pipeline.settings import Settings
 ELSEWHERE = Path("/var/lib")
 # Both survive the night: the server touches its socket every hour, so that nothing cleans it up.
 SHORT_FOLDERS = (Path("/var/tmp"), Path("/tmp"))  # noqa: S108 - mkdtemp, 0700, owner checked
+PREFIX = "open-data-pipeline-"  # of our folders there
+FORMER_PREFIX = "county-hazards-"  # of those that earlier versions made
 PORT = 5432
 SOCKET = f".s.PGSQL.{PORT}"  # the name that libpq expects
 SOCKET_PATH_LIMIT = 100
@@ -134,7 +136,8 @@ def leftovers(settings: Settings) -> list[Path]:
     """Folders under /var/lib of former clones at this path, which nothing uses any more."""
     root = _root(settings)
     used = _elsewhere(root, "moved_to")
-    return sorted(folder for folder in ELSEWHERE.glob(f"{_name(root)}*") if folder != used)
+    names = [f"{prefix}{_hash(root)}*" for prefix in (PREFIX, FORMER_PREFIX)]
+    return sorted(found for name in names for found in ELSEWHERE.glob(name) if found != used)
 
 
 def _root(settings: Settings) -> Path:
@@ -186,8 +189,8 @@ def _is_writable(user: pwd.struct_passwd, folder: Path) -> bool:
         shutil.rmtree(trial)
 
 
-def _name(root: Path) -> str:
-    return f"county-hazards-{hashlib.sha256(os.fsencode(root)).hexdigest()[:12]}"
+def _hash(root: Path) -> str:
+    return hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
 
 
 def _create_elsewhere(root: Path, user: pwd.struct_passwd, say: Callable[[str], None]) -> Path:
@@ -195,7 +198,7 @@ def _create_elsewhere(root: Path, user: pwd.struct_passwd, say: Callable[[str], 
     moved_to = root / "moved_to"
     folder = Path(moved_to.read_text().strip()) if moved_to.exists() else ELSEWHERE
     if folder.parent != ELSEWHERE or folder.exists():
-        names = (ELSEWHERE / f"{_name(root)}-{number}" for number in itertools.count(1))
+        names = (ELSEWHERE / f"{PREFIX}{_hash(root)}-{number}" for number in itertools.count(1))
         folder = next(name for name in names if not name.exists())
         durable.write(moved_to, f"{folder}\n".encode())
     say(f"User {user.pw_name} cannot reach {root}, so the database is in {folder}.")
@@ -213,7 +216,7 @@ def _fits(socket: Path) -> bool:
 
 def _create_short_folder(root: Path, user: pwd.struct_passwd) -> Path:
     base = next((folder for folder in SHORT_FOLDERS if os.access(folder, os.W_OK)), None)
-    folder = Path(tempfile.mkdtemp(prefix="county-hazards-", dir=base))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
     durable.write(folder / "belongs_to", f"{root}\n".encode())
     os_user.give(folder, user)
     durable.write(root / "socket_folder", f"{folder}\n".encode())

@@ -132,7 +132,7 @@ class _Shapes:
     def ring(self, indexes: list[int]) -> Line:
         """Arcs joined to a closed ring.
 
-        Quantising reduces the smallest rings to two or three points. GDAL drops these, and a county
+        Quantising reduces the smallest rings to two or three points. GDAL drops these, and an area
         may disappear with them. Here the first point is repeated, as in Mike Bostock's
         topojson-client, to get the four positions that RFC 7946 requires.
         """

@@ -77,7 +77,7 @@ class Client:
         self.session.auth = lambda request: request
         self.session.headers.update(
             {
-                "User-Agent": f"county-hazards-pipeline/0.1 (+{settings.contact})",
+                "User-Agent": settings.user_agent,
                 "Accept-Encoding": "identity",
             }
         )

@@ -28,7 +28,7 @@ create table if not exists pipeline.copy_of (
     is_filled boolean not null,
     marked_at timestamptz not null default clock_timestamp()
 );
-comment on schema pipeline is 'Whose copy this prod is; made by the county hazards pipeline.';
+comment on schema pipeline is 'Whose copy this prod is; made by the open-data pipeline.';
 comment on table pipeline.copy_of is 'The dev database that prod is a copy of: one row.';
 comment on column pipeline.copy_of.is_filled is 'Whether what is in prod came from that database';
 """

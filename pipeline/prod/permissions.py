@@ -22,7 +22,8 @@ from pipeline.prod import login
 from pipeline.settings import ROOT, Settings
 
 OWNER, READER = "prod_owner", "prod_read"
-MADE = "Made by the county hazards pipeline"  # the comment of a role that the pipeline created
+MADE = "Made by the open-data pipeline"  # the comment of a role that the pipeline created
+FORMERLY_MADE = "Made by the county hazards pipeline"  # the same, written by earlier versions
 LOCK_TIMEOUT = "1s"
 STATEMENTS = ROOT / "publish" / "permissions.sql"
 # The parts of a statement, as psql reads them (`standard_conforming_strings` is on).

@@ -99,7 +99,7 @@ def _list(dump: Path) -> str:
 
 
 def _is_ours(line: str) -> bool:
-    """Whether a line of the contents, as `12; 1259 168 TABLE transformed airports o`, is wanted."""
+    """Whether a line of the contents, as `12; 1259 168 TABLE transformed stations o`, is wanted."""
     entry = _ENTRY.fullmatch(line)
     if not entry:
         return False

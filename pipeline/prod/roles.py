@@ -55,7 +55,7 @@ class _Role(NamedTuple):
 
     @property
     def is_marked(self) -> bool:
-        return self.comment.startswith(permissions.MADE)
+        return self.comment.startswith((permissions.MADE, permissions.FORMERLY_MADE))
 
 
 def check(connection: psycopg.Connection, here: Settings, dev_id: str, take_over: bool) -> None:
@@ -99,7 +99,8 @@ def _problem(
     if app.owns_objects:
         return "owns objects"
     if app.is_marked:
-        is_of_other = dev_id not in app.comment and app.comment != permissions.MADE
+        of_none = (permissions.MADE, permissions.FORMERLY_MADE)  # which name no installation
+        is_of_other = dev_id not in app.comment and app.comment not in of_none
         if is_of_other and app.is_used_elsewhere and not take_over:
             return "another installation created for its own prod on this server"
         return ""

@@ -163,7 +163,7 @@ def replace_folder(
     Parameters
     ----------
     tree:   the tree or commit to start from; empty for none. The index is empty.
-    folder: its path, such as "data/raw/usgs_earthquakes".
+    folder: its path, such as "data/raw/stations".
     blobs:  the folder's files: name -> blob.
     top:    files to add or replace at the top of the tree: name -> blob.
     """

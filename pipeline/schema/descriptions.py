@@ -2,7 +2,7 @@
 
 dbt reads them from two generated files: `_sources.yml` (one entry per table) and `_columns.md` (one
 documentation block per column). The description of a mart column that means the same as a source
-column is a reference to its block: `"{{ doc('usgs_earthquakes__place') }}"`.
+column is a reference to its block: `"{{ doc('stations__city') }}"`.
 
 Only SQL in the style of this project is understood: the last `select` of a model lists its columns,
 and a staging model quotes the source columns it reads.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from pipeline import database, runs, state
+from pipeline import database, runs, settings, state
 from pipeline.database import catalog, ledger
 from pipeline.database.catalog import PUBLISHED
 from pipeline.errors import PipelineError, SettingError, SourceError
@@ -52,7 +52,8 @@ def run(here: Settings, force: bool = False, take_over: bool = False) -> dict:
 def _run(here: Settings, dev: psycopg.Connection, force: bool, take_over: bool) -> dict:
     database.prepare(dev)
     if not dump.published(dev):
-        return {"outcome": Outcome.MISSING, "reason": "nothing is published in dev yet"}
+        outcome = Outcome.MISSING if settings.sources() else Outcome.UNCHANGED
+        return {"outcome": outcome, "reason": "nothing is published in dev yet"}
     pinned = pin.read(here).pinned
     made = dump.make(here, dev, pinned.generation if pinned else None)
     about = {"generation": made.generation, "bytes": made.path.stat().st_size}

@@ -1,7 +1,7 @@
 """The frame of every script of a stage: options, lock, log line, exit code.
 
-    ./run_pipeline.sh api faa_airports        the runner starts api/faa_airports.py
-    .venv/bin/python api/faa_airports.py      the same by hand
+    ./run_pipeline.sh api stations        the runner starts api/stations.py
+    .venv/bin/python api/stations.py      the same by hand
 
 A script records its result in `data/state/<source>.json`, under its stage. The runner reads the
 result there, and not from what the script prints.

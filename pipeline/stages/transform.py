@@ -120,6 +120,8 @@ def _build_and_publish(
     dbt = Dbt(here, connection)
     graph = lineage.read(dbt.manifest, catalog.NEXT, dbt_runner.foundations())
     if not graph.marts:
+        if not settings.sources() and not ledger.published(connection):
+            return {"outcome": Outcome.UNCHANGED}  # a project without a domain yet
         raise PipelineError("the dbt project has no mart: nothing is built", "see transform/models")
     build = mart_build.run(here, connection, dbt, graph, fingerprint, force=force)
     _hold_other_relations(connection, build)

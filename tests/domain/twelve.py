@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from publisher import Answer
-
-from pipeline.settings import BUNDLED, ROOT
 from upstream import arcgis, fdsn, listing, nws, openfema, socrata
 from upstream.world import World, world
+
+from pipeline.settings import BUNDLED, ROOT
 
 DECLARED = "2026-03-01T00:00:00.000Z"
 MEASURES = ("CASTHMA", "CHD", "COPD", "CSMOKING", "DIABETES", "MHLTH", "OBESITY", "STROKE")

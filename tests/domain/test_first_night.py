@@ -3,7 +3,9 @@
 import json
 import subprocess
 
+import geopandas
 import numpy as np
+import pandas
 import psycopg
 import pytest
 import shapely
@@ -16,7 +18,7 @@ BUNDLED += ("usgs_earthquakes",)
 @pytest.fixture(scope="module")
 def first_night(clone: Clone) -> subprocess.CompletedProcess:
     """The night itself, without a network."""
-    return clone.run("--offline", STASH="git")
+    return clone.run("--offline", STASH="git", EXPORTS="csv,parquet,geojson")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,26 @@ def test_an_offline_first_night_uses_the_bundled_captures(first_night, clone, co
         folder = clone.folder / "data" / "raw" / source
         checked = subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=folder)
         assert checked.returncode == 0
+
+
+def test_the_report_page_shows_the_data(first_night, clone):
+    page = (clone.folder / "data/report/index.html").read_text()
+    assert len(page.encode()) < 600_000
+    assert "Of 12 sources, 5 are bundled and 7 are missing; no table is held." in page
+    assert page.count("<figure>") == 2
+    assert "cannot be drawn" not in page
+    assert "1,000 and more" in page  # the legend of the map
+
+
+def test_the_downloads_are_the_published_tables(first_night, clone, connection):
+    folder = clone.folder / "data" / "exports"
+    checked = subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=folder)
+    assert checked.returncode == 0
+    ours = "select count(*) from transformed.earthquakes where county_fips like '06%'"
+    earthquakes = pandas.read_parquet(folder / "earthquakes.parquet")
+    assert earthquakes["county_fips"].str.startswith("06").sum() == one(connection, ours) > 100
+    places = geopandas.read_file(folder / "airports.geojson")
+    assert places.geometry.notna().sum() > 3000
 
 
 def test_the_stash_holds_the_snapshots_as_lfs_objects(first_night, clone):

@@ -209,7 +209,7 @@ class Application:
     def process(self, *words: str) -> Iterator[subprocess.Popen]:
         """The client at work; closing its standard input ends it."""
         with subprocess.Popen(
-            ["ruby", str(ROOT / "tests" / "rails" / "client.rb"), str(self.folder), *words],
+            ["ruby", str(ROOT / "tests/domain/rails/client.rb"), str(self.folder), *words],
             env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

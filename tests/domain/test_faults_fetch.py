@@ -2,7 +2,7 @@
 it shows in the number of rows alone, the guards of stage preprocess.
 
 Each case runs the real script of a source, in this process, against its troubled publisher; then
-once more without any trouble. Whole nights of many faults are in `tests/test_fault_nights.py`.
+once more without any trouble. Whole nights of many faults are in `test_fault_nights.py`.
 """
 
 import gzip
@@ -22,12 +22,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import cases
 import pytest
+from cases import KEPT, PROTOCOLS, RECOVERED, TAKEN, Case, Unit, at
 from publisher import Answer, serving
-from upstream import cases, faults, fdsn
-from upstream.cases import KEPT, PROTOCOLS, RECOVERED, TAKEN, Case, Unit, at
-from upstream.troubled import PLACES, Troubled
-from upstream.twelve import STORMS, twelve
+from troubled import PLACES, Troubled
+from twelve import STORMS, twelve
+from upstream import faults, fdsn
 
 from pipeline import settings
 from pipeline.cli import accept

@@ -3,7 +3,7 @@
 import importlib.util
 
 import pytest
-from upstream.twelve import twelve
+from twelve import twelve
 
 from pipeline import settings
 from pipeline.raw import snapshot

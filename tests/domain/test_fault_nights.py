@@ -5,7 +5,7 @@ In night k of a square, unit i (a protocol, or a host with all sources on it) ha
 at least two sources honest. Then the same night comes again without any trouble.
 
 A few of these nights run every time, all of them with `--long`: what becomes of each fault is
-decided in stage api, and `tests/test_faults_fetch.py` goes through every one of them there.
+decided in stage api, and `test_faults_fetch.py` goes through every one of them there.
 """
 
 import gzip
@@ -20,15 +20,16 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+import cases
 import psycopg
 import pytest
+from cases import ALWAYS_SENT, FEW, KEPT, PROTOCOLS, RECOVERED, TAKEN, Case, Unit, at
 from clone import Clone
 from publisher import Answer, serving
 from test_faults_fetch import hashes
-from upstream import cases, faults
-from upstream.cases import ALWAYS_SENT, FEW, KEPT, PROTOCOLS, RECOVERED, TAKEN, Case, Unit, at
-from upstream.troubled import PLACES, Troubled, always
-from upstream.twelve import STORMS, twelve
+from troubled import PLACES, Troubled, always
+from twelve import STORMS, twelve
+from upstream import faults
 
 from pipeline.drill.proxy import nobody
 

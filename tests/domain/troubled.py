@@ -12,9 +12,8 @@ from dataclasses import replace
 from functools import partial
 
 from publisher import Answer, Request
-
+from twelve import PACKAGED, Twelve
 from upstream import faults
-from upstream.twelve import PACKAGED, Twelve
 
 MOVED, LOGIN = "moved.example", "login.example"  # targets of redirects
 PLACES = {  # the beginning of every address that a source requests

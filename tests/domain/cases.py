@@ -1,8 +1,8 @@
 """What can go wrong with the responses of each protocol, and what must result.
 
 A case is one fault. A unit has one case at a time: a protocol, or a host with all its sources.
-`tests/test_faults_fetch.py` passes every case through stage api, which decides about responses;
-`tests/test_fault_nights.py` puts them into whole nights.
+`test_faults_fetch.py` passes every case through stage api, which decides about responses;
+`test_fault_nights.py` puts them into whole nights.
 """
 
 import json
@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from publisher import Answer, Request
+from troubled import LOGIN, MOVED, PLACES, Trouble, always, first
+from twelve import Twelve
+from upstream import faults, fdsn
 
 from pipeline.drill.faults import fewer_rows
-from upstream import faults, fdsn
-from upstream.troubled import LOGIN, MOVED, PLACES, Trouble, always, first
-from upstream.twelve import Twelve
 
 KEPT, RECOVERED, TAKEN = "kept", "unchanged", "new"
 BOMB = faults.gzip_bomb(32)

@@ -1,4 +1,4 @@
-"""How long a night without news takes: `.venv/bin/python bench/unchanged.py`.
+"""How long a night without news takes: `.venv/bin/python bench/domain/unchanged.py`.
 
 All twelve publishers on loopback, in a process of their own, each answer late by the same time, as
 over a real network. After a first night that fetches everything, nothing changes any more: each
@@ -21,11 +21,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/domain")]
 
 import lifeline  # noqa: E402
-from upstream.twelve import twelve  # noqa: E402
+from twelve import twelve  # noqa: E402
 
 from pipeline import settings, state  # noqa: E402
 

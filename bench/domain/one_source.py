@@ -1,4 +1,4 @@
-"""What a night costs in which one source changed: `.venv/bin/python bench/one_source.py`.
+"""What a night costs in which one source changed: `.venv/bin/python bench/domain/one_source.py`.
 
 An embedded PostgreSQL in a temporary folder (4 GB must be free there), the four bundled sources
 and the other eight at about their real size, and the real dbt project. Stage transform, a process
@@ -20,8 +20,8 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/domain")]
 
 import lifeline  # noqa: E402
 

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from clone import Clone, shrink
 from publisher import Answer
+from twelve import PACKAGED, Twelve, twelve
 from upstream import faults
-from upstream.twelve import PACKAGED, Twelve, twelve
 
 from injection import invariants
 from injection.injector import Done, Page, Zygote, compile_library

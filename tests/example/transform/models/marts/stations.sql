@@ -1,0 +1,9 @@
+with
+
+stations as (
+
+    select * from {{ ref('stg_stations') }}
+
+)
+
+select * from stations
