@@ -76,6 +76,11 @@ def test_failing_data_tests_leave_the_old_file_and_keep_the_new_for_inspection(h
     assert list(output.parent.iterdir()) == [output]
 
 
+def test_a_persons_options_for_pytest_select_no_other_data_tests(here, taken, monkeypatch):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k nothing_of_this_name")
+    assert work(here)["outcome"] == "new"
+
+
 def test_a_file_without_a_row_is_refused_whatever_made_it(here, taken):
     def none(taken, output):
         raw = output.with_name("raw.csv")

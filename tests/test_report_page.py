@@ -350,6 +350,27 @@ def test_the_page_shows_what_the_ledger_and_the_status_say(here, connection):
     assert "gauges_mart" in page.render(found, [])
 
 
+def test_a_stage_lasts_from_the_end_of_the_one_before(connection):
+    began = datetime.now(UTC)
+    run_id = "2026-11-28T02-14-00Z-1"
+    ledger.begin(connection, run_id, "night", began.isoformat())
+    for stage, name, start, seconds in (
+        ("api", "gauges", 1, 4),
+        ("api", "rivers", 2, 8),  # until 10
+        ("load", "gauges", 11, 2),  # until 13
+        ("transform", "all models", 40, None),  # recorded at its end
+    ):
+        started_at = (began + timedelta(seconds=start)).isoformat()
+        step = {"outcome": "new", "started_at": started_at, "seconds": seconds}
+        ledger.note(connection, run_id, stage, name, step)
+    stages = facts._stages(connection, facts._last_night(connection))
+    assert [(s.name, round(s.elapsed), s.work) for s in stages] == [
+        ("api", 10, 12),
+        ("load", 3, 2),
+        ("transform", 27, 0),
+    ]
+
+
 def test_sizes_are_recorded_once_a_day(here, connection):
     here.raw.mkdir(parents=True)
     for day, size in ((1, 10), (2, 30), (2, 20)):

@@ -86,7 +86,9 @@ def _show_tables(here: Settings, connection, running: str, notes: list[str]) -> 
     if in_prod:
         _print(f"prod: {in_prod['outcome']}, generation {in_prod.get('generation')}")
     outcomes = {report.summary(stages).outcome for stages in stages_of.values()}
-    is_built = published and newest and newest["outcome"] not in (Outcome.FAILED, Outcome.HELD)
+    is_built = bool(
+        published and newest and newest["outcome"] not in (Outcome.FAILED, Outcome.HELD)
+    )
     return bool(
         outcomes <= set(CHECKED)
         and (is_built or is_empty)

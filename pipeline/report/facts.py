@@ -317,18 +317,21 @@ def _days(first: date, last: date) -> Iterable[date]:
 
 
 def _stages(connection: psycopg.Connection, night: Mapping | None) -> list[Stage]:
+    """The stages of a night in order: each lasts from the end of the one before to its own end."""
     if night is None:
         return []
     rows = connection.execute(
-        """select stage,
-            extract(epoch from max(started_at + make_interval(secs => seconds::float))
-                - min(started_at))::float,
-            sum(seconds)::float
-        from pipeline.steps where run_id = %s and seconds is not null group by stage
-        order by min(started_at)""",
+        """select stage, max(started_at + make_interval(secs => coalesce(seconds, 0)::float)),
+            coalesce(sum(seconds), 0)::float
+        from pipeline.steps where run_id = %s and started_at is not null group by stage
+        order by 2""",
         [night["run_id"]],
     )
-    return [Stage(name, max(elapsed or 0, 0), work or 0) for name, elapsed, work in rows]
+    stages, begin = [], night["started_at"]
+    for name, end, work in rows:
+        stages.append(Stage(name, max((end - begin).total_seconds(), 0), work))
+        begin = max(begin, end)
+    return stages
 
 
 def _changes(connection: psycopg.Connection, night: Mapping | None) -> list[str]:

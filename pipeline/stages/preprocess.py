@@ -126,8 +126,10 @@ def _run_data_tests(source: str, legible: Path) -> None:
     tests = ROOT / "preprocess" / f"test_{source}.py"
     command = [sys.executable, "-m", "pytest", "-q", "-rfE", "--tb=line", "--no-header"]
     command += ["-p", "no:cacheprovider", f"--rootdir={ROOT}", str(tests)]
+    # A person's own options for pytest (PYTEST_ADDOPTS) must not select other tests.
+    environment = {n: value for n, value in os.environ.items() if not n.startswith("PYTEST_")}
     # COLUMNS: pytest cuts its messages to the width of the terminal.
-    environment = os.environ | {"PIPELINE_LEGIBLE": str(legible), "COLUMNS": "300"}
+    environment |= {"PIPELINE_LEGIBLE": str(legible), "COLUMNS": "300"}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace"
     )
