@@ -89,7 +89,7 @@ def _show_tables(here: Settings, connection, running: str, notes: list[str]) -> 
     is_built = bool(
         published and newest and newest["outcome"] not in (Outcome.FAILED, Outcome.HELD)
     )
-    return bool(
+    return (
         outcomes <= set(CHECKED)
         and (is_built or is_empty)
         and (not in_prod or in_prod["outcome"] in (Outcome.PUBLISHED, Outcome.UNCHANGED))
