@@ -31,7 +31,7 @@ def script(small: Small, stage: str, source: str, *words: str) -> subprocess.Com
 
 
 def log_of(done: subprocess.CompletedProcess) -> str:
-    return Path(done.stdout.rpartition("log: ")[2].strip()).read_text()
+    return Path(done.stdout.rpartition("log: ")[2].partition("\n")[0]).read_text()
 
 
 def test_every_stage_and_every_script_can_be_run_by_itself(small):

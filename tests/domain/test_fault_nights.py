@@ -173,7 +173,7 @@ class Nights:
         began = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         given = {"MIRRORS": self.publishers.mirrors, "FETCH_PATIENCE": "0"} | SECRETS | variables
         done = self.clone.run(*words, **given)
-        log = done.stdout.rpartition("log: ")[2].strip()
+        log = done.stdout.rpartition("log: ")[2].partition("\n")[0]
         with psycopg.connect(self._url(), autocommit=True) as connection:
             rows = {source: rows_of(connection, source) for source in PLACES.values()}
             generation = connection.execute(
