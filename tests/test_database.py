@@ -207,7 +207,7 @@ def test_a_server_without_a_free_connection_names_the_limit(place, owner, impati
 
 def test_a_malformed_url_is_refused(server_settings):
     odd = replace(server_settings, database_url="postgresql://[::1/dev?nonsense=1")
-    with pytest.raises(SetupError, match="DATABASE_URL is not understood") as caught:
+    with pytest.raises(SetupError, match="DATABASE_URL is not a valid connection string") as caught:
         database.connect(odd)
     assert caught.value.exit_code == 78
 
