@@ -199,4 +199,4 @@ def test_what_a_guard_has_against_a_snapshot_is_of_that_snapshot(night, here, ca
     assert accept.run([SOURCE]) == errors.USAGE
     said = capsys.readouterr().err
     assert "cannot be accepted" in said
-    assert "';' is 2 times" in said
+    assert "';' occurs 2 times" in said
