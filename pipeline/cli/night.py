@@ -17,6 +17,7 @@ from pipeline.cli.runner import Job, Runner, source_job
 from pipeline.database import ledger
 from pipeline.errors import BusyError, PipelineError, SetupError
 from pipeline.raw import stash
+from pipeline.report import page
 from pipeline.settings import Settings
 from pipeline.signals import Stopped
 from pipeline.stages import loads, lock, preprocess, script, transform
@@ -255,7 +256,8 @@ class Night:
         self.console.say(f"ended with code {code} ({meaning}); log: {self.console.path}")
         if is_first and tables:
             self.console.say(
-                "Now query the tables (README.md has an example): ./run_pipeline.sh db psql"
+                f"Now open {page.path(self.here)}, or query the tables (README.md has an example): "
+                "./run_pipeline.sh db psql"
             )
 
     def _notes(self) -> list[str]:
