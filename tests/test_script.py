@@ -17,7 +17,7 @@ from pipeline.stages import load, script
 
 
 def test_a_disk_that_fails_is_named_and_no_fault_of_ours(here, capsys):
-    told = script.understood(OSError(errno.EIO, "Input/output error", "data/raw/quakes.csv"))
+    told = script.as_source_error(OSError(errno.EIO, "Input/output error", "data/raw/quakes.csv"))
     assert isinstance(told, SourceError)
     assert "the disk cannot be read or written" in told.what
     assert "data/raw/quakes.csv" in told.what
@@ -26,7 +26,9 @@ def test_a_disk_that_fails_is_named_and_no_fault_of_ours(here, capsys):
 
 def test_a_full_disk_ends_the_run(here):
     with pytest.raises(PipelineError, match="the disk is full: data/raw/quakes") as caught:
-        script.understood(OSError(errno.ENOSPC, "No space left on device", "data/raw/quakes.csv"))
+        script.as_source_error(
+            OSError(errno.ENOSPC, "No space left on device", "data/raw/quakes.csv")
+        )
     assert not isinstance(caught.value, SourceError)
 
 
@@ -34,7 +36,7 @@ def test_a_fault_of_ours_leaves_its_traceback_in_the_log(here, capsys):
     try:
         {}["mag"]
     except KeyError as error:
-        told = script.understood(error)
+        told = script.as_source_error(error)
     assert told.what.startswith("KeyError: 'mag'")
     assert "KeyError" in capsys.readouterr().err
 

@@ -282,7 +282,7 @@ def test_during_the_first_night_it_says_so(here, run, capsys):
     code, said = shown(capsys)
     assert code == errors.DEGRADED
     assert said.startswith("nothing is published yet\n")
-    assert f"a run is in progress (process {process.pid}, begun " in said
+    assert f"a run is in progress (process {process.pid}, started " in said
 
 
 @pytest.mark.parametrize("words", [(), ("night",)])

@@ -26,8 +26,8 @@ SECONDS = 120  # for all of it; the charts of new data take most
 def of_night(night: Callable[[], int]) -> int:
     """Run a night between two heartbeats, and tell people how it ended; returns its exit code.
 
-    A night that did not begin because another run is in progress is not told: that one will be. One
-    that was stopped by a signal ends at once.
+    A night that did not begin because another run is in progress is not reported: that one will
+    be. One that was stopped by a signal ends at once.
     """
     begin()
     try:
@@ -78,9 +78,9 @@ def main(here: Settings, code: int) -> list[str]:
     nights = last_night.newest(here)
     error = nights[0].reason if nights else ""
     with ThreadPoolExecutor() as together:  # the slower of the two sets the time
-        told = together.submit(_tell, here, facts, code, error)
+        messages = together.submit(_tell, here, facts, code, error)
         pinged = together.submit(_ping, here, code, report.facts.summary(facts))
-        return failures + told.result() + pinged.result()
+        return failures + messages.result() + pinged.result()
 
 
 def write(here: Settings) -> tuple[Facts | None, list[str]]:

@@ -15,7 +15,9 @@ def test() -> int:
     if here.heartbeat_url and not failure:
         print("HEARTBEAT_URL: the ping was accepted")
     if not (here.notify_urls or here.heartbeat_url):
-        print("NOTIFY_URLS and HEARTBEAT_URL are empty, so nobody is told; see docs/settings.md")
+        print(
+            "NOTIFY_URLS and HEARTBEAT_URL are empty, so nobody is notified; see docs/settings.md"
+        )
     for sentence in [*failures, *([failure] if failure else [])]:
         print(sentence)
     return FAILED if failures or failure else OK

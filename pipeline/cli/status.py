@@ -149,8 +149,8 @@ def _unfinished(connection: psycopg.Connection, nights: list[Night], running: st
         unfinished = unfinished[1:]
     shown = {night.run for night in nights}
     return [
-        f"unfinished run: {run['words']}, begun {run['started_at']:%Y-%m-%d %H:%M %Z}, was killed "
-        "or lost the database; the next run does the rest"
+        f"unfinished run: {run['words']}, started {run['started_at']:%Y-%m-%d %H:%M %Z}, was "
+        "killed or lost the database; the next run does the rest"
         for run in unfinished
         if run["run_id"] not in shown
     ]
@@ -174,7 +174,7 @@ def _show_nights(nights: list[Night], running: str, notes: Sequence[str] = ()) -
     in_progress = _in_progress(nights, running)
     if running:
         since = in_progress[0].began_at if in_progress else None
-        began = f", begun {since:%Y-%m-%d %H:%M %Z}" if since else ""
+        began = f", started {since:%Y-%m-%d %H:%M %Z}" if since else ""
         _print(f"a run is in progress ({running}{began}); until it ends readers have the above")
     over = nights[len(in_progress) :]
     if not over:

@@ -104,7 +104,9 @@ def connect_to(address: str, setting: str, patience: float | None = None) -> psy
                 raise explain(error, "the database cannot be reached") from None
             time.sleep(1)
         except psycopg.Error as error:
-            raise SetupError(f"{setting} is not understood: {one_line(error)}") from None
+            raise SetupError(
+                f"{setting} is not a valid connection string: {one_line(error)}"
+            ) from None
     try:
         _check_server(connection)
         _set_up_session(connection)

@@ -24,7 +24,7 @@ SUMS, PACKAGE, DICTIONARY = "SHA256SUMS", "datapackage.json", "index.html"
 def write(here: Settings, connection: psycopg.Connection) -> int:
     """Write the files of all published tables in the formats of EXPORTS.
 
-    Returns the number of files that were written anew; 0 when nothing changed. All files are of one
+    Returns the number of files that were rewritten; 0 when nothing changed. All files are of one
     snapshot of the database. Raises OSError and psycopg.Error; the folder is the old one then.
     """
     folder, aside = here.data_dir / NAME, here.data_dir / f".{NAME}.new"

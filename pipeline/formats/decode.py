@@ -28,20 +28,20 @@ def utf8_lines(path: Path, encoding: str, *, is_cr: bool = False) -> Iterator[by
     Raises SourceError with the line if the bytes are not in the declared encoding, and for a line
     larger than a record may be.
     """
-    begun: list[bytes] = []  # the parts of an incomplete line
+    partial: list[bytes] = []  # the parts of an incomplete line
     size = 0
     for block in _utf8(path, encoding, b"\r" if is_cr else b"\n"):
         chunk = block.translate(charset.SWAPPED) if is_cr else block
         cut = chunk.rfind(b"\n") + 1
         if cut:
-            yield b"".join([*begun, chunk[:cut]])
-            begun, size = [], 0
-        begun.append(chunk[cut:])
+            yield b"".join([*partial, chunk[:cut]])
+            partial, size = [], 0
+        partial.append(chunk[cut:])
         size += len(chunk) - cut
         if size > MAX_RECORD_BYTES:
             raise SourceError(f"{label(path)}: a line of over {MAX_RECORD_BYTES >> 20} MiB", REPAIR)
     if size:
-        yield b"".join(begun)
+        yield b"".join(partial)
 
 
 def fitting(path: Path, encodings: Sequence[str]) -> str:

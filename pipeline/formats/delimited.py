@@ -154,7 +154,7 @@ def _body(
     """The records below the header, scanned, as RFC 4180 CSV, and rearranged if necessary."""
     steps = [] if dialect == Dialect() else [_rewriter(dialect)]
     steps += [arrange] if arrange else []
-    begun: list[bytes] = []  # the parts of a record that ends in a later block
+    partial: list[bytes] = []  # the parts of a record that ends in a later block
     skip = len(part.header)
     for block in part.blocks:
         missing = b"" if block.endswith(b"\n") else part.line_end
@@ -174,11 +174,11 @@ def _body(
         done = scan.block(block + missing)
         text = memoryview(block)
         if steps:
-            begun.append(block[done:])
+            partial.append(block[done:])
             text = memoryview(b"")
             if done:
-                complete = b"".join([*begun[:-1], block[:done]])
-                begun = begun[-1:]
+                complete = b"".join([*partial[:-1], block[:done]])
+                partial = partial[-1:]
                 records, skip = complete[skip:], 0
                 for step in steps:
                     records = step(records)

@@ -52,14 +52,14 @@ class SecondHeader:
         self._may_start[[*b" \t\r\n\xef", *start]] = True
 
     def row(
-        self, data: bytes, ends: np.ndarray, sizes: np.ndarray, begun: bytes, *, is_start: bool
+        self, data: bytes, ends: np.ndarray, sizes: np.ndarray, partial: bytes, *, is_start: bool
     ) -> int | None:
         """The offset at which the first repeated header of a block ends; None without one.
 
         Parameters
         ----------
         ends, sizes: of the records in the block.
-        begun:       the first bytes of the record that earlier blocks began.
+        partial:     the first bytes of the record that earlier blocks began.
         is_start:    whether the block begins with the header itself.
         """
         rows = np.flatnonzero((sizes >= self._shortest) & (sizes <= self.longest))
@@ -70,7 +70,7 @@ class SecondHeader:
         first += array[first] == self._quote
         for row in rows[self._may_start[array[first]] | (starts < 0)]:
             end, size = int(ends[row]), int(sizes[row])
-            record = begun + data[: end + 1] if end < size - 1 else data[end + 1 - size : end + 1]
+            record = partial + data[: end + 1] if end < size - 1 else data[end + 1 - size : end + 1]
             if self._is_header(record):
                 return end
         return None

@@ -106,7 +106,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 
     They end in LF, CR LF, or, if the beginning of the file shows it, in CR alone.
     """
-    begun: list[bytes] = []
+    partial: list[bytes] = []
     size = 0
     blocks = compressed.blocks(path, 1 << 20)
     first = b""
@@ -115,15 +115,15 @@ def _lines(path: Path) -> Iterator[bytes]:
     end = b"\r" if charset.has_cr_line_ends(first) else b"\n"
     for block in chain([first], blocks):
         for line in _split(block, end):
-            begun.append(line)
+            partial.append(line)
             size += len(line)
             if line.endswith(end):
-                yield b"".join(begun)
-                begun, size = [], 0
+                yield b"".join(partial)
+                partial, size = [], 0
         if size > MAX_LINE_BYTES:
             raise SourceError(f"{label(path)}: a line of over {MAX_LINE_BYTES >> 30} GiB")
     if size:
-        yield b"".join(begun)
+        yield b"".join(partial)
 
 
 def _split(block: bytes, end: bytes) -> list[bytes]:

@@ -134,7 +134,7 @@ def prepare(connection: psycopg.Connection) -> None:
 
 
 def replace(connection: psycopg.Connection, rows: list[Row]) -> None:
-    """Write all rows anew, frozen, as part of a publication that has locked the table.
+    """Rewrite all rows, frozen, as part of a publication that has locked the table.
 
     The new tables are frozen, so a snapshot older than the publication reads them as soon as its
     wait for them is over. Such a reader would find the old status beside the new tables if these

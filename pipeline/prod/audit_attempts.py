@@ -289,7 +289,7 @@ def _enters_no_other(here: Settings, connection: psycopg.Connection, beyond: set
             login.connect(here, connection, database).close()
             entered.append(database)
         except psycopg.OperationalError as error:
-            # A refusal for want of connections says nothing about the database.
+            # A refusal for lack of connections says nothing about the database.
             if login.is_full(here, connection):
                 untried.append(f"{database}: {one_line(error)}")
     if entered or not untried:

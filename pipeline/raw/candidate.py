@@ -94,7 +94,7 @@ class Candidate:
         finished = self.journal.finished(shown(url), name)
         validators = finished.validators if finished else self._usable_validators(name, url)
         if not finished:
-            self.journal.recover(name)  # a killed fetch may have begun it
+            self.journal.recover(name)  # a killed fetch may have left a part of it
         conditions = {_CONDITIONS[h]: validators[h] for h in _CONDITIONS if h in validators}
         received = self.client.get(
             url, path, headers=given | conditions, check=check_file, may_be_nothing=may_be_nothing

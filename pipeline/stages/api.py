@@ -72,7 +72,7 @@ def work(here: Settings, options, source: Source, name: str, fetch: Fetch) -> di
     except DeclarationError:
         raise  # the script itself is wrong
     except Exception as error:  # noqa: BLE001 - any fault of a publisher or its script
-        trouble = script.understood(error)
+        trouble = script.as_source_error(error)
         result = _fall_back(here, name, current, network)
     facts = _facts(here, name, result)
     if result.current and rejected and result.outcome in state.CHECKED:

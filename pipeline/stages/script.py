@@ -102,7 +102,7 @@ def _attempt(stage: str, source: str, work: Callable[..., dict], options) -> tup
     try:
         facts = work(here, options)
     except Exception as error:  # noqa: BLE001 - one script's fault must not end the night
-        trouble = understood(error)
+        trouble = as_source_error(error)
         code = trouble.exit_code
         facts = {"outcome": Outcome.FAILED, "reason": trouble.what, "remedy": trouble.remedy}
     if code is None:
@@ -122,10 +122,10 @@ def _record(stage: str, source: str, started: str, seconds: float, facts: dict) 
     try:
         return state.update(settings.load(), source, stage, **facts)
     except OSError as error:
-        raise understood(error) from None
+        raise as_source_error(error) from None
 
 
-def understood(error: Exception) -> SourceError:
+def as_source_error(error: Exception) -> SourceError:
     """Return any error as one that a person can act on.
 
     An unexpected error leaves its traceback in the log. A full disk, and every other error that
@@ -155,7 +155,7 @@ def understood(error: Exception) -> SourceError:
 def ends_run(error: OSError) -> PipelineError:
     """Return the error that ends the run, for an error of the file system in the run itself."""
     try:
-        return PipelineError(understood(error).what)
+        return PipelineError(as_source_error(error).what)
     except PipelineError as raised:
         return raised
 
