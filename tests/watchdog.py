@@ -22,6 +22,8 @@ import pytest
 PATIENCE = max(240.0, 2 * patience.STANDSTILL)  # seconds: what waits itself knows better what for
 LONGEST, LONGEST_OF_THE_LONG = 3600.0, 12 * 3600.0  # seconds of a test that is busy
 
+SLEEP = time.sleep  # tests replace that of the module
+
 
 class Watchdog(threading.Thread):
     """A plugin of pytest, and the thread that watches for it."""
@@ -47,7 +49,7 @@ class Watchdog(threading.Thread):
         with patience.not_counted(threading.get_native_id()):
             watched, watch = "", self._watch()
             while True:
-                time.sleep(self.every)
+                SLEEP(self.every)
                 if self._test != watched:
                     watched, watch = self._test, self._watch()
                 elif watched and (why := self._wrong(watch)):
