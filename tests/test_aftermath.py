@@ -18,7 +18,9 @@ def followed(monkeypatch):
     """The exit codes that people were told, and whether the start was."""
     codes: list[object] = []
     monkeypatch.setattr(aftermath, "begin", lambda: codes.append("begin"))
-    monkeypatch.setattr(aftermath, "follow", codes.append)
+    monkeypatch.setattr(
+        aftermath, "follow", lambda code, has_begun=True: codes.append(code if has_begun else -code)
+    )
     return codes
 
 
@@ -39,7 +41,7 @@ def test_a_night_that_cannot_begin_is_told(followed):
 
     with pytest.raises(SetupError):
         aftermath.of_night(night)
-    assert followed == ["begin", errors.SETUP]
+    assert followed == ["begin", -errors.SETUP]
 
 
 def test_a_night_beside_another_one_is_not_told(followed):
@@ -64,7 +66,7 @@ def test_what_could_not_be_done_is_one_line_and_no_failure(
     monkeypatch, tmp_path, capsys, program, seconds, said
 ):
     script = tmp_path / "child"
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{program}"\n')
+    script.write_text(f"#!/bin/sh\nexec '{sys.executable}' -c \"{program}\"\n")
     script.chmod(0o755)
     monkeypatch.setattr(aftermath.sys, "executable", str(script))
     monkeypatch.setattr(aftermath, "SECONDS", seconds)
@@ -101,6 +103,34 @@ def test_a_failed_night_reaches_people_once(here, night):
     assert [path for path, _ in server.calls].count("/ping/fail") == 2
     assert "the database cannot be reached - start it" in json.loads(calls["/hook"])["message"]
     assert page.path(here).is_file()
+
+
+def test_a_night_that_did_not_begin_is_told_and_nothing_is_written(here, monkeypatch):
+    last_night.end(here, errors.SETUP, "DATABASE_URL is not a valid connection string - see it")
+    monkeypatch.setattr(aftermath, "write", lambda here: pytest.fail("it was written"))
+    with web() as server:
+        given = replace(
+            here,
+            notify_urls=f"json://{server.url}/hook",
+            heartbeat_url=f"http://{server.url}/ping",
+        )
+        monkeypatch.setenv("NOTIFY_URLS", given.notify_urls)
+        assert aftermath.main(given, errors.SETUP, has_begun=False) == []
+    bodies = dict(server.calls)
+    assert set(bodies) == {"/hook", "/ping/fail"}
+    told = json.loads(bodies["/hook"])["message"]
+    assert "DATABASE_URL is not a valid connection string" in told
+    assert "Nothing is published" not in told
+
+
+def test_one_dead_channel_does_not_repeat_the_message_to_the_others(here, monkeypatch):
+    last_night.end(here, 1, "the disk is full")
+    with web(500) as dead, web() as alive:
+        given = replace(here, notify_urls=f"json://{dead.url}/ json://{alive.url}/")
+        monkeypatch.setenv("NOTIFY_URLS", given.notify_urls)
+        for _ in range(2):
+            aftermath.main(given, 1, has_begun=False)
+    assert len(alive.calls) == 1
 
 
 def test_a_page_that_cannot_be_written_stops_neither_message_nor_heartbeat(night, monkeypatch):

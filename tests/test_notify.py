@@ -79,6 +79,14 @@ def test_what_stays_wrong_is_repeated_weekly(here):
     assert {found.kind for found in kinds if found} == {Kind.REMINDER}
 
 
+def test_a_database_that_cannot_be_read_is_no_recovery(here):
+    told(here, KEPT, 2)
+    unknown = Facts(NOW, [source("gauges", "unknown")], database_error="it does not respond")
+    assert told(here, unknown, 2) is None
+    assert message.last(here).troubles
+    assert told(here, unknown, 1).title == "Pipeline: the night failed (code 1)"
+
+
 def test_what_was_not_delivered_is_due_again(here):
     assert message.due(here, KEPT, 2, "", NOW)
     assert message.due(here, KEPT, 2, "", NOW)
@@ -188,7 +196,7 @@ def channels(here, monkeypatch):
 def test_a_mail_and_a_webhook_arrive(here, channels, mailbox):
     with web() as server:
         here = channels(f"{mailbox.url}, json://{server.url}/hook")
-        assert send.deliver(here, told(here, KEPT, 2)) == []
+        assert send.deliver(here, told(here, KEPT, 2)) == (2, [])
     ((path, body),) = server.calls
     assert path == "/hook"
     assert "gauges, rivers: kept, status 503" in json.loads(body)["message"]
@@ -202,28 +210,29 @@ def test_a_mail_and_a_webhook_arrive(here, channels, mailbox):
 def test_a_channel_that_refuses_is_named_without_its_secrets(here, channels, status):
     with web(status) as refusing, web() as taking:
         here = channels(f"json://{refusing.url}/{TOKEN} json://{taking.url}/")
-        (failure,) = send.deliver(here, told(here, KEPT, 2))
+        (failure,) = send.deliver(here, told(here, KEPT, 2)).failures
     assert failure.startswith("NOTIFY_URLS, number 1 (json): ")
     assert TOKEN not in failure
     assert len(taking.calls) == 1
 
 
 def test_a_channel_that_there_is_not_is_named(here, channels):
-    (failure,) = send.deliver(channels(f"nosuchservice://{TOKEN}/"), told(here, KEPT, 2))
+    (failure,) = send.deliver(channels(f"nosuchservice://{TOKEN}/"), told(here, KEPT, 2)).failures
     assert failure.startswith("NOTIFY_URLS, number 1 (nosuchservice): ")
     assert TOKEN not in failure
 
 
 def test_a_channel_that_stays_silent_is_given_up(here, channels, monkeypatch):
     monkeypatch.setattr(send, "SECONDS", 3)
-    with web(seconds=60) as server:
-        here = channels(f"json://{server.url}/")
-        (failure,) = send.deliver(here, told(here, KEPT, 2))
-    assert failure == "NOTIFY_URLS: no message could be delivered within 3 seconds"
+    with web(seconds=60) as server, web() as taking:
+        here = channels(f"json://{server.url}/ json://{taking.url}/")
+        (failure,) = send.deliver(here, told(here, KEPT, 2)).failures
+    assert failure == "NOTIFY_URLS, number 1 (json): no response within 3 seconds"
+    assert len(taking.calls) == 1
 
 
 def test_without_addresses_nothing_is_sent(here):
-    assert send.deliver(replace(here, notify_urls=""), told(here, KEPT, 2)) == []
+    assert send.deliver(replace(here, notify_urls=""), told(here, KEPT, 2)) == (0, [])
 
 
 # The heartbeat

@@ -1,7 +1,8 @@
 """What follows a night: the report page, a message to people, the heartbeat.
 
 It runs in a process of its own with a time limit, so that nothing in it changes how a night ended.
-`python -m pipeline.cli.aftermath CODE` prints what could not be done, one sentence per line.
+`python -m pipeline.cli.aftermath CODE` prints what could not be done, one sentence per line. With
+`--not-begun` it only tells people: the night stopped before it touched anything.
 """
 
 import subprocess
@@ -20,6 +21,7 @@ from pipeline.report.facts import Facts
 from pipeline.settings import Settings
 
 STOPPED = 128  # exit codes from here on are those of signals
+NOT_BEGUN = "--not-begun"
 SECONDS = 120  # for all of it; the charts of new data take most
 
 
@@ -35,7 +37,7 @@ def of_night(night: Callable[[], int]) -> int:
     except BusyError:
         raise
     except PipelineError as error:
-        follow(error.exit_code)
+        follow(error.exit_code, has_begun=False)
         raise
     if code < STOPPED:
         follow(code)
@@ -51,9 +53,10 @@ def begin() -> None:
     threading.Thread(target=heartbeat.ping, args=(here, "start"), daemon=True).start()
 
 
-def follow(code: int) -> None:
+def follow(code: int, has_begun: bool = True) -> None:
     """Write the page and tell people, in a process of its own; print what could not be done."""
     command = [sys.executable, "-m", "pipeline.cli.aftermath", str(code)]
+    command += [] if has_begun else [NOT_BEGUN]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS
@@ -70,9 +73,12 @@ def follow(code: int) -> None:
         print(f"after the night: {settings.redact(line)}", file=sys.stderr)
 
 
-def main(here: Settings, code: int) -> list[str]:
-    """Write the page and the downloads, and tell people; returns what could not be done."""
-    facts, failures = write(here)
+def main(here: Settings, code: int, has_begun: bool = True) -> list[str]:
+    """Write the page and the downloads, and tell people; returns what could not be done.
+
+    has_begun: False leaves the page, the downloads and the database alone.
+    """
+    facts, failures = write(here) if has_begun else (Facts(datetime.now(UTC)), [])
     if facts is None:
         return failures + _ping(here, code, "")
     nights = last_night.newest(here)
@@ -126,10 +132,10 @@ def _tell(here: Settings, facts: Facts, code: int, error: str) -> list[str]:
     due = message.due(here, facts, code, error, now)
     if due is None:
         return []
-    failures = send.deliver(here, due)
-    if not failures:
+    delivery = send.deliver(here, due)
+    if delivery.delivered or not here.notify_urls:  # one dead channel must not repeat the others
         message.record(here, facts, code, now)
-    return failures
+    return delivery.failures
 
 
 def _ping(here: Settings, code: int, summary: str) -> list[str]:
@@ -138,5 +144,5 @@ def _ping(here: Settings, code: int, summary: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    for sentence in main(settings.load(), int(sys.argv[1])):
+    for sentence in main(settings.load(), int(sys.argv[1]), NOT_BEGUN not in sys.argv):
         print(sentence)

@@ -8,7 +8,7 @@ from pipeline.notify import heartbeat, message, send
 def test() -> int:
     """Send a test message and a heartbeat; print what failed. Returns the exit code."""
     here = settings.load()
-    failures = send.deliver(here, message.test_message())
+    failures = send.deliver(here, message.test_message()).failures
     if here.notify_urls and not failures:
         print("NOTIFY_URLS: the test message was delivered")
     failure = heartbeat.ping(here, "success", "test")

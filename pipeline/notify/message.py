@@ -55,6 +55,8 @@ def due(here: Settings, facts: Facts, code: int, error: str, now: datetime) -> M
     code:  the exit code of the night.
     error: what ended it early, if something did; one sentence with its remedy.
     """
+    if facts.database_error and code in (OK, DEGRADED):
+        return None  # nothing is known of the sources now: neither trouble nor recovery
     troubles = sorted(_troubles(facts, code))
     sent = last(here)
     if troubles == sent.troubles:
@@ -103,7 +105,8 @@ def _body(kind: Kind, here: Settings, facts: Facts, code: int, error: str, sent:
     paragraphs = []
     if error:
         paragraphs.append(_line(f"The night ended with code {code} ({meaning(code)}): {error}"))
-    paragraphs.append(report_facts.summary(facts))
+    if facts.sources or not error:  # else the night did not begin
+        paragraphs.append(report_facts.summary(facts))
     if causes := list(_causes(facts)):
         paragraphs.append("\n".join(f"- {cause}" for cause in causes))
     if kind is Kind.RECOVERED:
