@@ -402,6 +402,23 @@ def test_without_a_database_the_page_says_so(here, monkeypatch):
     assert "secret" not in text
 
 
+@pytest.mark.parametrize(
+    "descriptor",
+    [
+        "",
+        "{",
+        "[]",
+        '{"sources": [{"title": "A"}, {"title": "B"}], "licenses": [{}, {}]}',
+        '{"sources": [], "licenses": [], "completeness": null}',
+    ],
+)
+def test_a_page_is_written_whatever_the_descriptor_of_a_snapshot_says(here, descriptor):
+    (here.raw / "gauges").mkdir(parents=True)
+    (here.raw / "gauges" / "datapackage.json").write_text(descriptor)
+    found = facts.without_database(here, ["gauges"], "it does not respond")
+    assert "gauges" in Text(page.render(found, [])).text
+
+
 # Charts
 
 

@@ -1,14 +1,12 @@
 """The catalogue of the downloads: a Data Package (datapackage.org) and a data dictionary."""
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 
 from pipeline.exports.tables import Column, Table
-from pipeline.raw.manifest import DESCRIPTOR
-from pipeline.settings import BUNDLED, Settings
+from pipeline.marts import credits
 
 TEMPLATE = Path(__file__).with_name("dictionary.html")
 PROFILE = "https://datapackage.org/profiles/2.0/datapackage.json"
@@ -52,16 +50,11 @@ class Origin:
     licence_page: str
 
 
-def origins(here: Settings, sources: Iterable[str]) -> list[Origin]:
-    """The publishers and licences of some sources, as their newest snapshots tell."""
-    found = []
-    for name in sources:
-        for folder in (here.raw, BUNDLED):
-            path = folder / name / DESCRIPTOR
-            if path.is_file():
-                found.append(_origin(json.loads(path.read_bytes())))
-                break
-    return found
+def origins(sources: Iterable[str]) -> list[Origin]:
+    """The publishers and licences of some sources."""
+    names = [field.name for field in fields(Origin)]
+    known = map(credits.facts_of, sources)
+    return [Origin(**{name: facts.get(name, "") for name in names}) for facts in known]
 
 
 def datapackage(
@@ -89,18 +82,6 @@ def dictionary(files: list[File], origins_of: Mapping[str, list[Origin]], made_a
         files_of={name: [file for file in files if file.table.name == name] for name in tables},
         origins_of=origins_of,
         made_at=made_at,
-    )
-
-
-def _origin(described: dict) -> Origin:
-    publisher = (described.get("sources") or [{}])[0]
-    licence = (described.get("licenses") or [{}])[0]
-    return Origin(
-        described.get("title", ""),
-        publisher.get("title", ""),
-        publisher.get("path", ""),
-        licence.get("title", ""),
-        licence.get("path", ""),
     )
 
 

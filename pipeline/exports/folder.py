@@ -46,7 +46,7 @@ def write(here: Settings, connection: psycopg.Connection) -> int:
         for table in dict.fromkeys(table for table, _ in wanted.values()):
             formats = [f for name, (t, f) in wanted.items() if t == table and name not in kept]
             _write_table(connection, table, formats, aside)
-    _describe(here, wanted, aside)
+    _describe(wanted, aside)
     durable.replace_folder(aside, folder)
     state.replace(here, NAME, made=made)
     return len(wanted.keys() - kept)
@@ -92,13 +92,13 @@ def _write_table(connection, table: Table, formats: list[str], folder: Path) -> 
         csv.unlink()
 
 
-def _describe(here: Settings, wanted: dict[str, tuple[Table, str]], folder: Path) -> None:
+def _describe(wanted: dict[str, tuple[Table, str]], folder: Path) -> None:
     """Write the checksums, the descriptor and the dictionary of the files in a folder."""
     found = []
     for name, (table, format_) in wanted.items():
         path = folder / name
         found.append(File(table, format_, name, path.stat().st_size, _hash(path)))
-    origins_of = {f.table.name: catalog.origins(here, f.table.sources) for f in found}
+    origins_of = {f.table.name: catalog.origins(f.table.sources) for f in found}
     made_at = datetime.now(UTC)
     durable.write_json(folder / PACKAGE, catalog.datapackage(found, origins_of, made_at))
     page = catalog.dictionary(found, origins_of, made_at)

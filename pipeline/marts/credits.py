@@ -32,12 +32,17 @@ def is_static(source: str) -> bool:
     return _arguments(source).get("as_of", "") != ""
 
 
-def of(source: str) -> str:
-    """The credit of one source: title, publisher, page, licence and its page.
+def facts_of(source: str) -> dict[str, str]:
+    """Title, publisher, page, licence and licence_page of one source, as far as they are known.
 
     What cannot be read from the script is taken from the manifest of the snapshot.
     """
-    facts = _in_manifest(source) | declared(source)
+    return _in_manifest(source) | declared(source)
+
+
+def of(source: str) -> str:
+    """The credit of one source: title, publisher, page, licence and its page."""
+    facts = facts_of(source)
     if not facts.get("page"):
         return f"{source} (its script in api/ declares no page)"
     title = f"{facts.get('title', source)} by {facts.get('publisher', 'an unnamed publisher')}"

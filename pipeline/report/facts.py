@@ -1,6 +1,5 @@
 """What the report page shows, read from the ledger, `data_status` and the raw snapshots."""
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -11,10 +10,11 @@ from pathlib import Path
 import psycopg
 from psycopg.rows import dict_row
 
-from pipeline import state
+from pipeline import durable, state
 from pipeline.database import ledger
+from pipeline.marts import credits
 from pipeline.raw.manifest import DESCRIPTOR
-from pipeline.settings import BUNDLED, ROOT, Settings
+from pipeline.settings import ROOT, Settings
 from pipeline.state import SOURCE_STAGES
 
 CALENDAR_WEEKS = 12
@@ -228,21 +228,12 @@ def _unread(here: Settings, name: str) -> Source:
 
 
 def _described(here: Settings, name: str) -> dict[str, str]:
-    """What the descriptor of the newest snapshot says of a source; empty texts without one."""
-    described: dict = {}
-    for folder in (here.raw, BUNDLED):
-        path = folder / name / DESCRIPTOR
-        if not described and path.is_file():
-            described = json.loads(path.read_bytes())
-    (publisher,) = described.get("sources") or [{}]
-    (licence,) = described.get("licenses") or [{}]
-    proof = described.get("completeness") or {}
-    return {
-        "title": described.get("title", name),
-        "publisher": publisher.get("title", ""),
-        "page": publisher.get("path", ""),
-        "licence": licence.get("title", ""),
-        "licence_page": licence.get("path", ""),
+    """Whose data a source has, and the proof that its newest snapshot is complete."""
+    known = credits.facts_of(name)
+    proof = durable.read_json(here.raw / name / DESCRIPTOR).get("completeness") or {}
+    members = ("publisher", "page", "licence", "licence_page")
+    return {member: known.get(member, "") for member in members} | {
+        "title": known.get("title", name),
         "completeness": proof.get("verdict", ""),
     }
 
