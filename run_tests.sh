@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the style and type checks, then the tests. Arguments go to pytest: `./run_tests.sh -k stash`.
-# `--fast` skips the tests that need a database or a clone of the project: two minutes at most.
+# `--fast` skips the tests that need a database or a clone of the project (some four minutes).
 # `--long` runs the long form of every test that has one, which may take hours.
 # `--coverage` (first argument) prints which lines and branches ran in the test processes.
 set -euo pipefail

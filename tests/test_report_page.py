@@ -19,7 +19,7 @@ from pipeline import database, report, settings
 from pipeline.database import ledger
 from pipeline.marts import data_status
 from pipeline.marts.freshness import Row
-from pipeline.report import charts, facts, page
+from pipeline.report import charts, facts, page, reading
 from pipeline.report.charts import Chart, Drawing
 from pipeline.report.facts import Facts, Night, Size, Source, Stage, Table, Uncastable
 
@@ -333,7 +333,7 @@ def test_the_page_shows_what_the_ledger_and_the_status_say(here, connection):
     ]
     data_status.prepare(connection)
     data_status.write(connection, status)
-    found = facts.read(here, connection, ["gauges"])
+    found = reading.read(here, connection, ["gauges"])
     (gauges,) = found.sources
     assert (gauges.state, gauges.rows, gauges.rows_before) == ("kept", 130, [100, 130])
     assert gauges.reason == "the publisher answers 503"
@@ -363,7 +363,7 @@ def test_a_stage_lasts_from_the_end_of_the_one_before(connection):
         started_at = (began + timedelta(seconds=start)).isoformat()
         step = {"outcome": "new", "started_at": started_at, "seconds": seconds}
         ledger.note(connection, run_id, stage, name, step)
-    stages = facts._stages(connection, facts._last_night(connection))
+    stages = reading._stages(connection, reading._last_night(connection))
     assert [(s.name, round(s.elapsed), s.work) for s in stages] == [
         ("api", 10, 12),
         ("load", 3, 2),
@@ -375,7 +375,7 @@ def test_sizes_are_recorded_once_a_day(here, connection):
     here.raw.mkdir(parents=True)
     for day, size in ((1, 10), (2, 30), (2, 20)):
         (here.raw / "file").write_bytes(b"x" * size)
-        sizes = facts._sizes(here, connection, date(2026, 11, day))
+        sizes = reading._sizes(here, connection, date(2026, 11, day))
     assert sizes[0] == Size("raw", [10, 20])
     assert {size.name for size in sizes} >= {"stash", "database dev", "exports"}
 
@@ -383,12 +383,12 @@ def test_sizes_are_recorded_once_a_day(here, connection):
 def test_the_worst_night_of_a_day_counts(connection):
     for number, code in ((1, 0), (1.01, 2), (1.02, None)):
         night(connection, number, code)
-    assert facts._nights(connection, datetime.now(UTC).date())[0].exit_code is None
+    assert reading._nights(connection, datetime.now(UTC).date())[0].exit_code is None
 
 
 def test_a_database_without_a_ledger_gives_a_page(here, database_url):
     with psycopg.connect(database_url) as connection:
-        found = facts.read(here, connection, ["gauges"])
+        found = reading.read(here, connection, ["gauges"])
     assert [source.state for source in found.sources] == ["unknown"]
     assert "Nothing is published yet." in page.render(found, [])
 
@@ -415,7 +415,7 @@ def test_without_a_database_the_page_says_so(here, monkeypatch):
 def test_a_page_is_written_whatever_the_descriptor_of_a_snapshot_says(here, descriptor):
     (here.raw / "gauges").mkdir(parents=True)
     (here.raw / "gauges" / "datapackage.json").write_text(descriptor)
-    found = facts.without_database(here, ["gauges"], "it does not respond")
+    found = reading.without_database(here, ["gauges"], "it does not respond")
     assert "gauges" in Text(page.render(found, [])).text
 
 

@@ -4,7 +4,7 @@ import psycopg
 
 from pipeline import database, settings
 from pipeline.errors import PipelineError
-from pipeline.report import charts, facts, metrics, page
+from pipeline.report import charts, metrics, page, reading
 from pipeline.report.charts import Drawing
 from pipeline.report.facts import Facts
 from pipeline.settings import Settings
@@ -18,11 +18,11 @@ def collect(here: Settings) -> tuple[Facts, list[Drawing]]:
     names = settings.sources()
     try:
         with database.connect(here, patience=database.GLANCE) as connection:
-            found = facts.read(here, connection, names)
+            found = reading.read(here, connection, names)
             generations = {table.name: table.generation for table in found.tables}
             return found, charts.drawings(here, connection, generations)
     except (psycopg.Error, PipelineError) as error:
-        return facts.without_database(here, names, str(error).rstrip(".")), []
+        return reading.without_database(here, names, str(error).rstrip(".")), []
 
 
 def write(here: Settings, found: Facts, drawings: list[Drawing]) -> None:
