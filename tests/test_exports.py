@@ -19,6 +19,7 @@ from pipeline import database, exports, settings, state
 from pipeline.database import ledger
 from pipeline.errors import SetupError
 from pipeline.exports import files, tables
+from pipeline.marts import credits
 from pipeline.raw import manifest
 
 GAUGES = """
@@ -52,6 +53,13 @@ create table transformed.nothing (
 TABLES = ("areas", "gauges", "nothing")
 
 
+@pytest.fixture(autouse=True)
+def _credits(monkeypatch):
+    """What the script of the source declares."""
+    declared = {"publisher": "A publisher", "page": "https://publisher.example/"}
+    monkeypatch.setattr(credits, "facts_of", lambda source: declared)
+
+
 @pytest.fixture
 def connection(database_url):
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -71,7 +79,7 @@ def publish(connection, generations: dict[str, int]) -> None:
         step = {"outcome": "published", "rows": 3, "generation": generation}
         ledger.note(connection, run_id, "transform", name, step, "f")
     whole = {"outcome": "published", "generation": newest, "tables": sorted(generations)}
-    whole["sources"] = {name: ["usgs_earthquakes"] for name in generations}
+    whole["sources"] = {name: ["gauges"] for name in generations}
     ledger.note(connection, run_id, "transform", ledger.ALL_MODELS, whole, "f")
 
 
@@ -220,7 +228,7 @@ def test_the_checksums_and_the_descriptor_are_those_of_the_files(folder):
         assert resource["bytes"] == len(content)
     gauges = described["gauges.csv"]
     assert gauges["schema"]["primaryKey"] == ["gauge_id"]
-    assert gauges["sources"][0]["title"].startswith("U.S. Geological Survey")
+    assert gauges["sources"] == [{"title": "A publisher", "path": "https://publisher.example/"}]
     assert len({resource["name"] for resource in package["resources"]}) == len(described)
 
 
